@@ -1,0 +1,121 @@
+"""The Record: the immutable outcome of a trial, a failure included."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from ablate.errors import AblateError
+
+Status = Literal["finished", "diverged", "failed"]
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochPoint:
+    """One epoch of a learning curve; accuracies from 0 to 1, rates after the epoch's last step."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the clock and the device said. The only part of a Record that two runs of one trial may differ in.
+
+    Attributes:
+        train_s, eval_s, wall_s: seconds in training steps, in evaluation, and from the trial's start to its end.
+        images_per_s: training images a second over the whole trial.
+        peak_bytes: cuda: max_memory_allocated; cpu: growth of the process's resident set.
+        device, threads, hardware, commit, versions: where the number came from.
+    """
+
+    train_s: float = 0.0
+    eval_s: float = 0.0
+    wall_s: float = 0.0
+    images_per_s: float = 0.0
+    peak_bytes: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    hardware: str = ""
+    commit: str = ""
+    started_at: float = 0.0  # seconds since 1970
+    attempts: int = 1
+    resumed: int = 0  # how often the trial went on from a checkpoint
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What came of one trial.
+
+    Attributes:
+        key, study, arm, seed: of the trial.
+        status: ``diverged`` is an outcome of the arm (loss not finite at ``diverged_step``); ``failed`` is not.
+        metrics: test_accuracy, test_loss, val_accuracy, val_loss, train_loss of the last epoch; empty if it failed.
+        curve: a point an epoch.
+        predictions: the predicted class of each test image, one byte an image (two, little endian, above 256 classes).
+        test_labels: digest of the test labels that the predictions belong to.
+        reason: why it failed or diverged, with the last lines of output.
+        notes: decisions the trainer took that a reader may want to know.
+    """
+
+    key: str
+    study: str
+    arm: str
+    seed: int
+    status: Status
+    metrics: dict[str, float] = field(default_factory=dict)
+    curve: tuple[EpochPoint, ...] = ()
+    predictions: bytes = b""
+    test_labels: str = ""
+    diverged_step: int | None = None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    measured: Measured = Measured()
+
+    def to_json(self) -> str:
+        """One line of JSON with a checksum over the rest."""
+        plain = dataclasses.asdict(self)
+        plain["predictions"] = base64.b64encode(zlib.compress(self.predictions)).decode()
+        plain["format"] = FORMAT
+        return json.dumps({**plain, "sha256": _checksum(plain)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of ``to_json``.
+
+        Raises:
+            AblateError: the text is not a record, or was changed since it was written.
+        """
+        try:
+            plain: dict[str, Any] = json.loads(text)
+            if plain.pop("sha256") != _checksum(plain):
+                raise AblateError("the record does not match its checksum")
+            if plain.pop("format") != FORMAT:
+                raise AblateError(f"the record has another format than {FORMAT}")
+            plain["predictions"] = zlib.decompress(base64.b64decode(plain["predictions"]))
+            plain["curve"] = tuple(EpochPoint(**point) for point in plain["curve"])
+            plain["notes"] = tuple(plain["notes"])
+            plain["measured"] = Measured(**plain["measured"])
+            return cls(**plain)
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+            raise AblateError(f"not a record: {error}") from error
+
+    def same_result(self, other: Record) -> bool:
+        """Whether everything but the measurements is equal to the last bit."""
+        mine, theirs = (dataclasses.replace(record, measured=Measured()) for record in (self, other))
+        return mine.to_json() == theirs.to_json()  # as text, so that nan equals nan
+
+
+def _checksum(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
