@@ -1,0 +1,34 @@
+"""`ablate study|report|ui`: the same as `python -m ablate.study` and its sisters."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = ("study", "report", "ui")
+USAGE = """usage: ablate {study,report,ui} ...
+
+  ablate study NAME    train what is missing, judge, report
+  ablate report NAME   make the report again from what MLflow holds
+  ablate ui            browse the results in MLflow
+
+`ablate COMMAND --help` lists the options of each."""
+
+
+def main() -> int:
+    """Calls the command that the first argument names."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)  # noqa: T201
+        return 0 if arguments else 2
+    if arguments[0] not in COMMANDS:
+        from ablate.errors import one_of
+
+        print(f"ablate: the command {one_of(arguments[0], COMMANDS)}", file=sys.stderr)  # noqa: T201
+        return 2
+    command = importlib.import_module(f"ablate.{arguments[0]}")
+    return int(command.main(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

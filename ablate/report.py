@@ -1,0 +1,45 @@
+"""`python -m ablate.report NAME`: make the report again from what MLflow holds. Torch is not needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ablate.errors import AblateError
+from ablate.places import default_runs, tracking_uri
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `ablate report`."""
+    new = argparse.ArgumentParser(
+        prog="ablate report", description="Makes a study's report again from what MLflow holds; trains nothing."
+    )
+    new.add_argument("study", metavar="NAME", help="the study's name")
+    new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
+    new.add_argument("--tracking-uri", metavar="URI", help="the MLflow store (default: sqlite in the runs folder)")
+    new.add_argument("--campaign", metavar="DIGEST", help="the campaign's 16 hex digits (default: the newest)")
+    return new
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the verdicts and where the report lies."""
+    options = parser().parse_args(arguments)
+    from ablate.reporting.findings import load_findings
+    from ablate.reporting.render import render_report
+    from ablate.reporting.terminal import print_findings
+
+    uri = tracking_uri(options.runs, options.tracking_uri)
+    try:
+        findings = load_findings(options.study, runs=options.runs, tracking_uri=uri, digest=options.campaign)
+        print_findings(findings)
+        page = render_report(options.study, runs=options.runs, tracking_uri=uri, digest=findings.plan.study.digest)
+    except AblateError as error:
+        print(f"ablate report: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(f"Report: {page}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The sessions: `nox` runs lint, types and tests; `nox -l` lists all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """The package itself, editable, and what the named groups add."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The ordinary tests: under 8 minutes on 2 cores."""
+    install(session, "tests")
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The long forms: random kills, killed servers, large simulations."""
+    install(session, "tests")
+    session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """What needs a CUDA device; every test skips itself where there is none."""
+    install(session, "tests")
+    session.run("pytest", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, on the package."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """The main job at a small size, from the built wheel, in a fresh environment and an empty folder."""
+    session.install("build")
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "build", "--wheel", "--outdir", folder, silent=True)
+        (wheel,) = Path(folder).glob("*.whl")
+        session.install(str(wheel))
+        session.chdir(folder)
+        study = ("python", "-m", "ablate.study", "linear_bottleneck", "--seeds", "2", "--epochs", "1")
+        session.run("ablate", "study", "--list")
+        session.run(*study, env=ONE_THREAD)
+        session.run(*study, env=ONE_THREAD)  # trains nothing
+        session.run("python", "-m", "ablate.report", "linear_bottleneck")
+        if not Path("runs/reports/linear_bottleneck/report.html").stat().st_size:
+            session.error("the report is empty")
+
+
+@nox.session
+def reports(session: nox.Session) -> None:
+    """Executes the report notebooks on a small campaign, into runs/."""
+    install(session)
+    runs = Path(session.create_tmp()) / "runs"
+    shutil.rmtree(runs, ignore_errors=True)
+    for name in ("linear_bottleneck", "toggles"):
+        arguments = ("--runs", str(runs), "--seeds", "2", "--epochs", "1", "--data", "synthetic")
+        session.run("python", "-m", "ablate.study", name, *arguments, env=ONE_THREAD)
+        session.run("python", "-m", "ablate.report", name, "--runs", str(runs))
