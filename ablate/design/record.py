@@ -65,6 +65,9 @@ class Record:
         curve: a point an epoch.
         predictions: the predicted class of each test image, one byte an image (two, little endian, above 256 classes).
         test_labels: digest of the test labels that the predictions belong to.
+        correct: a bit a test image, ``numpy.packbits(predictions == labels)``: what statistics over images need, so that
+            they can be made without the data. Empty if there are no predictions.
+        chance: accuracy of always answering the test part's most frequent class; 0 if not known.
         reason: why it failed or diverged, with the last lines of output.
         notes: decisions the trainer took that a reader may want to know.
     """
@@ -78,6 +81,8 @@ class Record:
     curve: tuple[EpochPoint, ...] = ()
     predictions: bytes = b""
     test_labels: str = ""
+    correct: bytes = b""
+    chance: float = 0.0
     diverged_step: int | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
@@ -86,7 +91,8 @@ class Record:
     def to_json(self) -> str:
         """One line of JSON with a checksum over the rest."""
         plain = dataclasses.asdict(self)
-        plain["predictions"] = base64.b64encode(zlib.compress(self.predictions)).decode()
+        for name in ("predictions", "correct"):
+            plain[name] = base64.b64encode(zlib.compress(plain[name])).decode()
         plain["format"] = FORMAT
         return json.dumps({**plain, "sha256": _checksum(plain)}, sort_keys=True)
 
@@ -103,7 +109,8 @@ class Record:
                 raise AblateError("the record does not match its checksum")
             if plain.pop("format") != FORMAT:
                 raise AblateError(f"the record has another format than {FORMAT}")
-            plain["predictions"] = zlib.decompress(base64.b64decode(plain["predictions"]))
+            for name in ("predictions", "correct"):
+                plain[name] = zlib.decompress(base64.b64decode(plain[name]))
             plain["curve"] = tuple(EpochPoint(**point) for point in plain["curve"])
             plain["notes"] = tuple(plain["notes"])
             plain["measured"] = Measured(**plain["measured"])

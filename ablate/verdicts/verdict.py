@@ -1,0 +1,166 @@
+"""The nouns of a judgement: Contrast, Verdict, Effect, Judgement. Plain frozen data; how they come about is in judge.py.
+
+A number that cannot be known (an interval from one seed) is None, never nan. Every difference is arm minus control in
+the metric's own unit (accuracy: 0.01 is one point), whichever direction is good; better and worse take it into account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """An arm minus the control in one metric, paired by seed.
+
+    Attributes:
+        arm, metric: whose contrast, in what.
+        seeds, differences: the paired seeds and arm minus control in each, in the same order.
+        control_mean, arm_mean, mean_difference: over the seeds; mean_difference = arm_mean - control_mean.
+        sd_difference: standard deviation of the differences (n - 1); None from one seed.
+        correlation: Pearson's r between the arm's and the control's values over the seeds; None when either is
+            constant or there are fewer than three seeds.
+        low, high: t interval of the mean difference at 1 - alpha, not adjusted for the family; None from one seed.
+        p: exact two-sided sign-flip p.
+        holm_p: p after Holm over the study's contrasts; equal to p for the noise floor; None for exploratory metrics.
+        equivalence_p, equivalence_holm_p: two one-sided tests against the margin, before and after Holm; None for
+            exploratory metrics, which have no margin.
+        welch_low, welch_high: the interval that ignores the pairing; None from one seed.
+        pairing_helps: whether the paired interval is narrower than Welch's; None from one seed.
+        detectable: the smallest true difference that this many seeds find with 80 % power after Holm, at the spread
+            seen; None when no number of units would do (the exact test cannot reach its level, or one seed).
+        seeds_to_settle: seeds after which a true difference of the margin is found, and a true zero shown equivalent,
+            each with 80 % power at the spread seen; None when the spread is unknown or more than 10,000 would do.
+        images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);
+            None without kept predictions or for a metric that is no test accuracy.
+        image_share: share (0 to 1) of the variance of the mean difference that is the sampling of test images.
+    """
+
+    arm: str
+    metric: str
+    seeds: tuple[int, ...]
+    differences: tuple[float, ...]
+    control_mean: float
+    arm_mean: float
+    mean_difference: float
+    sd_difference: float | None
+    correlation: float | None
+    low: float | None
+    high: float | None
+    p: float
+    holm_p: float | None = None
+    equivalence_p: float | None = None
+    equivalence_holm_p: float | None = None
+    welch_low: float | None = None
+    welch_high: float | None = None
+    pairing_helps: bool | None = None
+    detectable: float | None = None
+    seeds_to_settle: int | None = None
+    images_low: float | None = None
+    images_high: float | None = None
+    image_share: float | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of paired seeds."""
+        return len(self.differences)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the study says about one arm.
+
+    Attributes:
+        arm: its name.
+        outcome: "better" and "worse" than the control, "equivalent" within the margin, "undecided", or "not judged".
+        why: one or two plain sentences for people.
+        contrast: the numbers behind it; None when seeds are missing, failed or diverged.
+        expected, held: what the study file expected of this arm, and whether it came true; ``held`` is None when
+            nothing was expected, or nothing was decided.
+        settled_at: under ``until = "settled"``, the number of seeds at which the outcome was decided; else None.
+    """
+
+    arm: str
+    outcome: Outcome
+    why: str
+    contrast: Contrast | None = None
+    expected: str | None = None
+    held: bool | None = None
+    settled_at: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A main effect or two-way interaction of a factorial study, from a linear model with the seed as block.
+
+    Attributes:
+        term: "residual", or "residual:conv" for an interaction.
+        contrast: in words, what is subtracted from what: "classic - inverted".
+        estimate, low, high: in the metric's unit. Main effect of two levels: mean at the second level minus mean at the
+            first. Interaction: half the difference of differences. A factor of more levels: a level minus the mean.
+            The interval is None when the model leaves no degrees of freedom.
+        p, holm_p: t test of the estimate, and after Holm over all effects of the table.
+        aliases: the effects that cannot be told from this one in a fractional design.
+    """
+
+    term: str
+    contrast: str
+    estimate: float
+    low: float | None
+    high: float | None
+    p: float
+    holm_p: float
+    outcome: Outcome = "undecided"
+    expected: str | None = None
+    held: bool | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Everything a study's records say, under the rule that was fixed before the runs.
+
+    Attributes:
+        metric, higher_is_better, alpha, margin: the rule.
+        num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
+        num_contrasts: the size m of the Holm family: every arm but the control and the noise floor.
+        stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
+        verdicts: one an arm, in the order of the plan, without control and noise floor.
+        noise_floor: the A/A arm's own verdict; None when the study has none. "undecided" and "equivalent" pass.
+        statements: what a reader must know beside the table, the gravest first.
+        divergence: arm -> (diverged, planned) seeds, for every arm, when any seed diverged; else empty.
+        exploratory: contrasts of the further metrics, unadjusted; no verdict rests on them.
+        effects: of a factorial study, else empty.
+        method: the rule in words, for the foot of the table.
+    """
+
+    metric: str
+    higher_is_better: bool
+    alpha: float
+    margin: float
+    num_seeds: int
+    num_contrasts: int
+    stands: bool
+    verdicts: tuple[Verdict, ...]
+    noise_floor: Verdict | None = None
+    statements: tuple[str, ...] = ()
+    divergence: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    exploratory: tuple[Contrast, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    method: str = ""
+
+    def verdict(self, arm: str) -> Verdict:
+        """The verdict of the arm of that name, the noise floor's included.
+
+        Raises:
+            KeyError: the judgement has no such arm.
+        """
+        every = self.verdicts if self.noise_floor is None else (*self.verdicts, self.noise_floor)
+        for verdict in every:
+            if verdict.arm == arm:
+                return verdict
+        raise KeyError(arm)
