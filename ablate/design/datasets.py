@@ -1,0 +1,96 @@
+"""The data sets by name: what they hold, without loading them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.design.npz import summarise
+from ablate.design.study import DataSpec
+from ablate.errors import DataError, one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """Shape and size of a data set; ``num_train`` counts the training images before validation is held back.
+
+    ``digest`` identifies the content of an .npz of the user's own (16 hex digits); a known set needs none, its
+    content is part of its name.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+    num_train: int
+    num_test: int
+    digest: str = ""
+
+
+KNOWN: dict[str, DataInfo] = {
+    info.name: info
+    for info in (
+        DataInfo(name="mnist5k", channels=1, height=28, width=28, num_classes=10, num_train=4000, num_test=1000),
+        DataInfo(name="mnist", channels=1, height=28, width=28, num_classes=10, num_train=60000, num_test=10000),
+        DataInfo(name="fashion_mnist", channels=1, height=28, width=28, num_classes=10, num_train=60000, num_test=10000),
+        DataInfo(name="kmnist", channels=1, height=28, width=28, num_classes=10, num_train=60000, num_test=10000),
+        DataInfo(name="cifar10", channels=3, height=32, width=32, num_classes=10, num_train=50000, num_test=10000),
+        DataInfo(name="cifar100", channels=3, height=32, width=32, num_classes=100, num_train=50000, num_test=10000),
+        DataInfo(name="synthetic", channels=1, height=12, width=12, num_classes=4, num_train=640, num_test=160),
+    )
+}
+EMBEDDED = ("mnist5k", "synthetic")  # come with the package: no file to place, no network
+
+# sha256 of a known set in its original order (``Arrays.digest``): another content under its name would be compared
+# with records that it has nothing to do with. Only digests that were computed from the original files stand here.
+DIGESTS = {
+    "mnist": "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16",
+    "fashion_mnist": "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f",
+    "cifar10": "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660",
+}
+
+
+def default_root() -> Path:
+    """Where data files are looked for: ``$ABLATE_DATA``, else ``data`` in the current directory."""
+    return Path(os.environ.get("ABLATE_DATA") or "data")
+
+
+def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
+    """What the named data set holds: a known one from the table, an .npz (a path from the current directory) as read.
+
+    Args:
+        spec: the study's data.
+        root: where relative paths that are not found in the current directory are looked for; None: the default.
+
+    Raises:
+        DataError: an unknown name, or an .npz that cannot be used.
+    """
+    if spec.name in KNOWN:
+        return KNOWN[spec.name]
+    found = summarise(own_file(spec.name, root))
+    height, width, channels = found.image_shape
+    return DataInfo(
+        name=spec.name,
+        channels=channels,
+        height=height,
+        width=width,
+        num_classes=found.num_classes,
+        num_train=found.num_train,
+        num_test=found.num_test,
+        digest=found.digest[:16],
+    )
+
+
+def own_file(name: str, root: Path | None = None) -> Path:
+    """The path of an .npz of the user's own: from the current directory, else below ``root``.
+
+    Raises:
+        DataError: ``name`` is neither a known data set nor ends in .npz.
+    """
+    if not name.endswith(".npz"):
+        raise DataError(f"data.name {one_of(name, KNOWN)} (or the path of an .npz file of your own)")
+    path = Path(name).expanduser()
+    below = (root or default_root()) / path
+    return below if not path.exists() and below.exists() else path

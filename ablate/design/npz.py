@@ -1,0 +1,195 @@
+"""Reads an .npz of labelled images and says exactly what is wrong with one that cannot be used."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# The key names that MedMNIST files use.
+REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+OPTIONAL = ("val_images", "val_labels")
+MAX_CLASSES = 65_536
+EXPECTED = (
+    "an .npz file with train_images, train_labels, test_images and test_labels (val_images and val_labels if there is "
+    "a validation part): images uint8 of shape N H W or N H W C, labels whole numbers from 0 of shape N or N 1; "
+    "numpy.savez(path, train_images=..., train_labels=..., test_images=..., test_labels=...) writes one"
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images uint8 N H W C and their labels int64 N."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A whole data set as it stands in a file; every class from 0 to ``num_classes - 1`` has a training image."""
+
+    train: Part
+    test: Part
+    val: Part | None
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.train.labels.max()) + 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """H W C."""
+        height, width, channels = self.train.images.shape[1:]
+        return int(height), int(width), int(channels)
+
+    def digest(self) -> str:
+        """sha256 over images and labels of train, test and (if there) val, labels as bytes where they fit."""
+        import numpy as np
+
+        sha = hashlib.sha256()
+        label_type = np.uint8 if self.num_classes <= 256 else np.dtype("<u2")
+        for part in (self.train, self.test, *([self.val] if self.val else [])):
+            sha.update(np.ascontiguousarray(part.images).data)
+            sha.update(part.labels.astype(label_type).data)
+        return sha.hexdigest()
+
+
+def read_npz(path: Path) -> Arrays:
+    """The images of an .npz file, checked; pickled objects are never loaded.
+
+    Raises:
+        DataError: the file is missing, damaged, or does not hold what ``EXPECTED`` says.
+    """
+    found = _read_members(path)
+    if missing := [name for name in REQUIRED if name not in found]:
+        there = ", ".join(sorted(found)) or "nothing"
+        raise _fault(path, f"lacks {', '.join(missing)}; it holds {there}{nearest(missing[0], found)}")
+    if len(found.keys() & set(OPTIONAL)) == 1:
+        raise _fault(path, "holds only one of val_images and val_labels")
+    parts = {
+        name: _part(path, name, found) for name in ("train", "test", "val") if f"{name}_images" in found
+    }
+    arrays = Arrays(parts["train"], parts["test"], parts.get("val"))
+    _check_labels(path, arrays)
+    for name, part in parts.items():
+        if part.images.shape[1:] != arrays.train.images.shape[1:]:
+            raise _fault(
+                path,
+                f"{name}_images are {_shape(part.images.shape[1:])}, "
+                f"but train_images are {_shape(arrays.train.images.shape[1:])}",
+            )
+    return arrays
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a plan needs to know of a file."""
+
+    image_shape: tuple[int, int, int]  # H W C
+    num_classes: int
+    num_train: int
+    num_test: int
+    digest: str
+
+
+def summarise(path: Path) -> Summary:
+    """The file's shapes, counts and digest; a file that has not changed is read once a process.
+
+    Raises:
+        DataError: as ``read_npz``.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _summarise(path.resolve(), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _summarise(path: Path, changed: int, size: int) -> Summary:
+    arrays = read_npz(path)
+    return Summary(
+        image_shape=arrays.image_shape,
+        num_classes=arrays.num_classes,
+        num_train=len(arrays.train),
+        num_test=len(arrays.test),
+        digest=arrays.digest(),
+    )
+
+
+def _fault(path: Path, what: str) -> DataError:
+    return DataError(f"{path}: {what}; expected {EXPECTED}")
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return _fault(path, "is missing")
+    return _fault(path, f"cannot be read ({error.strerror or error})")
+
+
+def _read_members(path: Path) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise _fault(path, "is a single array, not an .npz")
+            return {name: file[name] for name in file.files if name in REQUIRED + OPTIONAL}
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise _fault(path, f"is truncated or damaged ({error})") from error
+    except ValueError as error:  # pickled objects, or an array shorter than its header says
+        raise _fault(path, f"does not hold plain arrays ({error})") from error
+
+
+def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
+    import numpy as np
+
+    images, labels = found[f"{name}_images"], found[f"{name}_labels"]
+    if images.dtype != np.uint8:
+        raise _fault(path, f"{name}_images have dtype {images.dtype}, not uint8 (0 black to 255 white)")
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, not N H W or N H W C")
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
+        raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, which looks like N C H W, not N H W C")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise _fault(path, f"{name}_labels have dtype {labels.dtype}, not whole numbers")
+    if labels.shape not in ((len(images),), (len(images), 1)):
+        raise _fault(path, f"{name}_labels have shape {_shape(labels.shape)}, but there are {len(images)} {name}_images")
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise _fault(path, f"{name}_labels go from {labels.min()} to {labels.max()}, not from 0 to {MAX_CLASSES - 1}")
+    images = images[..., None] if images.ndim == 3 else images
+    return Part(images, labels.reshape(-1).astype(np.int64))
+
+
+def _check_labels(path: Path, arrays: Arrays) -> None:
+    import numpy as np
+
+    counts = np.bincount(arrays.train.labels)
+    if len(counts) < 2:
+        raise _fault(path, "train_labels hold a single class, where at least two are needed")
+    if not counts.all():
+        empty = int(np.flatnonzero(counts == 0)[0])
+        raise _fault(path, f"train_labels go up to {len(counts) - 1}, but no training image has label {empty}")
+    for name, part in (("test", arrays.test), ("val", arrays.val)):
+        if part is not None and part.labels.max() >= len(counts):
+            raise _fault(path, f"{name}_labels go up to {part.labels.max()}, but train_labels to {len(counts) - 1}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape) or "none (a single number)"
