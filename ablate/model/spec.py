@@ -195,9 +195,7 @@ class NetSpec:
 BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec))
 # `stages` is not written in an arm, and the data decide the last two.
 CHANGEABLE = BLOCK_FIELDS + tuple(
-    f.name
-    for f in fields(NetSpec)
-    if f.name not in {*BLOCK_FIELDS, "stages", "in_channels", "num_classes"}
+    f.name for f in fields(NetSpec) if f.name not in {*BLOCK_FIELDS, "stages", "in_channels", "num_classes"}
 )
 
 

@@ -1,0 +1,165 @@
+"""The block factory: every toggle is resolved here, once, while a block is built.
+
+Tensors are N C H W in shape and channels_last in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ablate.model.layers import block_width, hidden_width, shortcut_kind
+from ablate.model.spec import BlockSpec
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu6": lambda: nn.ReLU6(inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "hardswish": nn.Hardswish,
+    "silu": nn.SiLU,
+}
+# oneDNN issue 6035: with fewer input channels than this, a strided 1x1 convolution in channels_last returns wrong
+# weight gradients (tests/model/test_kernels.py shows it).
+_SAFE_STRIDED_CHANNELS = 8
+# Maps of at most this many pixels a side leave oneDNN's fast path for depthwise weight gradients when it pads itself.
+_TINY_MAP = 2
+
+
+class SubsampledConv(nn.Conv2d):
+    """A strided 1x1 convolution that takes every s-th pixel first and convolves with stride 1: the same numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C' ceil(H/s) ceil(W/s)."""
+        step_h, step_w = self.stride
+        return nn.functional.conv2d(x[:, :, ::step_h, ::step_w], self.weight)
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A depthwise convolution that pads tiny maps itself: the same numbers, a tenth of the time in backward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C ceil(H/s) ceil(W/s)."""
+        if x.shape[-2] > _TINY_MAP and x.shape[-1] > _TINY_MAP:
+            return super().forward(x)
+        pad_h, pad_w = self.kernel_size[0] // 2, self.kernel_size[1] // 2
+        return nn.functional.conv2d(
+            nn.functional.pad(x, (pad_w, pad_w, pad_h, pad_h)), self.weight, None, self.stride, 0, 1, self.groups
+        )
+
+
+def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias and with padding kernel // 2, of the class that is right and fast for its shape."""
+    kind: type[nn.Conv2d] = nn.Conv2d
+    if kernel == 1 and stride > 1 and in_channels < _SAFE_STRIDED_CHANNELS:
+        kind = SubsampledConv
+    elif kernel > 1 and groups == in_channels and groups > 1:
+        kind = DepthwiseConv
+    return kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch norm and, where ``activation`` is given, the activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = convolution(in_channels, out_channels, kernel, stride, groups)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.activation = ACTIVATIONS[activation]() if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N C' ceil(H/s) ceil(W/s)."""
+        out: Tensor = self.activation(self.norm(self.conv(x)))
+        return out
+
+
+def _shortcut(spec: BlockSpec, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+    kind = shortcut_kind(spec, in_channels, out_channels, stride)
+    if kind == "projection":
+        return ConvUnit(in_channels, out_channels, stride=stride)
+    return nn.Identity() if kind == "identity" else None
+
+
+class InvertedBlock(nn.Module):
+    """narrow -> wide -> narrow, the shortcut joins narrow tensors (arXiv:1801.04381, figure 3b and table 1).
+
+    ``expand`` (1x1, left out for t = 1), ``spatial`` (3x3), ``project`` (1x1; its activation, if any, comes before
+    the addition).
+    """
+
+    def __init__(self, spec: BlockSpec, in_channels: int, narrow: int, stride: int) -> None:
+        super().__init__()
+        act = spec.activation
+        hidden = hidden_width(spec, in_channels, narrow)
+        groups = hidden if spec.conv == "depthwise" else 1
+        self.out_channels = narrow
+        self.expand = nn.Identity() if spec.expand_ratio == 1 else ConvUnit(in_channels, hidden, activation=act)
+        self.spatial = ConvUnit(hidden, hidden, kernel=3, stride=stride, groups=groups, activation=act)
+        self.project = ConvUnit(hidden, narrow, activation=act if spec.bottleneck == "relu" else None)
+        self.shortcut = _shortcut(spec, in_channels, narrow, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N narrow ceil(H/s) ceil(W/s)."""
+        out: Tensor = self.project(self.spatial(self.expand(x)))
+        return out if self.shortcut is None else out + self.shortcut(x)
+
+
+class ClassicBlock(nn.Module):
+    """wide -> narrow -> wide, the shortcut joins wide tensors, then the activation (arXiv:1512.03385, figure 5).
+
+    ``reduce`` (1x1), ``spatial`` (3x3), ``expand`` (1x1, left out for t = 1).
+    """
+
+    def __init__(self, spec: BlockSpec, in_channels: int, narrow: int, stride: int) -> None:
+        super().__init__()
+        act = spec.activation
+        grows = spec.expand_ratio != 1
+        groups = narrow if spec.conv == "depthwise" else 1
+        self.out_channels = block_width(spec, narrow)
+        self.reduce = ConvUnit(in_channels, narrow, activation=act if spec.bottleneck == "relu" else None)
+        self.spatial = ConvUnit(
+            narrow, narrow, kernel=3, stride=stride, groups=groups, activation=act if grows else None
+        )
+        self.expand = ConvUnit(narrow, self.out_channels) if grows else nn.Identity()
+        self.shortcut = _shortcut(spec, in_channels, self.out_channels, stride)
+        self.activation = ACTIVATIONS[act]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to N wide ceil(H/s) ceil(W/s)."""
+        out: Tensor = self.expand(self.spatial(self.reduce(x)))
+        joined: Tensor = self.activation(out if self.shortcut is None else out + self.shortcut(x))
+        return joined
+
+
+Block = InvertedBlock | ClassicBlock
+BLOCKS: dict[str, type[InvertedBlock] | type[ClassicBlock]] = {"inverted": InvertedBlock, "classic": ClassicBlock}
+
+
+def build_block(spec: BlockSpec, in_channels: int, narrow: int, stride: int) -> Block:
+    """The block that ``spec`` describes, from ``in_channels`` to its ``out_channels``."""
+    return BLOCKS[spec.residual](spec, in_channels, narrow, stride)
+
+
+class ChannelsLast(nn.Module):
+    """Lays a batch out in channels_last, the layout in which all convolutions here are fastest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to the same numbers, strides of channels_last.
+
+        One channel fits both layouts, so torch leaves its strides as they are and every later layer would follow
+        them into the slow layout; they are therefore set by hand.
+        """
+        x = x.contiguous(memory_format=torch.channels_last)
+        if x.shape[1] > 1:
+            return x
+        height, width = x.shape[2:]
+        return x.as_strided(x.shape, (height * width, 1, width, 1))

@@ -1,0 +1,188 @@
+"""Every operation of a net as data: what `nets.build` will run, in order, with shapes; free of torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ablate.errors import SpecError
+from ablate.model.spec import BlockSpec, NetSpec, StageSpec
+
+Kind = Literal["conv", "norm", "activation", "add", "max_pool", "mean_pool", "dropout", "linear"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operation on one image.
+
+    Attributes:
+        name: the path of the module that runs it ("blocks.3.expand.conv"); an addition is "blocks.3.add".
+        kind: conv, norm, activation, add, max_pool, mean_pool, dropout or linear.
+        in_channels, out_channels, kernel, stride, groups: as in torch.nn.Conv2d; padding is kernel // 2.
+        in_hw, out_hw: height and width in pixels of the map before and after.
+        block: the block's number from 0; None for the stem, the head and what follows.
+        bias: whether it has a bias (only the last linear layer does).
+    """
+
+    name: str
+    kind: Kind
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    groups: int
+    in_hw: tuple[int, int]
+    out_hw: tuple[int, int]
+    block: int | None
+    bias: bool
+
+    @property
+    def params(self) -> int:
+        """Learnt numbers: weights and bias of a convolution or linear layer, scale and shift of a norm."""
+        if self.kind == "norm":
+            return 2 * self.out_channels
+        if self.kind not in ("conv", "linear"):
+            return 0
+        return self.out_channels * (self.in_channels // self.groups * self.kernel**2 + self.bias)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one image's forward pass; convolutions and linear layers only, the bias not counted."""
+        if self.kind not in ("conv", "linear"):
+            return 0
+        return self.out_elements * (self.in_channels // self.groups) * self.kernel**2
+
+    @property
+    def in_elements(self) -> int:
+        """Numbers read, without weights; an addition reads two tensors."""
+        return self.in_channels * math.prod(self.in_hw) * (2 if self.kind == "add" else 1)
+
+    @property
+    def out_elements(self) -> int:
+        """Numbers written."""
+        return self.out_channels * math.prod(self.out_hw)
+
+
+@dataclass
+class _Walk:
+    """Where an image stands on its way through the net, and what it has met."""
+
+    channels: int
+    hw: tuple[int, int]
+    block: int | None = None
+    met: list[Layer] = field(default_factory=list)
+
+    def step(
+        self,
+        kind: Kind,
+        name: str,
+        out: int = 0,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        height, width = self.hw
+        out_hw = (1, 1) if kind == "mean_pool" else ((height - 1) // stride + 1, (width - 1) // stride + 1)
+        full_name = name if self.block is None else f"blocks.{self.block}.{name}"
+        out = out or self.channels
+        self.met.append(
+            Layer(full_name, kind, self.channels, out, kernel, stride, groups, self.hw, out_hw, self.block, bias)
+        )
+        self.channels, self.hw = out, out_hw
+
+    def unit(
+        self, name: str, out: int, *, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
+    ) -> None:
+        """A convolution, its norm and, where asked for, its activation."""
+        self.step("conv", f"{name}.conv", out, kernel=kernel, stride=stride, groups=groups)
+        self.step("norm", f"{name}.norm")
+        if activation:
+            self.step("activation", f"{name}.activation")
+
+
+def hidden_width(spec: BlockSpec, in_channels: int, narrow: int) -> int:
+    """Channels that the 3x3 convolution of a block works on: wide in an inverted block, narrow in a classic one."""
+    return round(in_channels * spec.expand_ratio) if spec.residual == "inverted" else narrow
+
+
+def block_width(spec: BlockSpec, narrow: int) -> int:
+    """Channels that leave a block: narrow from an inverted block, wide = t * narrow from a classic one."""
+    return narrow if spec.residual == "inverted" else round(narrow * spec.expand_ratio)
+
+
+def shortcut_kind(spec: BlockSpec, in_channels: int, out_channels: int, stride: int) -> str:
+    """What joins a block's input to its output: ``identity``, ``projection`` or ``none``."""
+    if spec.shortcut == "none":
+        return "none"
+    if stride == 1 and in_channels == out_channels:
+        return "identity"
+    return "projection" if spec.shortcut == "projection" else "none"
+
+
+def _inverted(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
+    hidden = hidden_width(spec, walk.channels, narrow)
+    if spec.expand_ratio != 1:
+        walk.unit("expand", hidden)
+    walk.unit("spatial", hidden, kernel=3, stride=stride, groups=hidden if spec.conv == "depthwise" else 1)
+    walk.unit("project", narrow, activation=spec.bottleneck == "relu")
+
+
+def _classic(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
+    grows = spec.expand_ratio != 1
+    walk.unit("reduce", narrow, activation=spec.bottleneck == "relu")
+    groups = narrow if spec.conv == "depthwise" else 1
+    walk.unit("spatial", narrow, kernel=3, stride=stride, groups=groups, activation=grows)
+    if grows:
+        walk.unit("expand", block_width(spec, narrow), activation=False)
+
+
+_BODIES = {"inverted": _inverted, "classic": _classic}
+
+
+def _block(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
+    entry_channels, entry_hw = walk.channels, walk.hw
+    out = block_width(spec, narrow)
+    _BODIES[spec.residual](walk, spec, narrow, stride)
+    shortcut = shortcut_kind(spec, entry_channels, out, stride)
+    if shortcut == "projection":
+        walk.channels, walk.hw = entry_channels, entry_hw
+        walk.unit("shortcut", out, stride=stride, activation=False)
+    if shortcut != "none":
+        walk.step("add", "add")
+    if spec.residual == "classic":
+        walk.step("activation", "activation")
+
+
+def _strides(stage: StageSpec) -> tuple[int, ...]:
+    return (stage.stride, *[1] * (stage.repeats - 1))
+
+
+def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
+    """Every operation of the net on one image of ``height`` x ``width`` pixels, in the order of execution.
+
+    Padding keeps every map at one pixel or more, whatever the strides.
+
+    Raises:
+        SpecError: ``height`` or ``width`` is below 1.
+    """
+    for name, value in (("height", height), ("width", width)):
+        if value < 1:
+            raise SpecError(name, f"must be at least 1, got {value}")
+    walk = _Walk(spec.in_channels, (height, width))
+    walk.unit("stem", spec.width(spec.stem_channels), kernel=spec.stem_kernel, stride=spec.stem_stride)
+    if spec.stem_pool:
+        walk.step("max_pool", "stem_pool", kernel=3, stride=2)
+    steps = [(stage, stride) for stage in spec.stages for stride in _strides(stage)]
+    for walk.block, (stage, stride) in enumerate(steps):
+        _block(walk, stage.block, spec.width(stage.channels), stride)
+    walk.block = None
+    if spec.head_width:
+        walk.unit("head", spec.head_width)
+    walk.step("mean_pool", "pool")
+    if spec.dropout:
+        walk.step("dropout", "dropout")
+    walk.step("linear", "classifier", spec.num_classes, bias=True)
+    return tuple(walk.met)

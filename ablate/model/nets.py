@@ -1,0 +1,81 @@
+"""From a NetSpec to a torch module, with the initialisation of the paper's public implementations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ablate.model.blocks import ChannelsLast, ConvUnit, build_block
+from ablate.model.spec import NetSpec
+
+
+class Net(nn.Module):
+    """An image classifier: stem, blocks, head, mean pooling, dropout, linear.
+
+    Its layers are those that ``layers(spec, height, width)`` lists, under the same names.
+    """
+
+    def __init__(self, spec: NetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.layout = ChannelsLast()
+        channels = spec.width(spec.stem_channels)
+        self.stem = ConvUnit(
+            spec.in_channels, channels, kernel=spec.stem_kernel, stride=spec.stem_stride, activation=spec.activation
+        )
+        self.stem_pool = nn.MaxPool2d(3, 2, padding=1) if spec.stem_pool else nn.Identity()
+        self.blocks = nn.Sequential()
+        for stage in spec.stages:
+            for stride in (stage.stride, *[1] * (stage.repeats - 1)):
+                block = build_block(stage.block, channels, spec.width(stage.channels), stride)
+                self.blocks.append(block)
+                channels = block.out_channels
+        head = spec.head_width
+        self.head = ConvUnit(channels, head, activation=spec.activation) if head else nn.Identity()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else nn.Identity()
+        self.classifier = nn.Linear(head or channels, spec.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images N C H W to logits N num_classes."""
+        x = self.stem_pool(self.stem(self.layout(x)))
+        x = self.head(self.blocks(x))
+        logits: Tensor = self.classifier(self.dropout(self.pool(x).flatten(1)))
+        return logits
+
+
+def initialise(net: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draws every parameter anew, in the order of the modules, and resets the running statistics.
+
+    Convolutions: normal, variance 2 / fan-out; batch norm: 1 and 0; linear: normal with deviation 0.01, bias 0
+    (torchvision's MobileNetV2). Nets whose parameters have the same shapes get the same numbers from the same
+    generator state.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
+            nn.init.zeros_(module.bias)
+
+
+def build(spec: NetSpec, *, generator: torch.Generator | None = None) -> Net:
+    """The net that ``spec`` describes: N C H W images in, N num_classes logits out.
+
+    Args:
+        spec: the architecture.
+        generator: where the initial weights come from; torch's global one if not given. With one, the global state
+            of the random numbers stays as it was.
+
+    It stands on torch's default device: under ``with torch.device("meta")`` it has shapes and no weights.
+    """
+    device = torch.get_default_device()
+    with torch.device("meta"):
+        net = Net(spec)
+    if device.type == "meta":
+        return net
+    net.to_empty(device=device)
+    initialise(net, generator)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
