@@ -22,11 +22,13 @@ HIGHER_IS_BETTER: dict[str, bool] = {
 }
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Schedule = Literal["one_cycle", "cosine", "step", "constant"]
+Matched = Literal["none", "macs", "params", "train_flops", "peak_memory"]
+DesignKind = Literal["one_change", "factorial", "fractional", "add_one_in", "leave_one_out"]
 # The name of a study or an arm becomes part of a path and of a page, so it holds nothing that either could mistake.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 # One line of text that people read; every page escapes it.
-Line = Annotated[str, Field(max_length=500)]
+Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Level = str | int | float | bool
 
 
@@ -37,32 +39,34 @@ class _Noun(BaseModel):
 class Recipe(_Noun):
     """How every arm is trained: optimiser, schedule, epochs, batch size, augmentation."""
 
-    epochs: int = Field(4, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=2, le=65_536)
+    epochs: int = Field(default=4, ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=2, le=65_536)
     optimizer: Optimizer = "adamw"
-    lr: float = Field(6e-3, gt=0, le=100)
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd (Nesterov) and rmsprop")
-    rms_decay: float = Field(0.9, gt=0, lt=1, description="rmsprop's smoothing of the squared gradients")
-    weight_decay: float = Field(0.0, ge=0, le=10)
+    lr: float = Field(default=6e-3, gt=0, le=100)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd (Nesterov) and rmsprop")
+    rms_decay: float = Field(default=0.9, gt=0, lt=1, description="rmsprop's smoothing of the squared gradients")
+    weight_decay: float = Field(default=0.0, ge=0, le=10)
     weight_decay_on: Literal["all", "weights"] = Field(
-        "all", description="weights: neither batch norm nor biases"
+        default="all", description="weights: neither batch norm nor biases"
     )
     schedule: Schedule = "one_cycle"
-    warmup_epochs: float = Field(0.0, ge=0, description="linear warm-up; for one_cycle, 0 means 30 % of the epochs")
-    step_epochs: float = Field(1.0, gt=0, description="step: the rate falls every so many epochs")
-    step_factor: float = Field(0.1, gt=0, le=1, description="step: what the rate is multiplied with")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    ema: float = Field(0.0, ge=0, lt=1, description="decay a step of the averaged weights that are evaluated; 0: none")
-    crop_padding: int = Field(0, ge=0, le=64, description="pixels of padding of the random crop; 0: none")
-    flip: bool = Field(False, description="random horizontal flip")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="the same for every arm")
+    warmup_epochs: float = Field(
+        default=0.0, ge=0, description="linear warm-up; for one_cycle, 0 means 30 % of the epochs"
+    )
+    step_epochs: float = Field(default=1.0, gt=0, description="step: the rate falls every so many epochs")
+    step_factor: float = Field(default=0.1, gt=0, le=1, description="step: what the rate is multiplied with")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay a step of the averaged weights that are evaluated; 0: none"
+    )
+    crop_padding: int = Field(default=0, ge=0, le=64, description="pixels of padding of the random crop; 0: none")
+    flip: bool = Field(default=False, description="random horizontal flip")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="the same for every arm")
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}"
-            )
+            raise ValueError(f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}")
         return self
 
 
@@ -73,16 +77,16 @@ class DataSpec(_Noun):
     ``split_seed``, the same for every trial of the study; an .npz that brings val_images keeps its own.
     """
 
-    name: str = Field("mnist5k", min_length=1, max_length=1000)
-    validation: float = Field(0.1, gt=0, lt=1)
-    split_seed: int = Field(0, ge=0, lt=2**32)
+    name: str = Field(default="mnist5k", min_length=1, max_length=1000)
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 class Plan(_Noun):
     """How many paired seeds: ``first_seed``, ``first_seed + 1``, ..."""
 
-    seeds: int = Field(8, ge=1, le=10_000)
-    first_seed: int = Field(0, ge=0, lt=2**31)
+    seeds: int = Field(default=8, ge=1, le=10_000)
+    first_seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class Decision(_Noun):
@@ -93,9 +97,31 @@ class Decision(_Noun):
     """
 
     metric: Metric = "test_accuracy"
-    margin: float = Field(0.005, gt=0)
-    alpha: float = Field(0.05, gt=0, lt=0.5)
-    also: tuple[Metric, ...] = Field((), strict=False)
+    margin: float = Field(default=0.005, gt=0)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    also: tuple[Metric, ...] = Field(default=(), strict=False)
+
+
+class Design(_Noun):
+    """Which arms are made of the changes; `design/arms.py` makes them.
+
+    ``one_change``: an arm for each entry of ``[arms]``, against the control. ``factorial``: every combination of the
+    levels in ``[factors]``. ``fractional``: a balanced part of them. ``add_one_in`` and ``leave_one_out`` need no
+    ``[arms]``: the steps are the differences between the control and the net ``to``; ``add_one_in`` makes one step
+    after another and keeps them (the last arm is ``to``), ``leave_one_out`` makes each step alone: declare the
+    complete net as the control and what to take each choice back to as ``to``.
+    """
+
+    kind: DesignKind | None = Field(
+        default=None, description="not written: factorial where there are factors, else one_change"
+    )
+    to: dict[str, Level] = Field(default_factory=dict, description="the other net, written as [control] is")
+    order: tuple[str, ...] = Field(
+        default=(), strict=False, description="the steps in another order than the control's fields"
+    )
+    runs: int | None = Field(
+        default=None, ge=8, le=128, description="fractional: how many arms; not written: resolution IV"
+    )
 
 
 class Study(_Noun):
@@ -117,9 +143,21 @@ class Study(_Noun):
     recipe: Recipe = Recipe()
     plan: Plan = Plan()
     decision: Decision = Decision()
-    noise_floor: bool = Field(False, description="adds an A/A arm: the control again under other seeds")
-    keep_weights: bool = Field(False, description="keeps each trial's weights as an artifact")
-    budget: str = Field("quick", description="which budget this is; a file's [budget.NAME] tables make the others")
+    design: Design = Design()
+    match: Matched = Field(default="none", description="what every arm is to cost alike; its width is solved for it")
+    unmatched: bool = Field(
+        default=True, description="with match: also run the arms as they are, where their cost differs"
+    )
+    noise_floor: bool = Field(default=False, description="adds an A/A arm: the control again under other seeds")
+    keep_weights: bool = Field(default=False, description="keeps each trial's weights as an artifact")
+    budget: str = Field(
+        default="quick", description="which budget this is; a file's [budget.NAME] tables make the others"
+    )
+
+    @property
+    def design_kind(self) -> DesignKind:
+        """The design as written, or the one that the tables stand for."""
+        return self.design.kind or ("factorial" if self.factors else "one_change")
 
     @property
     def digest(self) -> str:
