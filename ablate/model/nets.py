@@ -78,4 +78,4 @@ def build(spec: NetSpec, *, generator: torch.Generator | None = None) -> Net:
         return net
     net.to_empty(device=device)
     initialise(net, generator)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    return net.to(memory_format=torch.channels_last)
