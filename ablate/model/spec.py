@@ -26,13 +26,13 @@ def round_width(width: float, divisor: int) -> int:
 
 
 def _check_level(spec: object, name: str, levels: tuple[str, ...]) -> None:
-    value = getattr(spec, name)
+    value: Any = getattr(spec, name)
     if value not in levels:
         raise SpecError(name, one_of(value, levels))
 
 
 def _check_number(spec: object, name: str, low: float, high: float, *, whole: bool = False) -> None:
-    value = getattr(spec, name)
+    value: Any = getattr(spec, name)
     kinds: tuple[type, ...] = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise SpecError(name, f"must be {'a whole number' if whole else 'a number'}, got {value!r}")
@@ -79,7 +79,7 @@ class BlockSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """A row of the paper's table 2: ``repeats`` blocks of ``channels`` (c) narrow channels, the first with ``stride``."""
+    """A row of the paper's table 2: ``repeats`` blocks of ``channels`` (c) narrow channels, the first of ``stride``."""
 
     block: BlockSpec = field(default_factory=BlockSpec)
     channels: int
