@@ -33,7 +33,7 @@ def _check_level(spec: object, name: str, levels: tuple[str, ...]) -> None:
 
 def _check_number(spec: object, name: str, low: float, high: float, *, whole: bool = False) -> None:
     value: Any = getattr(spec, name)
-    kinds: tuple[type, ...] = (int,) if whole else (int, float)
+    kinds = (int, int) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise SpecError(name, f"must be {'a whole number' if whole else 'a number'}, got {value!r}")
     if not low <= value <= high:  # false for nan too
