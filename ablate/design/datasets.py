@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.design.npz import summarise
 from ablate.design.study import DataSpec
 from ablate.errors import DataError, one_of
+from ablate.places import default_data_root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,17 @@ class DataInfo:
 
 
 KNOWN: dict[str, DataInfo] = {
-    info.name: info
-    for info in (
-        DataInfo(name="mnist5k", channels=1, height=28, width=28, num_classes=10, num_train=4000, num_test=1000),
-        DataInfo(name="mnist", channels=1, height=28, width=28, num_classes=10, num_train=60000, num_test=10000),
-        DataInfo(name="fashion_mnist", channels=1, height=28, width=28, num_classes=10, num_train=60000, num_test=10000),
-        DataInfo(name="kmnist", channels=1, height=28, width=28, num_classes=10, num_train=60000, num_test=10000),
-        DataInfo(name="cifar10", channels=3, height=32, width=32, num_classes=10, num_train=50000, num_test=10000),
-        DataInfo(name="cifar100", channels=3, height=32, width=32, num_classes=100, num_train=50000, num_test=10000),
-        DataInfo(name="synthetic", channels=1, height=12, width=12, num_classes=4, num_train=640, num_test=160),
+    name: DataInfo(
+        name=name, channels=channels, height=size, width=size, num_classes=classes, num_train=train, num_test=test
+    )
+    for name, channels, size, classes, train, test in (
+        ("mnist5k", 1, 28, 10, 4_000, 1_000),
+        ("mnist", 1, 28, 10, 60_000, 10_000),
+        ("fashion_mnist", 1, 28, 10, 60_000, 10_000),
+        ("kmnist", 1, 28, 10, 60_000, 10_000),
+        ("cifar10", 3, 32, 10, 50_000, 10_000),
+        ("cifar100", 3, 32, 100, 50_000, 10_000),
+        ("synthetic", 1, 12, 4, 640, 160),
     )
 }
 EMBEDDED = ("mnist5k", "synthetic")  # come with the package: no file to place, no network
@@ -50,11 +52,6 @@ DIGESTS = {
     "fashion_mnist": "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f",
     "cifar10": "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660",
 }
-
-
-def default_root() -> Path:
-    """Where data files are looked for: ``$ABLATE_DATA``, else ``data`` in the current directory."""
-    return Path(os.environ.get("ABLATE_DATA") or "data")
 
 
 def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
@@ -92,5 +89,5 @@ def own_file(name: str, root: Path | None = None) -> Path:
     if not name.endswith(".npz"):
         raise DataError(f"data.name {one_of(name, KNOWN)} (or the path of an .npz file of your own)")
     path = Path(name).expanduser()
-    below = (root or default_root()) / path
+    below = (root or default_data_root()) / path
     return below if not path.exists() and below.exists() else path

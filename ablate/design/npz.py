@@ -80,9 +80,7 @@ def read_npz(path: Path) -> Arrays:
         raise _fault(path, f"lacks {', '.join(missing)}; it holds {there}{nearest(missing[0], found)}")
     if len(found.keys() & set(OPTIONAL)) == 1:
         raise _fault(path, "holds only one of val_images and val_labels")
-    parts = {
-        name: _part(path, name, found) for name in ("train", "test", "val") if f"{name}_images" in found
-    }
+    parts = {name: _part(path, name, found) for name in ("train", "test", "val") if f"{name}_images" in found}
     arrays = Arrays(parts["train"], parts["test"], parts.get("val"))
     _check_labels(path, arrays)
     for name, part in parts.items():
@@ -116,11 +114,11 @@ def summarise(path: Path) -> Summary:
         stat = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return _summarise(path.resolve(), stat.st_mtime_ns, stat.st_size)
+    return _summarise(path.resolve(), (stat.st_mtime_ns, stat.st_size))
 
 
 @functools.lru_cache(maxsize=8)
-def _summarise(path: Path, changed: int, size: int) -> Summary:
+def _summarise(path: Path, _version: tuple[int, int]) -> Summary:  # a changed file is another key of the cache
     arrays = read_npz(path)
     return Summary(
         image_shape=arrays.image_shape,
@@ -169,8 +167,9 @@ def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
         raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, which looks like N C H W, not N H W C")
     if not np.issubdtype(labels.dtype, np.integer):
         raise _fault(path, f"{name}_labels have dtype {labels.dtype}, not whole numbers")
-    if labels.shape not in ((len(images),), (len(images), 1)):
-        raise _fault(path, f"{name}_labels have shape {_shape(labels.shape)}, but there are {len(images)} {name}_images")
+    count = len(images)
+    if labels.shape not in ((count,), (count, 1)):
+        raise _fault(path, f"{name}_labels have shape {_shape(labels.shape)}, but there are {count} {name}_images")
     if labels.min() < 0 or labels.max() >= MAX_CLASSES:
         raise _fault(path, f"{name}_labels go from {labels.min()} to {labels.max()}, not from 0 to {MAX_CLASSES - 1}")
     images = images[..., None] if images.ndim == 3 else images
