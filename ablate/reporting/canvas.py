@@ -1,0 +1,97 @@
+"""What the figures share: a page-wide canvas, rows named by arm, dots thinned to a stated number."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ablate.files import write_whole
+from ablate.reporting.style import PAGE_WIDTH, RC
+
+MAX_DOTS = 200  # an arm; beyond it dots hide each other and pages grow
+MAX_LINES = 60  # an arm
+ROW_INCHES = 0.34
+Shared = Literal["", "y", "xy"]
+
+
+@contextmanager
+def page(height: float, rows: int = 1, columns: int = 1, *, shared: Shared = "") -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure as wide as the page and its axes row by row, drawn under the report's settings.
+
+    Args:
+        height: inches.
+        rows, columns: of panels.
+        shared: which axes the panels have in common: "", "y" or "xy".
+    """
+    with matplotlib.rc_context(RC):  # type: ignore[arg-type]
+        figure = Figure(figsize=(PAGE_WIDTH, height))
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex="x" in shared, sharey="y" in shared)
+        yield figure, list(grid.flat)
+
+
+def lines_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The frame's rows, each with its columns as attributes."""
+    return iter(frame.itertuples(index=False))
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """One row a name, the first on top, and lines along the values only."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylabel("")
+
+
+def right_column(axes: Axes, row: int, text: str, *, colour: str = "#333333", weight: str = "normal") -> None:
+    """Text to the right of a row, outside the frame of the axes."""
+    axes.text(
+        1.015, row, text, transform=axes.get_yaxis_transform(), va="center", color=colour, weight=weight, fontsize=8.5
+    )
+
+
+def right_title(axes: Axes, text: str) -> None:
+    """The heading above what ``right_column`` writes."""
+    axes.text(1.015, 1.0, text, transform=axes.transAxes, va="bottom", color="#777777", fontsize=8)
+
+
+def thin(frame: pd.DataFrame, most: int, by: str = "arm") -> tuple[pd.DataFrame, str]:
+    """At most ``most`` seeds an arm, evenly spaced in the order of the seeds, and a note that says so, or nothing."""
+    seeds = frame.groupby(by, sort=False)["seed"].nunique()
+    largest = int(seeds.max()) if len(seeds) else 0
+    if largest <= most:
+        return frame, ""
+    ranks = frame.groupby(by, sort=False)["seed"].rank(method="dense").sub(1).astype(int)
+    totals = frame[by].map(seeds).astype(int)
+    chosen = (ranks * most // totals) != ((ranks - 1) * most // totals)
+    note = f"drawn: {most} of {largest:,} seeds an arm; means and intervals are of all"
+    return frame[chosen | (totals <= most)], note
+
+
+def note_below(figure: Figure, text: str) -> None:
+    """A small grey line under a figure; nothing where there is no text."""
+    if text:
+        figure.supxlabel(text, fontsize=7.5, color="#777777", x=0.01, ha="left")
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[bytes, bytes]:
+    """Writes ``folder/NAME.svg`` and ``folder/NAME.png`` and returns the two files' bytes.
+
+    The same figure gives the same bytes: no date is written and ids are salted with a constant.
+    """
+    svg, png = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context(RC):  # type: ignore[arg-type]
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(png, format="png", dpi=160)
+    write_whole(folder / f"{name}.svg", svg.getvalue())
+    write_whole(folder / f"{name}.png", png.getvalue())
+    return svg.getvalue(), png.getvalue()

@@ -1,0 +1,147 @@
+"""Finished frames to figures: accuracy by arm, paired differences, learning curves.
+
+Every function takes frames of `frames.py`, already in printed units (percent, points), and returns a matplotlib
+Figure without showing or saving it. Every seed is a dot or a line of its own, up to a stated number an arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ablate.reporting.canvas import (
+    MAX_DOTS,
+    MAX_LINES,
+    ROW_INCHES,
+    lines_of,
+    name_rows,
+    note_below,
+    page,
+    right_column,
+    right_title,
+    thin,
+)
+from ablate.reporting.labels import folded
+from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
+
+SPREAD = 0.22  # half the height, in rows, over which an arm's dots lie
+
+
+def accuracy_by_arm(scores: pd.DataFrame, summary: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figure:
+    """A row an arm: every seed a dot, the mean with its interval, and the mean in figures.
+
+    Args:
+        scores: arm, seed, value.
+        summary: arm, n, mean, low, high; a row an arm in the order to draw.
+        unit: of the metric.
+        palette: a colour an arm.
+    """
+    arms = list(summary["arm"])
+    with page(0.9 + ROW_INCHES * len(arms)) as (figure, (axes,)):
+        note_below(figure, _dots(axes, scores, arms, palette))
+        _intervals(axes, summary, palette)
+        for row, line in enumerate(lines_of(summary)):
+            right_column(axes, row, f"{number(line.mean, unit.digits)} ({line.n})" if line.n else "no result")
+        right_title(axes, "mean (seeds)")
+        name_rows(axes, arms)
+        axes.set_xlabel(f"{unit.axis}: every seed, mean and 95 % interval")
+        return figure
+
+
+def differences(
+    pairs: pd.DataFrame, contrasts: pd.DataFrame, margin: float, unit: Unit, palette: Mapping[str, str]
+) -> Figure:
+    """A row a contrast: each seed's difference to the control a dot, the mean, its interval, and the margin as a band.
+
+    Args:
+        pairs: arm, seed, value (arm minus control, same seed).
+        contrasts: arm, mean, low, high, outcome; a row a contrast in the order to draw.
+        margin: half the band's width, in the unit of the differences.
+        unit: of the metric.
+        palette: a colour an arm.
+    """
+    arms = list(contrasts["arm"])
+    with page(0.95 + ROW_INCHES * len(arms)) as (figure, (axes,)):
+        axes.axvspan(-margin, margin, color=BAND_COLOUR, alpha=0.6, linewidth=0)
+        axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
+        note_below(figure, _dots(axes, pairs, arms, palette))
+        _intervals(axes, contrasts, palette)
+        for row, line in enumerate(lines_of(contrasts)):
+            right_column(axes, row, str(line.outcome), weight="bold")
+        right_title(axes, "verdict")
+        name_rows(axes, arms)
+        axes.set_xlabel(f"{unit.difference}, arm minus control\ngrey: within the margin of {margin:g} {unit.short}")
+        return figure
+
+
+def _dots(axes: Axes, values: pd.DataFrame, arms: list[str], palette: Mapping[str, str]) -> str:
+    """Draws the dots, spread over the row in the order of the seeds, and returns the note about those left out."""
+    dots, note = thin(values[values["arm"].isin(arms)].dropna(subset="value"), MAX_DOTS)
+    rows = dots["arm"].map({arm: row for row, arm in enumerate(arms)}).astype(float)
+    place = dots.groupby("arm", sort=False)["seed"].rank(pct=True) - 0.5
+    sns.scatterplot(
+        data=dots.assign(row=rows + 2 * SPREAD * place.fillna(0.0)),
+        x="value", y="row", hue="arm", palette=dict(palette), legend=False,
+        s=16, alpha=0.55, linewidth=0, ax=axes,
+    )  # fmt: skip
+    return note
+
+
+def _intervals(axes: Axes, summary: pd.DataFrame, palette: Mapping[str, str]) -> None:
+    for row, line in enumerate(lines_of(summary)):
+        if pd.isna(line.mean):
+            continue
+        colour = palette[str(line.arm)]
+        if not pd.isna(line.low):
+            axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=4)
+        axes.plot([line.mean], [row], "o", markersize=7, color=colour, markeredgecolor="white", zorder=5)
+
+
+def learning_curves(curves: pd.DataFrame, means: pd.DataFrame, label: str, palette: Mapping[str, str]) -> Figure:
+    """A panel an arm: every seed a thin line, the mean thick, and the control's mean in grey behind.
+
+    Args:
+        curves: arm, seed, epoch, value.
+        means: arm, epoch, value; the arms in the order to draw, the control first.
+        label: what the value is, with its unit.
+        palette: a colour an arm.
+    """
+    arms = list(dict.fromkeys(means["arm"]))
+    columns = min(4, max(2, len(arms)))
+    rows = -(-len(arms) // columns)
+    lines, note = thin(curves, MAX_LINES)
+    with page(0.8 + (2.0 if rows < 3 else 1.55) * rows, rows, columns, shared="xy") as (figure, panels):
+        for arm, axes in zip(arms, panels, strict=False):
+            _curve_panel(axes, arm, arms[0], lines, means, palette)
+        for axes in panels[len(arms) :]:
+            axes.set_visible(False)
+        for axes in panels[max(0, len(arms) - columns) : len(arms)]:
+            axes.tick_params(labelbottom=True)
+        figure.supylabel(label, fontsize=9)
+        behind = "dashed: the control's mean" if len(arms) > 1 else ""
+        figure.supxlabel("\n".join(filter(None, ["epoch", "; ".join(filter(None, [behind, note]))])), fontsize=9)
+        return figure
+
+
+def _curve_panel(
+    axes: Axes, arm: str, control: str, lines: pd.DataFrame, means: pd.DataFrame, palette: Mapping[str, str]
+) -> None:
+    own = lines[lines["arm"] == arm].sort_values(["seed", "epoch"])
+    segments = [group[["epoch", "value"]].to_numpy() for _, group in own.groupby("seed", sort=False)]
+    axes.add_collection(LineCollection(segments, colors=palette[arm], linewidths=0.7, alpha=0.5))
+    if arm != control:
+        behind = means[means["arm"] == control]
+        axes.plot(behind["epoch"], behind["value"], color=CONTROL_COLOUR, linewidth=1.2, linestyle=(0, (3, 2)))
+    sns.lineplot(
+        data=means[means["arm"] == arm], x="epoch", y="value", color=palette[arm], linewidth=1.9, errorbar=None,
+        marker="o" if means["epoch"].nunique() == 1 else None, ax=axes,
+    )  # fmt: skip
+    axes.set_title(folded(arm, 24), fontsize=8.5 if len(arm) <= 20 else 7)
+    axes.set(xlabel="", ylabel="")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

@@ -1,0 +1,175 @@
+"""Finished frames to figures about cost: accuracy against cost, the roadmap, matched beside unmatched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from ablate.design.plan import CONTROL
+from ablate.reporting.canvas import ROW_INCHES, lines_of, name_rows, page, right_column, right_title
+from ablate.reporting.labels import column_labels, point_labels, short
+from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
+
+FEW = 7  # arms that are named beside the panels
+MOST_NAMED = 24  # arms that a key of one panel holds
+# column of the frame -> (what it is on the axis, what it is divided by)
+COST_AXES = {
+    "macs": ("MACs (millions)", 1e6),
+    "params": ("parameters (thousands)", 1e3),
+    "inference_peak_bytes": ("inference memory (KB)", 1e3),
+}
+
+
+def trade_off(points: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figure:
+    """Accuracy against MACs, parameters and memory, a panel each, cost on a log scale; up and left is better.
+
+    Few arms are named beside the last panel. Many are numbered, with the key in a panel of its own; beyond
+    ``MOST_NAMED`` only those are that no other arm beats in both accuracy and one of the costs.
+
+    Args:
+        points: arm, mean, low, high and the columns of ``COST_AXES``; a row an arm.
+        unit: of the metric.
+        palette: a colour an arm.
+    """
+    shown = [name for name in COST_AXES if points[name].notna().any()] or list(COST_AXES)
+    if len(points) <= FEW:
+        return _named_trade_off(points, shown, unit, palette)
+    return _numbered_trade_off(points, shown, unit, palette)
+
+
+def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, palette: Mapping[str, str]) -> Figure:
+    with page(2.9, 1, len(shown), shared="y") as (figure, panels):
+        for axes, name in zip(panels, shown, strict=True):
+            _cost_panel(axes, points, name, palette)
+        panels[0].set_ylabel(f"{unit.axis}: mean, 95 % interval")
+        figure.draw_without_rendering()
+        last = points.dropna(subset=shown[-1])
+        x = list(last[shown[-1]] / COST_AXES[shown[-1]][1])
+        names = [short(arm) for arm in last["arm"]]
+        column_labels(panels[-1], x, list(last["mean"]), names, [palette[arm] for arm in last["arm"]])
+        return figure
+
+
+def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, palette: Mapping[str, str]) -> Figure:
+    named = points if len(points) <= MOST_NAMED else points[_unbeaten(points, shown)]
+    numbers = {arm: str(i + 1) for i, arm in enumerate(named["arm"])}
+    with page(6.0, 2, 2, shared="y") as (figure, panels):
+        for axes, name in zip(panels, shown, strict=False):
+            _cost_panel(axes, points, name, palette)
+        for axes in panels[len(shown) :]:
+            axes.set_axis_off()
+        key = [f"{number}  {short(arm, 44)}" for arm, number in numbers.items()]
+        panels[-1].text(0, 1, "\n".join(key[:MOST_NAMED]), transform=panels[-1].transAxes, va="top", fontsize=7.5)
+        figure.supylabel(f"{unit.axis}: mean, 95 % interval", fontsize=9)
+        figure.draw_without_rendering()
+        for axes, name in zip(panels, shown, strict=False):
+            drawn = named.dropna(subset=name)
+            x = list(drawn[name] / COST_AXES[name][1])
+            point_labels(axes, x, list(drawn["mean"]), [numbers[arm] for arm in drawn["arm"]])
+        return figure
+
+
+def _unbeaten(points: pd.DataFrame, shown: list[str]) -> pd.Series:
+    """Which arms are the control, or reach the highest mean among those that cost as little, by any of the costs."""
+    kept = points["arm"] == CONTROL
+    for name in shown:
+        kept |= points.sort_values([name, "mean"], ascending=[True, False])["mean"].cummax().eq(points["mean"])
+    return kept
+
+
+def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, palette: Mapping[str, str]) -> None:
+    words, divisor = COST_AXES[name]
+    drawn = points.dropna(subset=name).assign(cost=lambda frame: frame[name] / divisor)
+    for line in lines_of(drawn):
+        axes.plot([line.cost, line.cost], [line.low, line.high], color=palette[str(line.arm)], linewidth=1.2, alpha=0.6)
+    sns.scatterplot(
+        data=drawn, x="cost", y="mean", hue="arm", palette=dict(palette), legend=False, s=34, edgecolor="white", ax=axes
+    )
+    axes.set_xscale("log")
+    low, high = (float(drawn["cost"].min()), float(drawn["cost"].max())) if len(drawn) else (1.0, 10.0)
+    axes.set_xlim(low / 1.3, high * 1.3 * (high / low) ** 0.08)
+    axes.xaxis.set_major_locator(FixedLocator(_log_ticks(*axes.get_xlim())))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel=words, ylabel="")
+
+
+def _log_ticks(low: float, high: float, most: int = 4) -> list[float]:
+    """Round numbers within the limits, as many as possible but not more than ``most``."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    best: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        best = ticks if len(best) < len(ticks) <= most else best
+    if len(best) > 1 or not math.isfinite(low * high):
+        return best
+    decades_apart = max(1, -(-len(decades) // most))
+    return best or [10.0**decade for decade in decades[::decades_apart]]
+
+
+def roadmap(steps: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figure:
+    """Step by step from one net to another: accuracy as a bar a step, MACs as a bar beside it (after ConvNeXt, fig. 2).
+
+    Args:
+        steps: arm, mean, low, high, macs, params, step (what changed, in words); in the order of the steps.
+        unit: of the metric.
+        palette: a colour an arm.
+    """
+    with page(1.0 + 0.42 * len(steps), 1, 2, shared="y") as (figure, (left, right)):
+        rows = list(range(len(steps)))
+        floor = _bar_floor(steps)
+        colours = [palette[arm] for arm in steps["arm"]]
+        left.barh(rows, steps["mean"] - floor, left=floor, color=colours, height=0.62, alpha=0.85)
+        right.barh(rows, steps["macs"] / 1e6, color=BAND_COLOUR, height=0.62)
+        for row, line in enumerate(lines_of(steps)):
+            left.plot([line.low, line.high], [row, row], color="#222222", linewidth=1.4)
+            text = f"{number(line.mean, unit.digits)}"
+            left.text(floor, row, f" {text}", va="center", ha="left", color="white", weight="bold", fontsize=8.5)
+            macs = f"{number(line.macs, 1, 1e-6)} M, {number(line.params, 0, 1e-3)} K params"
+            right.text(0, row, f" {macs}", va="center", fontsize=8)
+        name_rows(left, [short(step, 40) for step in steps["step"]])
+        left.set_xlim(left=floor)
+        left.set_xlabel(f"{unit.axis}\n(axis starts at {floor:g})")
+        right.set_xlabel("MACs (millions)")
+        right.grid(visible=False, axis="y")
+        return figure
+
+
+def _bar_floor(steps: pd.DataFrame) -> float:
+    """A round number a little below the lowest bar, so that steps of a point can be seen."""
+    lowest = float(steps[["mean", "low"]].min().min())
+    width = float(steps[["mean", "high"]].max().max()) - lowest
+    grain = 10.0 ** math.floor(math.log10(width)) if width > 0 else 1.0
+    return max(0.0, (lowest - max(0.6 * width, 0.5 * grain)) // grain * grain)
+
+
+def matched_pairs(table: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figure:
+    """The same change at its own cost (hollow) and at the control's cost (filled), as differences to the control.
+
+    Args:
+        table: change, matched (True, False), arm, mean, low, high (difference to the control, points), ratio (cost of
+            the arm over the control's).
+        unit: of the metric.
+        palette: a colour an arm.
+    """
+    changes = list(dict.fromkeys(table["change"]))
+    with page(0.9 + 1.6 * ROW_INCHES * len(changes)) as (figure, (axes,)):
+        axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
+        for line in lines_of(table):
+            row = changes.index(line.change) + (0.17 if line.matched else -0.17)
+            colour = palette[line.arm]
+            axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2)
+            face = colour if line.matched else "white"
+            axes.plot([line.mean], [row], "o", markersize=7, color=colour, markerfacecolor=face, zorder=5)
+            cost = "matched" if line.matched else "as it is"
+            right_column(axes, row, f"{cost}: {number(line.mean, 2, signed=True)} at {number(line.ratio, 2)}×")
+        right_title(axes, "difference at cost ratio")
+        name_rows(axes, [short(change, 40) for change in changes])
+        axes.set_xlabel(f"{unit.difference}, arm minus control")
+        return figure

@@ -1,0 +1,187 @@
+"""Findings to pandas frames of numbers: what the figures draw and the tables print.
+
+Values of the metric are in printed units (accuracy in percent, differences in points); a number that is not known is
+nan. Rows are in the order of the plan, the control first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+
+from ablate.reporting.findings import Findings
+from ablate.reporting.style import unit
+
+METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
+COSTS = (
+    "params",
+    "macs",
+    "flops",
+    "fvcore_flops",
+    "train_flops",
+    "inference_peak_bytes",
+    "inference_peak_block_bytes",
+    "train_peak_bytes",
+    "latency_ms",
+    "latency_batch_ms",
+)
+
+
+def trials(findings: Findings) -> pd.DataFrame:
+    """A row a planned trial: arm, seed, status (``missing`` where there is no record), metrics, measurements, reason.
+
+    Metrics are as recorded, from 0 to 1.
+    """
+    rows: list[dict[str, object]] = []
+    for trial, record in findings.outcomes():
+        row: dict[str, object] = {"arm": trial.arm, "seed": trial.seed, "key": trial.key, "status": "missing"}
+        if record is not None:
+            measured = {k: v for k, v in vars(record.measured).items() if k != "versions"}
+            row |= {"status": record.status, "reason": record.reason, "notes": "; ".join(record.notes)}
+            row |= {name: record.metrics.get(name, math.nan) for name in METRICS} | measured
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "key", "status", "reason", "notes", *METRICS, *_MEASURED])
+    order = {name: place for place, name in enumerate(findings.arms)}
+    return frame.sort_values(["arm", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column)
+
+
+_MEASURED = ("train_s", "eval_s", "wall_s", "images_per_s", "peak_bytes", "device", "threads", "hardware", "commit",
+             "started_at", "attempts", "resumed")  # fmt: skip
+
+
+def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """arm, seed, value of the finished trials in ``trials``' frame, in the metric's printed unit."""
+    finished = table[table["status"] == "finished"]
+    value = finished[metric].astype(float) * unit(metric).factor
+    return pd.DataFrame({"arm": finished["arm"], "seed": finished["seed"], "value": value}).dropna(ignore_index=True)
+
+
+def summary(values: pd.DataFrame, arms: tuple[str, ...], alpha: float = 0.05) -> pd.DataFrame:
+    """arm, n, mean, sd, low, high: a row an arm, with Student's t interval of its mean at ``1 - alpha``.
+
+    An arm with one seed has no interval, an arm with none has no mean.
+    """
+    from scipy import stats
+
+    groups = values.groupby("arm")["value"]
+    table = pd.DataFrame({"n": groups.size(), "mean": groups.mean(), "sd": groups.std()}).reindex(arms)
+    table["n"] = table["n"].fillna(0).astype(int)
+    spread = table["sd"] / table["n"] ** 0.5
+    half = stats.t.ppf(1 - alpha / 2, table["n"].clip(lower=2) - 1) * spread
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half).rename_axis("arm").reset_index()
+
+
+def pairs(findings: Findings) -> pd.DataFrame:
+    """arm, seed, value: arm minus control in each paired seed, for every arm that has a contrast."""
+    factor = findings.unit.factor
+    rows = [
+        (arm, seed, difference * factor)
+        for arm in findings.compared
+        if (contrast := findings.judgement.verdict(arm).contrast) is not None
+        for seed, difference in zip(contrast.seeds, contrast.differences, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "value"])
+
+
+def contrasts(findings: Findings) -> pd.DataFrame:
+    """arm, outcome, n, mean, low, high, p, holm_p and the rest of each Contrast; nan where there is none."""
+    factor = findings.unit.factor
+    rows: list[dict[str, object]] = []
+    for arm in findings.compared:
+        verdict = findings.judgement.verdict(arm)
+        row: dict[str, object] = {"arm": arm, "outcome": verdict.outcome}
+        if (contrast := verdict.contrast) is not None:
+            plain = {f.name: getattr(contrast, f.name) for f in dataclasses.fields(contrast)}
+            row |= {name: plain[name] for name in _AS_IS} | {"n": contrast.n}
+            row |= {new: _times(plain[name], factor) for name, new in _SCALED.items()}
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=["arm", "outcome", "n", *_SCALED.values(), *_AS_IS])
+    return frame.astype(dict.fromkeys(["n", *_SCALED.values(), *_AS_IS], float))
+
+
+_SCALED = {
+    "mean_difference": "mean",
+    "low": "low",
+    "high": "high",
+    "sd_difference": "sd",
+    "welch_low": "welch_low",
+    "welch_high": "welch_high",
+    "images_low": "images_low",
+    "images_high": "images_high",
+    "detectable": "detectable",
+}
+_AS_IS = ("p", "holm_p", "equivalence_holm_p", "correlation", "image_share", "seeds_to_settle")
+
+
+def _times(value: float | None, factor: float) -> float:
+    return math.nan if value is None else value * factor
+
+
+def curves(findings: Findings) -> pd.DataFrame:
+    """arm, seed, epoch and every field of EpochPoint; accuracies in percent. A row an epoch of a trial with a curve."""
+    rows = [
+        (trial.arm, trial.seed, p.epoch, p.train_loss, p.train_accuracy * 100, p.val_loss, p.val_accuracy * 100, p.lr)
+        for trial, record in findings.outcomes()
+        if record is not None
+        for p in record.curve
+    ]
+    names = ["arm", "seed", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.DataFrame:
+    """arm, epoch, value: the mean over seeds of one column of ``curves``; arms without a curve are left out."""
+    means = table.groupby(["arm", "epoch"], observed=True)[column].mean()
+    present = [arm for arm in arms if arm in means.index.get_level_values("arm")]
+    return means.reindex(present, level="arm").rename("value").reset_index()
+
+
+def costs(findings: Findings) -> pd.DataFrame:
+    """The arm and every cost field, with the mean measured peak and training time; nan where a number is not known."""
+    table = pd.DataFrame(
+        [{"arm": arm} | {name: findings.cost(arm, name) for name in COSTS} for arm in findings.arms],
+        columns=["arm", *COSTS],
+    ).astype(dict.fromkeys(COSTS, float))
+    measured = trials(findings)
+    done = measured[measured["status"] == "finished"].groupby("arm")
+    table["measured_peak_bytes"] = table["arm"].map(done["peak_bytes"].mean().astype(float))
+    table["train_s"] = table["arm"].map(done["train_s"].mean().astype(float))
+    return table
+
+
+def against_cost(summary_table: pd.DataFrame, cost_table: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` joined with ``costs`` on the arm, without arms that have no mean."""
+    return summary_table.merge(cost_table, on="arm", how="left").dropna(subset="mean", ignore_index=True)
+
+
+def effects(findings: Findings) -> pd.DataFrame:
+    """term, contrast, label, mean, low, high, p, holm_p, outcome, order (1 main, 2 interaction), in printed units."""
+    factor = findings.unit.factor
+    rows = [
+        {
+            "term": effect.term,
+            "contrast": effect.contrast,
+            "label": effect.term.replace(":", " × "),
+            "order": effect.term.count(":") + 1,
+            "mean": effect.estimate * factor,
+            "low": _times(effect.low, factor),
+            "high": _times(effect.high, factor),
+            "p": effect.p,
+            "holm_p": effect.holm_p,
+            "outcome": effect.outcome,
+            "aliases": ", ".join(effect.aliases),
+        }
+        for effect in findings.judgement.effects
+    ]
+    names = ["term", "contrast", "label", "order", "mean", "low", "high", "p", "holm_p", "outcome", "aliases"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def cells(findings: Findings, values: pd.DataFrame) -> pd.DataFrame:
+    """``scores`` with a column for each factor, of the arms that have levels: what the interaction figure averages."""
+    levels = {arm.name: arm.factors for arm in findings.plan.arms if arm.factors}
+    factors = list(dict.fromkeys(name for arm in levels.values() for name in arm))
+    rows = values[values["arm"].isin(levels)]
+    return rows.assign(**{name: [str(levels[arm].get(name, "")) for arm in rows["arm"]] for name in factors})
