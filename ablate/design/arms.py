@@ -1,21 +1,18 @@
-"""From a Study to its nets: the control and what every arm makes of it, before any width is matched."""
+"""The control of a study and the arms that ``[arms]`` makes of it, before any width is matched."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ablate.design.study import Level, Study, digest
+from ablate.design.study import Level, Study
 from ablate.errors import SpecError, nearest, one_of
-from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, NetSpec
+from ablate.model.spec import CHANGEABLE, NetSpec
 from ablate.model.zoo import NETS
 
 CONTROL = "control"
 NOISE_FLOOR = "noise_floor"
-RESERVED = (CONTROL, NOISE_FLOOR)
 MAX_ARMS = 256
-MAX_NAME = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +34,7 @@ class Fault:
 
 
 class ArmsError(Exception):
-    """Every fault of a study's arms together."""
+    """Every fault of a study's control and arms together."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -59,26 +56,30 @@ def named_net(fields: Mapping[str, Level], images: Images, key: str) -> NetSpec:
         ArmsError: every field that is unknown or holds a value that is not allowed, under ``key``.
     """
     name = fields.get("net")
+    faults = []
     if name is None:
-        raise ArmsError([Fault(f"{key}.net", f"is missing: name a net, one of {', '.join(NETS)}")])
-    if name not in NETS:
-        raise ArmsError([Fault(f"{key}.net", one_of(name, NETS))])
-    spec = NETS[str(name)](in_channels=images.channels, num_classes=images.num_classes)
-    return moved(spec, {name: value for name, value in fields.items() if name != "net"}, key)
+        faults.append(Fault(f"{key}.net", f"is missing: name a net, one of {', '.join(NETS)}"))
+    elif name not in NETS:
+        faults.append(Fault(f"{key}.net", one_of(name, NETS)))
+    net = NETS[str(name)] if name in NETS else next(iter(NETS.values()))
+    spec = net(in_channels=images.channels, num_classes=images.num_classes)
+    others = {name: value for name, value in fields.items() if name != "net"}
+    faults += bad_fields(spec, others, key)
+    if faults:
+        raise ArmsError(faults)
+    return spec.with_changes(others)
 
 
-def moved(spec: NetSpec, changes: Mapping[str, Level], key: str) -> NetSpec:
-    """``spec`` with these fields moved; ArmsError names every one that cannot be."""
+def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[Fault]:
+    """A Fault for each field that cannot be moved so."""
     faults = []
     for name, value in changes.items():
         try:
             spec.with_changes({name: value})
         except SpecError as error:
-            known = name in CHANGEABLE
-            faults.append(Fault(f"{key}.{name}", error.message if known else not_a_field(name)))
-    if faults:
-        raise ArmsError(faults)
-    return spec.with_changes(dict(changes))
+            message = error.message if name in CHANGEABLE else not_a_field(name)
+            faults.append(Fault(f"{key}.{name}", message))
+    return faults
 
 
 def not_a_field(name: str) -> str:
@@ -88,20 +89,33 @@ def not_a_field(name: str) -> str:
 
 
 def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> NetSpec:
-    """The control with ``changes``; where they name another net, the control's other fields still hold for it."""
-    return (
-        named_net({**study.control, **changes}, images, key)
-        if "net" in changes
-        else moved(named_net(study.control, images, "control"), changes, key)
-    )
+    """The control with ``changes``; where they name another net, the control's other fields hold for that one too.
+
+    Raises:
+        ArmsError: every change that is unknown or not allowed, under ``key``.
+    """
+    if "net" in changes and changes["net"] in NETS:
+        start = named_net({**study.control, "net": changes["net"]}, images, "control")
+    else:
+        start = named_net(study.control, images, "control")
+    faults = bad_fields(start, {name: value for name, value in changes.items() if name != "net"}, key)
+    if "net" in changes and changes["net"] not in NETS:
+        faults.append(Fault(f"{key}.net", one_of(changes["net"], NETS)))
+    if faults:
+        raise ArmsError(faults)
+    return start.with_changes({name: value for name, value in changes.items() if name != "net"})
 
 
 def one_change(study: Study, control: NetSpec, images: Images) -> list[Draft]:
-    """An arm for each entry of ``[arms]``."""
+    """An arm for each entry of ``[arms]``.
+
+    Raises:
+        ArmsError: a change that is not allowed, an arm that changes nothing, two that are the same, a reserved name.
+    """
     drafts, faults = [], []
     for name, changes in study.arms.items():
         key = f"arms.{name}"
-        if name in RESERVED:
+        if name in (CONTROL, NOISE_FLOOR):
             faults.append(Fault(key, f"may not be called {name!r}: the harness gives that name itself"))
         try:
             spec = changed(study, changes, images, key)
@@ -113,6 +127,8 @@ def one_change(study: Study, control: NetSpec, images: Images) -> list[Draft]:
         else:
             drafts.append(Draft(name=name, spec=spec))
     faults += _twins(drafts)
+    if len(study.arms) > MAX_ARMS:
+        faults.append(Fault("arms", f"must be at most {MAX_ARMS}, got {len(study.arms)}"))
     if faults:
         raise ArmsError(faults)
     return drafts
@@ -130,115 +146,3 @@ def _twins(drafts: Iterable[Draft]) -> list[Fault]:
         if twin != draft.name:
             faults.append(Fault(f"arms.{draft.name}", f"is the same net as arms.{twin}"))
     return faults
-
-
-def control_levels(study: Study, control: NetSpec) -> dict[str, Level]:
-    """The level that the control has of each factor.
-
-    Raises:
-        ArmsError: a factor that is no field, has one level, or lacks the control's own.
-    """
-    levels: dict[str, Level] = {}
-    faults = []
-    for name, choices in study.factors.items():
-        key = f"factors.{name}"
-        faults += _bad_levels(control, name, choices, key)
-        if name == "net":
-            levels[name] = study.control.get("net", "")
-        elif name in CHANGEABLE:
-            held = (
-                sorted({getattr(stage.block, name) for stage in control.stages}, key=str)
-                if (name in BLOCK_FIELDS)
-                else [getattr(control, name)]
-            )
-            if len(held) > 1:
-                mixed = ", ".join(map(str, held))
-                faults.append(Fault(key, f"differs among the control's stages ({mixed}): set control.{name} to one"))
-            levels[name] = held[0]
-        if name in levels and levels[name] not in choices:
-            faults.append(Fault(key, f"must hold the control's own level {levels[name]!r}, got {list(choices)!r}"))
-    if faults:
-        raise ArmsError(faults)
-    return levels
-
-
-def _bad_levels(control: NetSpec, name: str, choices: tuple[Level, ...], key: str) -> list[Fault]:
-    if name != "net" and name not in CHANGEABLE:
-        return [Fault(key, not_a_field(name))]
-    faults = []
-    if len(set(choices)) < 2 or len(set(choices)) != len(choices):
-        faults.append(Fault(key, f"must list two or more different levels, got {list(choices)!r}"))
-    for choice in choices:
-        if name == "net" and choice not in NETS:
-            faults.append(Fault(key, one_of(choice, NETS)))
-        elif name != "net":
-            try:
-                moved(control, {name: choice}, "factors")
-            except ArmsError as error:
-                faults += [Fault(fault.key, fault.message) for fault in error.faults]
-    return faults
-
-
-def crossing(study: Study, control: NetSpec) -> list[dict[str, Level]]:
-    """Every combination of the factors' levels, the control's first."""
-    own = control_levels(study, control)
-    size = 1
-    for choices in study.factors.values():
-        size *= len(choices)
-    if size > MAX_ARMS:
-        message = f"must make at most {MAX_ARMS} arms, got {size}; design.kind = 'fractional' needs fewer"
-        raise ArmsError([Fault("factors", message)])
-    ordered = [
-        (own[name], *(level for level in choices if level != own[name])) for name, choices in study.factors.items()
-    ]
-    return [dict(zip(study.factors, cell, strict=True)) for cell in itertools.product(*ordered)]
-
-
-def factorial(study: Study, control: NetSpec, images: Images, cells: Iterable[dict[str, Level]]) -> list[Draft]:
-    """An arm for each combination in ``cells``; the one of the control's own levels is the control."""
-    own = control_levels(study, control)
-    drafts = []
-    for cell in cells:
-        changes = {name: level for name, level in cell.items() if level != own[name]}
-        name = cell_name(study, changes)
-        drafts.append(Draft(name=name, spec=changed(study, changes, images, "factors"), factors=cell))
-    return drafts
-
-
-def cell_name(study: Study, changes: Mapping[str, Level]) -> str:
-    """``classic+relu_bottleneck``: the levels that differ from the control's, with the factor where it needs saying."""
-    parts = []
-    for factor, level in changes.items():
-        shared = sum(level in levels for levels in study.factors.values()) > 1
-        if isinstance(level, str):
-            parts.append(f"{level}_{factor}" if shared else level)
-        else:
-            parts.append(f"{factor}-{str(level).lower()}")
-    name = "+".join(parts) or CONTROL
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 9]}-{digest(name)[:8]}"
-
-
-def draft_arms(study: Study, images: Images) -> tuple[Draft, ...]:
-    """The control, then every arm in the study's order.
-
-    Raises:
-        ArmsError: everything that is wrong with the control, the arms, the factors and the expectations.
-    """
-    faults: list[Fault] = []
-    drafts: list[Draft] = []
-    try:
-        control = named_net(study.control, images, "control")
-        drafts = _by_kind(study, control, images)
-    except ArmsError as error:
-        faults += error.faults
-    if faults:
-        raise ArmsError(faults)
-    if drafts[0].name != CONTROL:
-        drafts.insert(0, Draft(name=CONTROL, spec=control))
-    return tuple(drafts)
-
-
-def _by_kind(study: Study, control: NetSpec, images: Images) -> list[Draft]:
-    if study.design_kind == "factorial":
-        return factorial(study, control, images, crossing(study, control))
-    return one_change(study, control, images)

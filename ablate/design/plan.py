@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from ablate.design.arms import CONTROL, NOISE_FLOOR, Draft, ArmsError, Images, draft_arms
+from ablate.design.arms import CONTROL, NOISE_FLOOR, ArmsError, Draft, Images
 from ablate.design.datasets import DataInfo, describe
+from ablate.design.drafts import draft_arms
 from ablate.design.match import Match
 from ablate.design.study import DataSpec, Level, Recipe, Study, digest
 from ablate.errors import AblateError, Problem, StudyError
@@ -202,7 +203,7 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
             data_digest=data.digest,
             keep_weights=study.keep_weights,
         )
-        for seed in range(first, first + study.plan.seeds)
+        for seed in range(first, first + study.plan.most_seeds)
         for arm in arms
     )
 

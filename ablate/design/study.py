@@ -83,10 +83,34 @@ class DataSpec(_Noun):
 
 
 class Plan(_Noun):
-    """How many paired seeds: ``first_seed``, ``first_seed + 1``, ..."""
+    """How many paired seeds: ``first_seed``, ``first_seed + 1``, ...
+
+    ``until = "settled"`` starts with ``seeds`` and adds ``block`` seeds at a time until every contrast is decided or
+    ``max_seeds`` is reached; the error rate holds over all these looks.
+    """
 
     seeds: int = Field(default=8, ge=1, le=10_000)
     first_seed: int = Field(default=0, ge=0, lt=2**31)
+    until: Literal["planned", "settled"] = "planned"
+    max_seeds: int | None = Field(default=None, ge=2, le=10_000, description="settled: the most seeds")
+    block: int = Field(default=4, ge=1, le=1_000, description="settled: seeds added at a time")
+
+    @model_validator(mode="after")
+    def _looks_fit(self) -> Plan:
+        if self.until == "planned" and self.max_seeds is not None:
+            raise ValueError('max_seeds needs until = "settled"')
+        if self.until == "planned" and self.block != 4:
+            raise ValueError('block needs until = "settled"')
+        if self.until == "settled" and self.max_seeds is None:
+            raise ValueError('until = "settled" needs max_seeds')
+        if self.max_seeds is not None and self.max_seeds < self.seeds:
+            raise ValueError(f"max_seeds must be at least seeds = {self.seeds}, got {self.max_seeds}")
+        return self
+
+    @property
+    def most_seeds(self) -> int:
+        """The seeds that an arm can get at all."""
+        return self.seeds if self.max_seeds is None else self.max_seeds
 
 
 class Decision(_Noun):
@@ -136,7 +160,7 @@ class Study(_Noun):
     question: Line = ""
     source: Line = ""
     expect: dict[str, Expectation] = Field(default_factory=dict)
-    control: dict[str, Level] = Field(default_factory=lambda: {"net": "mobilenet_v2_mnist"})
+    control: dict[str, Level] = Field(default={"net": "mobilenet_v2_mnist"})
     arms: dict[Name, dict[str, Level]] = Field(default_factory=dict)
     factors: dict[str, Annotated[tuple[Level, ...], Field(strict=False)]] = Field(default_factory=dict)
     data: DataSpec = DataSpec()
