@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 
 class AblateError(Exception):
-    """Something the user can mend; the message says what and how."""
+    """Something the user can mend; the message says what and how.
+
+    ``resumable``: the same command goes on from where this stopped it.
+    """
+
+    resumable = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,185 @@
+"""How a campaign goes, live: a bar a running trial in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from ablate.campaign.observer import Observer
+from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.record import EpochPoint, Record
+
+
+@contextlib.contextmanager
+def progress(plan: CampaignPlan, file: TextIO | None = None) -> Iterator[Observer]:
+    """An observer that draws on ``file`` (default: standard output) what the campaign is doing."""
+    console = Console(file=file or sys.stdout, highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        yield Lines(plan, console)
+        return
+    bars = Bars(plan, console)
+    with bars.live:
+        yield bars
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``3 min``, ``2 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Tally:
+    """Counts trials and epochs, and what is left of the time at the pace so far."""
+
+    def __init__(self, plan: CampaignPlan) -> None:
+        self.plan = plan
+        self.epochs = plan.study.recipe.epochs
+        self.of = 0
+        self.done = 0
+        self._epochs_done = 0
+        self._began = time.monotonic()
+
+    def begin(self, trials: int) -> None:
+        """The clock starts: so many trials are to be trained."""
+        self.of = trials
+        self._began = time.monotonic()
+
+    def epoch(self) -> None:
+        """One more epoch of some trial."""
+        self._epochs_done += 1
+
+    def left(self) -> str:
+        """``about 3 min left``; empty until an epoch is done."""
+        if not self._epochs_done:
+            return ""
+        pace = (time.monotonic() - self._began) / self._epochs_done
+        return f"about {duration(max(0, self.of * self.epochs - self._epochs_done) * pace)} left"
+
+    def skip_rest_of(self, record: Record) -> None:
+        """A trial that ended early leaves no epochs to wait for."""
+        self._epochs_done += max(0, self.epochs - len(record.curve))
+
+
+def outcome(trial: Trial, record: Record) -> str:
+    """``control, seed 3: test accuracy 94.20 %``."""
+    name = f"{trial.arm}, seed {trial.seed}"
+    if record.status == "finished":
+        return f"{name}: test accuracy {100 * record.metrics['test_accuracy']:.2f} %"
+    if record.status == "diverged":
+        return f"{name}: diverged at step {record.diverged_step}"
+    return f"{name}: failed after {record.measured.attempts} attempts, {_first_line(record.reason)}"
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else "no reason given"
+
+
+class Lines:
+    """Plain lines: one a finished trial."""
+
+    def __init__(self, plan: CampaignPlan, console: Console) -> None:
+        self._tally = Tally(plan)
+        self._console = console
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def said(self, message: str) -> None:
+        self._print(message)
+
+    def began(self, plan: CampaignPlan, todo: int) -> None:
+        self._tally.begin(todo)
+        self._print(f"{plan.study.name}: {todo} of {len(plan.trials)} trials to train")
+
+    def started(self, trial: Trial, attempt: int) -> None:
+        """The end of a trial is told, its start is not."""
+
+    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:  # noqa: ARG002 - the protocol's
+        self._tally.epoch()
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        self._end(trial, record)
+
+    def failed(self, trial: Trial, record: Record) -> None:
+        self._end(trial, record)
+
+    def retried(self, trial: Trial, reason: str) -> None:
+        self._print(f"{trial.arm}, seed {trial.seed}: {_first_line(reason)}; trying again")
+
+    def _end(self, trial: Trial, record: Record) -> None:
+        tally = self._tally
+        tally.done += 1
+        tally.skip_rest_of(record)
+        left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
+        width = len(str(tally.of))
+        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(trial, record)}{left}")
+
+
+class Bars:
+    """Live bars: one for the campaign, one a running trial."""
+
+    def __init__(self, plan: CampaignPlan, console: Console) -> None:
+        self._tally = Tally(plan)
+        self._bars: dict[str, TaskID] = {}
+        self.live = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}", markup=False),
+            console=console,
+        )
+        self._all: TaskID | None = None
+
+    def said(self, message: str) -> None:
+        self.live.console.print(message, markup=False)
+
+    def began(self, plan: CampaignPlan, todo: int) -> None:
+        self._tally.begin(todo)
+        self._all = self.live.add_task(f"{plan.study.name}, trials", total=todo, said="")
+
+    def started(self, trial: Trial, attempt: int) -> None:
+        again = f" (attempt {attempt})" if attempt > 1 else ""
+        if trial.key not in self._bars:
+            name = f"  {trial.arm}, seed {trial.seed}{again}"
+            self._bars[trial.key] = self.live.add_task(name, total=self._tally.epochs, said="starting")
+
+    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
+        self._tally.epoch()
+        left = (self._tally.epochs - point.epoch) * self._images / images_per_s if images_per_s else 0
+        said = f"epoch {point.epoch}, {100 * point.val_accuracy:.1f} % val, {images_per_s:,.0f} images/s, {duration(left)}"
+        self.live.update(self._bars[trial.key], completed=point.epoch, said=said)
+        self._update()
+
+    @property
+    def _images(self) -> float:
+        plan = self._tally.plan
+        return plan.data.num_train * (1 - plan.study.data.validation)
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        self._end(trial, record)
+
+    def failed(self, trial: Trial, record: Record) -> None:
+        self._end(trial, record)
+
+    def retried(self, trial: Trial, reason: str) -> None:
+        self.said(f"{trial.arm}, seed {trial.seed}: {_first_line(reason)}; trying again")
+
+    def _end(self, trial: Trial, record: Record) -> None:
+        self._tally.done += 1
+        self._tally.skip_rest_of(record)
+        if trial.key in self._bars:
+            self.live.remove_task(self._bars.pop(trial.key))
+        self.live.console.print(outcome(trial, record), markup=False)
+        self._update()
+
+    def _update(self) -> None:
+        if self._all is not None:
+            self.live.update(self._all, completed=self._tally.done, said=self._tally.left())

@@ -1,0 +1,186 @@
+"""`python -m ablate.study NAME`: train what is missing, judge, report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.errors import AblateError, Problem, StudyError
+from ablate.places import default_data_root, default_runs, tracking_uri
+
+if TYPE_CHECKING:
+    from ablate.design.plan import CampaignPlan
+
+EXIT_WRONG_INPUT = 2
+EXIT_INCOMPLETE = 3
+EXIT_INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `ablate study`."""
+    new = argparse.ArgumentParser(
+        prog="ablate study",
+        description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
+        epilog="A second call goes on where the first one stopped. docs/studies.md lists what a study file can say.",
+    )
+    new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
+    do = new.add_argument_group("instead of training").add_mutually_exclusive_group()
+    do.add_argument("--list", action="store_true", help="the studies there are: question, arms, trials, minutes")
+    do.add_argument("--plan", action="store_true", help="the trials, what they cost and what they can detect")
+    do.add_argument("--check", action="store_true", help="verify records, queue and MLflow of a campaign at rest")
+    do.add_argument("--repair", action="store_true", help="check, and rebuild queue and MLflow entries from what is there")
+
+    what = new.add_argument_group("what is studied")
+    what.add_argument("--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
+    what.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds an arm")
+    what.add_argument("--epochs", type=int, metavar="N", help="recipe.epochs")
+    what.add_argument("--data", metavar="NAME", help="data.name: a data set, or the path of an .npz file")
+    what.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="any other field: recipe.lr=0.01"
+    )
+
+    where = new.add_argument_group("where and how it runs")
+    where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: one a core)")
+    where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    where.add_argument("--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)")
+    where.add_argument("--time-limit", type=float, metavar="SECONDS", help="a trial that takes longer has failed")
+    where.add_argument(
+        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="where data sets lie (%(default)s)"
+    )
+    where.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
+    where.add_argument("--tracking-uri", metavar="URI", help="an MLflow store or server (default: sqlite in the runs folder)")
+    where.add_argument("--no-report", action="store_true", help="judge only; `ablate report NAME` makes the report later")
+    return new
+
+
+def overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The fields that the command line sets, by dotted key.
+
+    Raises:
+        StudyError: a --set that is not KEY=VALUE.
+    """
+    named = {"plan.seeds": options.seeds, "recipe.epochs": options.epochs, "data.name": options.data}
+    found: dict[str, object] = {key: value for key, value in named.items() if value is not None}
+    for text in options.sets:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise StudyError([Problem("--set", "", f"takes KEY=VALUE, such as recipe.lr=0.01; got {text!r}")])
+        found[key.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> object:
+    """A value as a study file would write it; text may go without its quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def make(options: argparse.Namespace) -> CampaignPlan:
+    """The plan of the study that the command line names."""
+    from ablate.design.plan import make_plan
+    from ablate.design.read import find_study, load_study
+
+    study = load_study(options.study, budget=options.budget, overrides=overrides(options))
+    return make_plan(study, options.data_root, where=str(find_study(options.study)))
+
+
+def train(options: argparse.Namespace) -> int:
+    """The main job: trains what is missing, prints the verdicts, writes the report."""
+    from ablate.campaign.dispatch import run_campaign
+    from ablate.campaign.machine import choose_device, choose_jobs
+    from ablate.reporting.findings import load_findings
+    from ablate.reporting.progress import progress
+    from ablate.reporting.render import render_report
+    from ablate.reporting.terminal import print_findings
+
+    plan = make(options)
+    device = choose_device(options.device)
+    jobs = choose_jobs(options.jobs, device)
+    with progress(plan) as observer:
+        result = run_campaign(
+            plan,
+            runs=options.runs,
+            tracking_uri=options.tracking_uri,
+            data_root=options.data_root,
+            jobs=jobs,
+            device=device,
+            retries=options.retries,
+            time_limit_s=options.time_limit,
+            observer=observer,
+        )
+    name, digest = plan.study.name, plan.study.digest
+    uri = tracking_uri(options.runs, options.tracking_uri)
+    findings = load_findings(name, runs=options.runs, tracking_uri=uri, digest=digest)
+    print_findings(findings)
+    if not options.no_report:
+        page = render_report(name, runs=options.runs, tracking_uri=uri, digest=digest)
+        print(f"Report:    {page}")  # noqa: T201
+    print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
+    return EXIT_INCOMPLETE if result.failed else 0
+
+
+def ui_command(options: argparse.Namespace) -> str:
+    """The line that opens the MLflow UI on the store that was written to."""
+    where = "" if options.runs == Path("runs") else f" --runs {options.runs}"
+    uri = f" --tracking-uri {options.tracking_uri}" if options.tracking_uri else ""
+    return f"python -m ablate.ui{where}{uri}"
+
+
+def check(options: argparse.Namespace) -> int:
+    """The doctor."""
+    from ablate.campaign.doctor import check_campaign, repair_campaign
+    from ablate.reporting.preview import print_checkup
+
+    plan = make(options)
+    doctor = repair_campaign if options.repair else check_campaign
+    checkup = doctor(plan, runs=options.runs, tracking_uri=options.tracking_uri)
+    print_checkup(checkup)
+    return 0 if checkup.sound else EXIT_INCOMPLETE
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does what the command line asks for."""
+    if options.list:
+        from ablate.reporting.preview import print_studies
+
+        print_studies(options.data_root)
+        return 0
+    if options.study is None:
+        raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
+    if options.plan:
+        from ablate.reporting.preview import print_plan
+
+        print_plan(make(options), runs=options.runs, jobs=options.jobs)
+        return 0
+    return check(options) if options.check or options.repair else train(options)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 wrong input, 3 trials are missing or failed, 130 interrupted."""
+    options = parser().parse_args(arguments)
+    try:
+        return run(options)
+    except AblateError as error:
+        print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
+        if not getattr(error, "resumable", False):
+            return EXIT_WRONG_INPUT
+    except KeyboardInterrupt:
+        print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
+    print(f"To go on: {again()}", file=sys.stderr)  # noqa: T201
+    return EXIT_INTERRUPTED
+
+
+def again() -> str:
+    """The command line as it was given."""
+    import shlex
+
+    return shlex.join(["python", "-m", "ablate.study", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
