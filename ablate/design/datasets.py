@@ -45,9 +45,11 @@ KNOWN: dict[str, DataInfo] = {
 }
 EMBEDDED = ("mnist5k", "synthetic")  # come with the package: no file to place, no network
 
-# sha256 of a known set in its original order (``Arrays.digest``): another content under its name would be compared
+# sha256 of a known set in its original order and our split (``Arrays.digest``): another content under its name would be compared
 # with records that it has nothing to do with. Only digests that were computed from the original files stand here.
 DIGESTS = {
+    "mnist5k": "8fa788ae87522914eda3e67d6fb0035a7f519da199d4d05ac1348822789cbf3d",
+    "synthetic": "2259b2c66a85434de62f2209e8cb4bb01457268ba38d535042765bf3d421d8b2",
     "mnist": "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16",
     "fashion_mnist": "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f",
     "cifar10": "80387ddb9a0edf3fc4a964ee3770296169bb26a651050df20035579673099660",

@@ -28,6 +28,7 @@ CLASSES = {
 CONNECT_S = 20.0  # for all mirrors together, name look-up included; a mirror's share is also how long it may stall
 REPORT_EVERY_S = 2.0
 CHUNK_BYTES = 1 << 18
+_UNREADABLE = (OSError, EOFError, ValueError, AssertionError)  # what torchvision's readers do on damaged files
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def through_torchvision(
     except RuntimeError:  # torchvision's word for "not found or corrupted"
         if not download:
             raise DataError(f"{name}: not found below {root}; {ways_out(name, root)}") from None
+    except _UNREADABLE as error:
+        raise _damaged(name, root, error) from error
     for remote in _remotes(dataset, root):
         if not _is_whole(remote):
             fetch(remote, name=name, root=root, report=report or _silent)
@@ -60,8 +63,8 @@ def through_torchvision(
         for train in (True, False):
             dataset(root, train=train, download=True)  # finds the verified archives and unpacks them
         return _load(dataset, root)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise DataError(f"{name}: what lies below {root} cannot be read ({error}); {ways_out(name, root)}") from error
+    except (RuntimeError, *_UNREADABLE) as error:
+        raise _damaged(name, root, error) from error
 
 
 def ways_out(name: str, root: Path) -> str:
@@ -140,6 +143,13 @@ def _copy(response: Any, write: Callable[[bytes], int], title: str, report: Call
         raise OSError(f"after {done} of {total} bytes")
     report(f"{title}: {done / 1e6:.1f} MB, done")
     return md5.hexdigest()
+
+
+def _damaged(name: str, root: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{name}: torchvision's files below {root} are damaged ({error or type(error).__name__}); move them away to "
+        f"have them fetched again, or {ways_out(name, root)}"
+    )
 
 
 def _silent(_line: str) -> None:

@@ -1,0 +1,84 @@
+"""What a trial ran on: processor, versions, commit; and whether it can do what the recipe asks."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import ablate
+from ablate.errors import AblateError
+
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm: as /proc/cpuinfo spells them
+
+
+def check_device(device: str, precision: str) -> None:
+    """Refuses what this machine cannot do.
+
+    Raises:
+        AblateError: no such device, or bf16 where the processor would emulate it (40 to 500 times slower than fp32).
+    """
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise AblateError(f"device must be cpu or cuda, got {device!r}")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise AblateError(f"device {device!r}: torch {torch.__version__} finds no CUDA device; use --device cpu")
+        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise AblateError(f"recipe.precision bf16: {hardware_name(device)} has no bf16; use fp32")
+    elif precision == "bf16" and not BF16_FLAGS & _cpu_facts()[1]:
+        raise AblateError(f"recipe.precision bf16: {hardware_name(device)} has neither AVX512-BF16 nor AMX; use fp32")
+
+
+def hardware_name(device: str) -> str:
+    """The model name of the processor or the GPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return _cpu_facts()[0]
+
+
+@functools.cache
+def _cpu_facts() -> tuple[str, frozenset[str]]:
+    """Model name, and the words of the flags line; the latter only on Linux."""
+    name = platform.processor() or platform.machine()
+    flags: frozenset[str] = frozenset()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return name, flags
+    for line in lines:
+        field, _, value = (part.strip() for part in line.partition(":"))
+        if field == "model name":
+            name = value
+        elif field in ("flags", "Features"):
+            return name, frozenset(value.split())
+    return name, flags
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Of python and the packages that decide a trial's numbers."""
+    return {
+        "ablate": ablate.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+    }
+
+
+@functools.cache
+def commit() -> str:
+    """The git commit of the checkout that ablate is imported from, "-dirty" if files changed; empty if installed."""
+    checkout = Path(ablate.__file__).parents[1]
+    if not (checkout / ".git").exists():  # an installed package may lie inside another project's checkout
+        return ""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip()
