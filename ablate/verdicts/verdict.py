@@ -1,4 +1,4 @@
-"""The nouns of a judgement: Contrast, Verdict, Effect, Judgement. Plain frozen data; how they come about is in judge.py.
+"""The nouns of a judgement: Contrast, Verdict, Effect, Judgement. Plain frozen data that judge.py makes.
 
 A number that cannot be known (an interval from one seed) is None, never nan. Every difference is arm minus control in
 the metric's own unit (accuracy: 0.01 is one point), whichever direction is good; better and worse take it into account.

@@ -1,0 +1,117 @@
+"""An arm against the control: every number that a Contrast shows, from the records of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ablate.design.plan import CampaignPlan
+from ablate.verdicts import power, stats
+from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.sequential import Decided, Look, planned_looks
+from ablate.verdicts.verdict import Contrast
+
+IMAGES_METRIC = "test_accuracy"  # the predictions that are kept are those on the test images
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The decision rule of a study, fixed before the runs.
+
+    Attributes:
+        metric, higher_is_better, alpha, margin: as the study says.
+        looks: the planned looks; one for an ordinary study.
+        num_contrasts: size of the Holm family.
+        num_test, num_classes: of the data.
+    """
+
+    metric: str
+    higher_is_better: bool
+    alpha: float
+    margin: float
+    looks: tuple[Look, ...]
+    num_contrasts: int
+    num_test: int
+    num_classes: int
+
+    @classmethod
+    def of(cls, plan: CampaignPlan, *, higher_is_better: bool, num_contrasts: int) -> Rule:
+        """The rule that a plan's study declares."""
+        decision = plan.study.decision
+        return cls(
+            metric=decision.metric,
+            higher_is_better=higher_is_better,
+            alpha=decision.alpha,
+            margin=decision.margin,
+            looks=planned_looks(plan.study.plan),
+            num_contrasts=num_contrasts,
+            num_test=plan.data.num_test,
+            num_classes=plan.data.num_classes,
+        )
+
+
+def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confidence: float) -> Contrast:
+    """The contrast over the first n pairs of seeds, without Holm, equivalence and power: those need the family."""
+    values, against = arm.values(metric, n), control.values(metric, n)
+    differences = values - against
+    paired = stats.paired_interval(differences, confidence)
+    welch = stats.welch_interval(values, against, confidence)
+    return Contrast(
+        arm=arm.name,
+        metric=metric,
+        seeds=arm.seeds(n),
+        differences=tuple(float(difference) for difference in differences),
+        control_mean=float(against.mean()),
+        arm_mean=float(values.mean()),
+        mean_difference=float(differences.mean()),
+        sd_difference=stats.spread(differences),
+        correlation=stats.correlation(values, against),
+        low=paired.low,
+        high=paired.high,
+        p=stats.sign_flip_p(differences),
+        welch_low=welch.low,
+        welch_high=welch.high,
+        pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
+    )
+
+
+def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, num_contrasts: int) -> Contrast:
+    """The contrast at the look where it stands, with Holm, equivalence, power, and the interval for new images."""
+    n = decided.look.seeds
+    alpha = rule.alpha * decided.look.share
+    plain = describe(arm, control, rule.metric, n, 1 - alpha)
+    contrast = replace(
+        plain,
+        holm_p=decided.holm_p,
+        equivalence_p=decided.equivalence_p,
+        equivalence_holm_p=decided.equivalence_holm_p,
+    )
+    return _with_power(_with_images(contrast, arm, control, rule, 1 - alpha), rule, alpha, num_contrasts)
+
+
+def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int) -> Contrast:
+    sd = contrast.sd_difference
+    if sd is None:
+        return contrast
+    last = rule.alpha * rule.looks[-1].share
+    return replace(
+        contrast,
+        detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
+        seeds_to_settle=power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts),
+    )
+
+
+def _with_images(contrast: Contrast, arm: ArmResults, control: ArmResults, rule: Rule, confidence: float) -> Contrast:
+    if contrast.metric != IMAGES_METRIC or contrast.n < 2:
+        return contrast
+    labels = {record.test_labels for results in (arm, control) for record in results.records[: contrast.n]}
+    mine, theirs = (results.correct(contrast.n, rule.num_test) for results in (arm, control))
+    if mine is None or theirs is None or len(labels) > 1:
+        return contrast
+    found = crossed(mine, theirs, confidence=confidence)
+    return replace(
+        contrast,
+        images_low=found.interval.low,
+        images_high=found.interval.high,
+        image_share=found.components.image_share,
+    )

@@ -1,0 +1,227 @@
+"""From the records of a campaign to its judgement, by the rule that the study fixed before the runs.
+
+The rule, and why it is so, is explained for a sceptical reader in docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ablate.design.arms import CONTROL, NOISE_FLOOR
+from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.record import Record
+from ablate.design.study import HIGHER_IS_BETTER
+from ablate.verdicts import wording
+from ablate.verdicts.contrast import Rule, describe, judged
+from ablate.verdicts.factorial import factorial_effects
+from ablate.verdicts.gather import ArmResults, gather
+from ablate.verdicts.power import seeds_to_reach
+from ablate.verdicts.sequential import Decided, decide
+from ablate.verdicts.statements import at_chance, method, statements
+from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
+
+
+def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
+    """The judgement of a campaign.
+
+    Args:
+        plan: of the campaign.
+        records: by trial key; a planned key without a record is a missing seed. Records of other trials are ignored.
+    """
+    results = gather(plan, records)
+    control = results[CONTROL]
+    arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
+    decision = plan.study.decision
+    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[decision.metric], num_contrasts=len(arms))
+    floor = _floor(results, rule)
+    stands = floor is None or floor.outcome in ("equivalent", "undecided")
+    decided = _decided(arms, control, rule, len(arms))
+    verdicts = tuple(
+        _verdict(arm, control, decided.get(arm.name), rule, len(arms), plan.study.expect.get(arm.name)) for arm in arms
+    )
+    if not stands:
+        verdicts = tuple(_withheld(verdict) for verdict in verdicts)
+    run = max([rule.looks[0].seeds, *(one.look.seeds for one in decided.values())])
+    every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
+    rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
+    effects = _effects(plan, results, rule) if stands else ()
+    return Judgement(
+        metric=rule.metric,
+        higher_is_better=rule.higher_is_better,
+        alpha=rule.alpha,
+        margin=rule.margin,
+        num_seeds=run,
+        num_contrasts=len(arms),
+        stands=stands,
+        verdicts=verdicts,
+        noise_floor=floor,
+        statements=statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run),
+        divergence=rates,
+        exploratory=_exploratory(plan, arms, control, rule),
+        effects=effects,
+        method=method(rule.looks),
+    )
+
+
+def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ...]:
+    """The trials that the study needs so far, in the plan's order, those with a record included.
+
+    All of them for an ordinary study. Under ``until = "settled"`` an arm that is decided gets no further seeds, an open
+    one those of its next look; the control and the noise floor keep up with the arm that has most. When every one of
+    these has a record, ask again; when the answer is the same, the campaign is done.
+    """
+    results = gather(plan, records)
+    control = results[CONTROL]
+    arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
+    rule = Rule.of(plan, higher_is_better=True, num_contrasts=len(arms))
+    decided = _decided(arms, control, rule, len(arms))
+    sizes = [look.seeds for look in rule.looks]
+    num_seeds = {arm.name: sizes[0] for arm in arms}
+    for name, one in decided.items():
+        later = [size for size in sizes if size > one.look.seeds]
+        num_seeds[name] = later[0] if one.finding == "open" and later else one.look.seeds
+    floor = _floor(results, rule)
+    if floor is not None and floor.outcome in ("better", "worse"):  # nothing can stand any more
+        num_seeds = {name: min(size, results[name].sound) for name, size in num_seeds.items()}
+    most = max(num_seeds.values(), default=sizes[0])
+    return tuple(trial for arm in plan.arms for trial in plan.arm_trials(arm.name)[: num_seeds.get(arm.name, most)])
+
+
+def _decided(arms: list[ArmResults], control: ArmResults, rule: Rule, num_contrasts: int) -> dict[str, Decided]:
+    """Where each arm stands that has enough sound pairs and is, like the control, above chance at the first look."""
+    first = rule.looks[0].seeds
+    differences = {
+        arm.name: arm.values(rule.metric, n) - control.values(rule.metric, n)
+        for arm in arms
+        if (n := min(arm.sound, control.sound)) >= first and not at_chance((arm, control), first, rule)
+    }
+    return decide(differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts)
+
+
+def _verdict(
+    arm: ArmResults, control: ArmResults, decided: Decided | None, rule: Rule, num_contrasts: int, expected: str | None
+) -> Verdict:
+    if decided is None:
+        return Verdict(
+            arm=arm.name,
+            outcome="not judged",
+            why=_why_not_judged(arm, control, rule),
+            contrast=_chance_contrast(arm, control, rule),
+            expected=expected,
+        )
+    contrast = judged(arm, control, decided, rule, num_contrasts)
+    broken = next((one for one in (arm, control) if one.fault and not one.missing), None)
+    later = any(look.seeds > decided.look.seeds for look in rule.looks)
+    if decided.finding == "open" and later and broken is not None:
+        why = f"{broken.fault}, so that the next look cannot be taken; a seed is never dropped from one arm alone."
+        return Verdict(arm=arm.name, outcome="not judged", why=why, contrast=contrast, expected=expected)
+    outcome = _outcome(decided, contrast, rule)
+    return Verdict(
+        arm=arm.name,
+        outcome=outcome,
+        why=_why(outcome, contrast, decided, rule, num_contrasts),
+        contrast=contrast,
+        expected=expected,
+        held=wording.held(expected, outcome),
+        settled_at=decided.look.seeds if outcome != "undecided" and len(rule.looks) > 1 else None,
+    )
+
+
+def _outcome(decided: Decided, contrast: Contrast, rule: Rule) -> Outcome:
+    if decided.finding == "open":
+        return "undecided"
+    if decided.finding == "equivalent":
+        return "equivalent"
+    return "better" if (contrast.mean_difference > 0) == rule.higher_is_better else "worse"
+
+
+def _why(outcome: Outcome, contrast: Contrast, decided: Decided, rule: Rule, num_contrasts: int) -> str:
+    confidence = 1 - rule.alpha * decided.look.share
+    if outcome != "undecided":
+        return wording.why_decided(
+            outcome, contrast, margin=rule.margin, confidence=confidence, also_different=decided.also_different
+        )
+    reach = seeds_to_reach(rule.alpha * decided.look.share, num_contrasts)
+    return wording.why_undecided(
+        contrast, margin=rule.margin, confidence=confidence, reach=reach if reach > contrast.n else None
+    )
+
+
+def _why_not_judged(arm: ArmResults, control: ArmResults, rule: Rule) -> str:
+    first = rule.looks[0].seeds
+    if min(arm.sound, control.sound) >= first:
+        at = [one.name for one in (control, arm) if at_chance((one,), first, rule)]
+        return (
+            f"no better than chance on the test images: {' and '.join(at)}. It learned nothing that could be compared."
+        )
+    faults = [one.fault for one in (control, arm) if one.sound < first]
+    again = (
+        "Run the study again to fill the gap"
+        if any(one.missing for one in (control, arm))
+        else "The pair stays visible"
+    )
+    return f"{'; '.join(faults)}. {again}: a seed is never dropped from one arm alone."
+
+
+def _chance_contrast(arm: ArmResults, control: ArmResults, rule: Rule) -> Contrast | None:
+    """What was measured stays visible where only the chance level forbids a verdict."""
+    first = rule.looks[0].seeds
+    if min(arm.sound, control.sound) < first:
+        return None
+    return describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
+
+
+def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:
+    """The A/A arm against the control: a family of its own, so alpha is not shared. Its pairs are by position."""
+    if NOISE_FLOOR not in results:
+        return None
+    floor, control = results[NOISE_FLOOR], results[CONTROL]
+    decided = _decided([floor], control, rule, 1).get(NOISE_FLOOR)
+    verdict = _verdict(floor, control, decided, rule, 1, None)
+    if decided is not None and verdict.contrast is not None and decided.also_different:
+        # An A/A difference is a fault of the harness or the design even where it is smaller than the margin.
+        better = (verdict.contrast.mean_difference > 0) == rule.higher_is_better
+        return Verdict(
+            arm=floor.name, outcome="better" if better else "worse", why=verdict.why, contrast=verdict.contrast
+        )
+    return verdict
+
+
+def _withheld(verdict: Verdict) -> Verdict:
+    return Verdict(
+        arm=verdict.arm,
+        outcome="not judged",
+        why="the noise floor did not pass, so no verdict of this study stands.",
+        contrast=verdict.contrast,
+        expected=verdict.expected,
+    )
+
+
+def _exploratory(plan: CampaignPlan, arms: list[ArmResults], control: ArmResults, rule: Rule) -> tuple[Contrast, ...]:
+    first = rule.looks[0].seeds
+    return tuple(
+        describe(arm, control, metric, first, 1 - rule.alpha)
+        for metric in plan.study.decision.also
+        if metric != rule.metric
+        for arm in arms
+        if min(arm.sound, control.sound) >= first
+    )
+
+
+def _effects(plan: CampaignPlan, results: Mapping[str, ArmResults], rule: Rule) -> tuple[Effect, ...]:
+    """Main effects and interactions of a factorial study, when every planned seed of every arm is sound."""
+    names = [arm.name for arm in plan.arms if arm.name != NOISE_FLOOR]
+    n = min(results[name].sound for name in names)
+    if not plan.study.factors or n < rule.looks[0].seeds or at_chance(tuple(results[x] for x in names), n, rule):
+        return ()
+    return factorial_effects(
+        [dict(arm.factors) for arm in plan.arms if arm.name != NOISE_FLOOR],
+        np.array([results[name].values(rule.metric, n) for name in names]),
+        levels=plan.study.factors,
+        alpha=rule.alpha,
+        margin=rule.margin,
+        higher_is_better=rule.higher_is_better,
+        expect=plan.study.expect,
+    )

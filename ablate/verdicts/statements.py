@@ -1,0 +1,93 @@
+"""What a reader must know beside the table of verdicts, and the rule in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ablate.verdicts import wording
+from ablate.verdicts.contrast import Rule
+from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.power import seeds_to_reach
+from ablate.verdicts.sequential import Look
+from ablate.verdicts.verdict import Verdict
+
+METHOD = (
+    "Differences are arm minus control, paired by seed. Better and worse: the exact two-sided sign-flip p, "
+    "Holm-adjusted over the study's contrasts, is at most alpha and the t interval lies on one side of zero. "
+    "Equivalent: two one-sided tests against the margin (the larger of the t and the exact sign-flip p), "
+    "Holm-adjusted too; it goes before better and worse. The interval shown is not adjusted for the number of "
+    "contrasts."
+)
+
+
+def method(looks: tuple[Look, ...]) -> str:
+    """The decision rule in words, for the foot of the table."""
+    if len(looks) == 1:
+        return METHOD
+    sizes = ", ".join(str(look.seeds) for look in looks)
+    return (
+        f"{METHOD} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is spent "
+        "as t^3, Kim & DeMets 1987, and added up by the union bound)."
+    )
+
+
+def at_chance(arms: tuple[ArmResults, ...], n: int, rule: Rule) -> bool:
+    """Whether one of the arms learned nothing, by its first n seeds."""
+    return any(arm.at_chance(n, rule.num_classes, rule.num_test) for arm in arms)
+
+
+def statements(
+    verdicts: tuple[Verdict, ...],
+    floor: Verdict | None,
+    *,
+    stands: bool,
+    rates: Mapping[str, tuple[int, int]],
+    every: tuple[ArmResults, ...],
+    rule: Rule,
+    run: int,
+) -> tuple[str, ...]:
+    """The sentences, the gravest first.
+
+    Args:
+        verdicts: of the arms.
+        floor: the noise floor's verdict, if there is such an arm.
+        stands: whether the noise floor lets the verdicts stand.
+        rates: diverged and planned seeds by arm, where any diverged.
+        every: the results of all arms, control and noise floor included.
+        rule: of the study.
+        run: seeds judged so far.
+    """
+    first = rule.looks[0].seeds
+    said = [_floor(floor, stands=stands)] if not stands else []
+    if all(one.sound >= first and at_chance((one,), first, rule) for one in every):
+        said.append("Every arm is at chance level: there is no winner.")
+    if rates:
+        said.append(wording.divergence(rates))
+    faults = [one.fault for one in every if one.fault and one.sound < run]
+    if faults:
+        said.append(f"Not every planned seed has a sound record: {'; '.join(faults)}.")
+    said += [_out_of_reach(rule), _floor(floor, stands=stands) if stands else "", wording.pairing(verdicts)]
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _floor(floor: Verdict | None, *, stands: bool) -> str:
+    if floor is None:
+        return ""
+    itself = f"the control against itself under other seeds: {floor.why}"
+    if stands:
+        return f"The noise floor passed, no difference was found; {itself}"
+    found = "could not be checked" if floor.outcome == "not judged" else "failed"
+    return f"The noise floor {found}: no verdict of this study stands; {itself}"
+
+
+def _out_of_reach(rule: Rule) -> str:
+    last = rule.looks[-1]
+    if rule.num_contrasts == 0:
+        return ""
+    reach = seeds_to_reach(rule.alpha * last.share, rule.num_contrasts)
+    if reach <= last.seeds:
+        return ""
+    return (
+        f"With {last.seeds} seeds and {rule.num_contrasts} contrasts the exact test cannot reach its level: no arm can "
+        f"come out better or worse with fewer than {reach} seeds."
+    )
