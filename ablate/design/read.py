@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -253,10 +254,11 @@ def _data_faults(study: Study) -> list[Fault]:
 
 
 def _expect_faults(study: Study, arms: list[str]) -> list[Fault]:
-    """An expectation must be of an arm, or of an arm at equal cost: ``NAME@macs``."""
+    """An expectation must be of an arm, of an arm at equal cost (``NAME@macs``), or of a factor or two (``a:b``)."""
     names = arms[1:]
     if study.match != "none":
         names += [f"{name}@{study.match}" for name in names]
+    names += [*study.factors, *(f"{one}:{two}" for one, two in itertools.combinations(study.factors, 2))]
     return [
         Fault(
             f"expect.{name}", f"is not an arm of this study{nearest(name, names)} (arms: {', '.join(names) or 'none'})"

@@ -76,7 +76,7 @@ def factorial_effects(
     Args:
         cells: each arm's level of each factor, (arms,).
         values: the metric, (arms, seeds), the same seeds in every row.
-        levels: each factor's levels; an effect is the second level minus the first.
+        levels: each factor's levels, the control's own first; an effect is the other level minus it.
         alpha: of the intervals, and of Holm over all effects.
         margin: of equivalence.
         higher_is_better: of the metric.

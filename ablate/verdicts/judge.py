@@ -211,15 +211,19 @@ def _exploratory(plan: CampaignPlan, arms: list[ArmResults], control: ArmResults
 
 
 def _effects(plan: CampaignPlan, results: Mapping[str, ArmResults], rule: Rule) -> tuple[Effect, ...]:
-    """Main effects and interactions of a factorial study, when every planned seed of every arm is sound."""
-    names = [arm.name for arm in plan.arms if arm.name != NOISE_FLOOR]
-    n = min(results[name].sound for name in names)
-    if not plan.study.factors or n < rule.looks[0].seeds or at_chance(tuple(results[x] for x in names), n, rule):
+    """Main effects and interactions of a factorial study, over the seeds that are sound in every arm of the cross."""
+    arms = [arm for arm in plan.arms if arm.factors]
+    n = min([results[arm.name].sound for arm in arms], default=0)
+    if n < rule.looks[0].seeds or at_chance(tuple(results[arm.name] for arm in arms), n, rule):
         return ()
+    own = plan.control.factors
     return factorial_effects(
-        [dict(arm.factors) for arm in plan.arms if arm.name != NOISE_FLOOR],
-        np.array([results[name].values(rule.metric, n) for name in names]),
-        levels=plan.study.factors,
+        [arm.factors for arm in arms],
+        np.array([results[arm.name].values(rule.metric, n) for arm in arms]),
+        levels={
+            name: (own[name], *(level for level in levels if level != own[name]))
+            for name, levels in plan.study.factors.items()
+        },
         alpha=rule.alpha,
         margin=rule.margin,
         higher_is_better=rule.higher_is_better,

@@ -26,8 +26,8 @@ def method(looks: tuple[Look, ...]) -> str:
         return METHOD
     sizes = ", ".join(str(look.seeds) for look in looks)
     return (
-        f"{METHOD} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is spent "
-        "as t^3, Kim & DeMets 1987, and added up by the union bound)."
+        f"{METHOD} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
+        "spent as t^3, Kim & DeMets 1987, and added up by the union bound)."
     )
 
 
