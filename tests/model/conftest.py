@@ -1,0 +1,86 @@
+"""A second implementation of every net: the list of layers, run one by one in NCHW by torch's plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from ablate.model.layers import layers
+from ablate.model.spec import BlockSpec, NetSpec, StageSpec
+
+PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu6": lambda x: x.clamp(0, 6),
+    "relu": lambda x: x.clamp(min=0),
+    "hardswish": lambda x: x * (x + 3).clamp(0, 6) / 6,
+    "silu": lambda x: x * torch.sigmoid(x),
+}
+TOGGLES = [
+    dict(zip(("residual", "bottleneck", "activation", "conv"), levels, strict=True))
+    for levels in product(("inverted", "classic"), ("linear", "relu"), ("relu6", "relu"), ("depthwise", "full"))
+]
+
+
+def run_layers(  # noqa: C901 - one branch a kind of layer
+    spec: NetSpec, weights: Mapping[str, Tensor], images: Tensor
+) -> Tensor:
+    """Logits in train mode (batch statistics) without dropout; every block of ``spec`` has the net's activation."""
+    x = entry = main = images
+    block = None
+    for layer in layers(spec, *images.shape[2:]):
+        if layer.block != block:
+            entry, block = x, layer.block
+        if layer.kind == "conv":
+            if layer.name.endswith("shortcut.conv"):
+                main, x = x, entry
+            weight = weights[f"{layer.name}.weight"]
+            x = F.conv2d(x, weight, None, layer.stride, layer.kernel // 2, 1, layer.groups)
+        elif layer.kind == "norm":
+            scale, shift = weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]
+            x = F.batch_norm(x, None, None, scale, shift, training=True)
+            main = main if "shortcut" in layer.name else x
+        elif layer.kind == "activation":
+            x = main = PLAIN_ACTIVATIONS[spec.activation](x)
+        elif layer.kind == "add":
+            x = main + (x if x is not main else entry)
+        elif layer.kind == "max_pool":
+            x = F.max_pool2d(x, 3, 2, 1)
+        elif layer.kind == "mean_pool":
+            x = x.mean((2, 3))
+        elif layer.kind == "linear":
+            x = F.linear(x, weights["classifier.weight"], weights["classifier.bias"])
+    return x
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[[NetSpec, Mapping[str, Tensor], Tensor], Tensor]:
+    return run_layers
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., NetSpec]:
+    """A net of two stages and few, odd widths, with a stride, a shortcut and a projection in it."""
+
+    def make(**toggles: object) -> NetSpec:
+        net_fields = {name: toggles.pop(name) for name in list(toggles) if name in NetSpec.__dataclass_fields__}
+        block = BlockSpec(**{"expand_ratio": 2, "shortcut": "projection", **toggles})  # type: ignore[arg-type]
+        stages = (StageSpec(block=block, channels=4, repeats=2), StageSpec(block=block, channels=6, stride=2))
+        plain = {"stem_channels": 3, "stem_stride": 1, "head_channels": 5, "divisor": 1, "num_classes": 4, "dropout": 0}
+        spec = NetSpec(stages=stages, **{**plain, **net_fields})  # type: ignore[arg-type]
+        return spec.with_blocks(activation=toggles.get("activation", "relu6"))
+
+    return make
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "toggles" in metafunc.fixturenames:
+        metafunc.parametrize("toggles", TOGGLES, ids=["-".join(t.values()) for t in TOGGLES])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
