@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ablate.design.study import Level, Study
 from ablate.errors import SpecError, nearest, one_of
-from ablate.model.spec import CHANGEABLE, NetSpec
+from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change, NetSpec
 from ablate.model.zoo import NETS
 
 CONTROL = "control"
@@ -17,10 +17,16 @@ MAX_ARMS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """An arm before its width is matched; ``parent`` is the arm that it is one step away from."""
+    """An arm before its width is matched.
+
+    Attributes:
+        parent: the arm that it is one step away from.
+        changes: what changed against the control, where the fields in which the two nets differ would not say it.
+    """
 
     name: str
     spec: NetSpec
+    changes: tuple[Change, ...] = ()
     factors: dict[str, Level] = field(default_factory=dict, hash=False)
     parent: str = CONTROL
 
@@ -125,13 +131,23 @@ def one_change(study: Study, control: NetSpec, images: Images) -> list[Draft]:
         if spec == control:
             faults.append(Fault(key, f"changes nothing: {_written(changes)} is what the control has"))
         else:
-            drafts.append(Draft(name=name, spec=spec))
+            drafts.append(Draft(name=name, spec=spec, changes=other_net(study, changes, control)))
     faults += _twins(drafts)
     if len(study.arms) > MAX_ARMS:
         faults.append(Fault("arms", f"must be at most {MAX_ARMS}, got {len(study.arms)}"))
     if faults:
         raise ArmsError(faults)
     return drafts
+
+
+def other_net(study: Study, changes: Mapping[str, Level], control: NetSpec) -> tuple[Change, ...]:
+    """The changes as written, of an arm that names another net; empty where the nets' fields tell."""
+    if changes.get("net", study.control["net"]) == study.control["net"]:
+        return ()
+    return tuple(
+        Change(name, study.control.get(name, "" if name in BLOCK_FIELDS else getattr(control, name, "")), value)
+        for name, value in changes.items()
+    )
 
 
 def _written(changes: Mapping[str, Level]) -> str:

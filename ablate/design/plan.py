@@ -13,7 +13,7 @@ from typing import Any, Self
 from ablate.design.arms import CONTROL, NOISE_FLOOR, ArmsError, Draft, Images
 from ablate.design.datasets import DataInfo, describe
 from ablate.design.drafts import draft_arms
-from ablate.design.match import Match
+from ablate.design.match import Match, matched
 from ablate.design.study import DataSpec, Level, Recipe, Study, digest
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.model.spec import Change, NetSpec, diff
@@ -31,9 +31,11 @@ class Arm:
 
     Attributes:
         factors: its level of each factor, in a factorial or fractional study (the control's too).
-        parent: the arm that it is one step away from: the step before it in an ``add_one_in`` design, the arm as it
-            was for a matched one, else the control.
-        match: how its width was solved, where the study asks for equal cost.
+            Of an arm that also runs at equal cost only that one has them, so that each combination stands once.
+        parent: the arm that it is one step away from: the step before it in an ``add_one_in`` design, else the
+            control.
+        match: how its width was solved, where the study asks for equal cost; such an arm is called ``NAME@macs``
+            if its width had to move, and NAME if it cost the same anyway.
     """
 
     name: str
@@ -161,25 +163,27 @@ def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm,
         where: the file to name in an error; the study's name if empty.
 
     Raises:
-        StudyError: every problem of the control, the arms and the factors.
+        StudyError: every problem of the control, the arms and the factors; an arm that cannot cost what is asked for.
     """
     try:
         drafts = draft_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
+        arms = [_arm(draft, drafts[0].spec, match) for draft, match in matched(study, data, drafts)]
     except ArmsError as error:
         place = where or f"study {study.name}"
         raise StudyError(Problem(place, fault.key, fault.message) for fault in error.faults) from error
-    control = drafts[0].spec
-    arms = [_arm(draft, control) for draft in drafts]
     if study.noise_floor:
-        arms.append(dataclasses.replace(arms[0], name=NOISE_FLOOR))
+        arms.append(Arm(name=NOISE_FLOOR, spec=arms[0].spec))
     return tuple(arms)
 
 
-def _arm(draft: Draft, control: NetSpec, match: Match | None = None) -> Arm:
+def _arm(draft: Draft, control: NetSpec, match: Match | None) -> Arm:
+    changes = draft.changes
+    if changes and draft.spec.width_mult != control.width_mult and not any(c.field == "width_mult" for c in changes):
+        changes = (*changes, Change("width_mult", control.width_mult, draft.spec.width_mult))
     return Arm(
         name=draft.name,
         spec=draft.spec,
-        changes=diff(control, draft.spec),
+        changes=changes or diff(control, draft.spec),
         factors=draft.factors,
         parent=draft.parent,
         match=match,

@@ -14,7 +14,7 @@ from typing import Any
 from ablate.design.arms import CONTROL, ArmsError, Draft, Fault, Images, named_net
 from ablate.design.study import Study
 from ablate.errors import one_of
-from ablate.model.spec import BLOCK_FIELDS, BlockSpec, NetSpec, StageSpec
+from ablate.model.spec import BLOCK_FIELDS, BlockSpec, Change, NetSpec, StageSpec
 
 LAYOUT = "layout"
 _NET_FIELDS = tuple(f.name for f in fields(NetSpec) if f.name not in {"stages", *BLOCK_FIELDS})
@@ -53,7 +53,8 @@ def add_one_in(study: Study, control: NetSpec, images: Images) -> list[Draft]:
     drafts = [Draft(name=CONTROL, spec=control)]
     for number, step in enumerate(order, 1):
         spec = between(control, end, order[:number])
-        drafts.append(Draft(name=f"{number}-{step}", spec=spec, parent=drafts[-1].name))
+        changes = tuple(_change(taken, control, end) for taken in order[:number])
+        drafts.append(Draft(name=f"{number}-{step}", spec=spec, changes=changes, parent=drafts[-1].name))
     _must_move(drafts, [control, *(draft.spec for draft in drafts[1:-1])], order)
     return drafts
 
@@ -62,9 +63,26 @@ def leave_one_out(study: Study, control: NetSpec, images: Images) -> list[Draft]
     """``without-shortcut``, ...: each arm is the control with one of its choices taken back to ``design.to``'s."""
     end, order = _way(study, control, images)
     drafts = [Draft(name=CONTROL, spec=control)]
-    drafts += [Draft(name=f"without-{step}", spec=between(control, end, {step})) for step in order]
+    for step in order:
+        spec = between(control, end, {step})
+        drafts.append(Draft(name=f"without-{step}", spec=spec, changes=(_change(step, control, end),)))
     _must_move(drafts, [control] * len(order), order)
     return drafts
+
+
+def _change(step: str, start: NetSpec, end: NetSpec) -> Change:
+    return Change(step, _summary(step, start), _summary(step, end))
+
+
+def _summary(step: str, spec: NetSpec) -> Any:
+    """What a net has at this step: one value, or one a stage."""
+    if step == LAYOUT:
+        rows = ((stage.channels, stage.repeats, stage.stride) for stage in spec.stages)
+        return " ".join(f"{channels}x{repeats}/{stride}" for channels, repeats, stride in rows)
+    if step not in BLOCK_FIELDS:
+        return getattr(spec, step)
+    levels = [getattr(stage.block, step) for stage in spec.stages]
+    return levels[0] if len(set(levels)) == 1 else " ".join(map(str, levels))
 
 
 def _must_move(drafts: list[Draft], before: list[NetSpec], order: tuple[str, ...]) -> None:
