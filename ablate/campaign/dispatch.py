@@ -1,0 +1,274 @@
+"""A campaign carried out: what is missing is trained, what is there stays, and nothing is lost on the way.
+
+The dispatcher owns the queue and the order of things. Workers return records, which lie on disk before anything else
+happens with them; the ledger's thread hands them to MLflow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from ablate.campaign.costs import ArmCosts
+from ablate.campaign.disk import LEAST_FREE, disk_bytes, free_bytes, writable
+from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress
+from ablate.campaign.ledger import Ledger
+from ablate.campaign.local import LocalExecutor
+from ablate.campaign.lock import held
+from ablate.campaign.observer import Observer, Silent
+from ablate.campaign.outbox import Outbox
+from ablate.campaign.preparation import Prepare, Settings, prepare_aside
+from ablate.campaign.queue import TrialQueue, open_queue
+from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
+from ablate.campaign.tracking import Tracking, TrackingError
+from ablate.design.plan import CampaignPlan
+from ablate.design.record import Measured, Record
+from ablate.design.study import HIGHER_IS_BETTER
+from ablate.errors import AblateError
+from ablate.places import tracking_uri as resolve_uri
+
+EVENTS_S = 0.5  # how long the loop waits for an event before it looks at the disk again
+PATIENCE_S = 15.0  # for MLflow, at the end, when it does not answer
+INTERRUPTED_PATIENCE_S = 5.0
+
+
+def run_campaign(
+    plan: CampaignPlan,
+    *,
+    runs: Path,
+    tracking_uri: str | None = None,
+    data_root: Path | None = None,
+    jobs: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    retries: int = 2,
+    time_limit_s: float | None = None,
+    keep: bool = False,
+    observer: Observer | None = None,
+    executor: Executor | None = None,
+    prepare: Prepare = prepare_aside,
+) -> CampaignResult:
+    """Trains the trials of the plan that have no record yet, and returns the records of all.
+
+    Args:
+        plan: what should exist.
+        runs: the runs folder.
+        tracking_uri: the MLflow store; None: $MLFLOW_TRACKING_URI, else sqlite in ``runs``.
+        data_root: where data sets lie; None: the default.
+        jobs: trials at a time.
+        threads: of each trial.
+        device: ``cpu`` or ``cuda``.
+        retries: further attempts at a trial whose worker was lost.
+        time_limit_s: of a trial; None: none.
+        keep: whether finished trials' checkpoints and output stay.
+        observer: told how it goes.
+        executor: what runs the trials; None: processes of this machine. It is closed at the end.
+        prepare: makes the data ready and returns the arms' costs.
+
+    Raises:
+        AblateError: the runs folder, the data, the queue or the disk will not do, or another dispatcher is at work.
+        CampaignInterrupted: Ctrl-C; it holds the result so far.
+    """
+    settings = Settings(
+        runs=runs.resolve(),
+        data_root=data_root.resolve() if data_root else None,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+        retries=retries,
+        time_limit_s=time_limit_s,
+        keep=keep,
+    )
+    uri = resolve_uri(settings.runs, tracking_uri)
+    with writable(settings.runs), held(settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"):
+        return _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent()).run(
+            executor, prepare
+        )
+
+
+class _Dispatcher:
+    """One call of ``run_campaign``."""
+
+    def __init__(self, plan: CampaignPlan, settings: Settings, tracking: Tracking, observer: Observer) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.tracking = tracking
+        self.observer = observer
+        self.outbox = Outbox(settings.runs / "trials")
+        self.trials = {trial.key: trial for trial in reversed(plan.trials)}
+        self.keys = list(dict.fromkeys(trial.key for trial in plan.trials))
+        self.attempts: dict[str, int] = {}
+        self.records: dict[str, Record] = {}
+        self.costs: ArmCosts = {}
+        self.unread: tuple[str, ...] = ()
+        self.trained = 0
+
+    def run(self, executor: Executor | None, prepare: Prepare) -> CampaignResult:
+        """Everything, from what exists to the parent run's end."""
+        waiting = self.outbox.waiting(self.keys)
+        stored, campaign_is_whole = self._read_store()
+        self.records = {**stored, **waiting}
+        done = {key for key, record in self.records.items() if record.status != "failed"}
+        queue = self._open_queue([key for key in self.keys if key not in done])
+        if queue.size == 0 and not waiting and campaign_is_whole:
+            return self._result(0)
+        ledger = Ledger(self.tracking, self.plan, self.outbox, keep=self.settings.keep, say=self.observer.said)
+        for record in waiting.values():
+            ledger.put(record)
+        patience_s = PATIENCE_S
+        try:
+            if queue.size or not self.costs:
+                self._check_disk(queue.size)
+                self.costs = prepare(self.plan, self.settings, self.observer.said)
+                ledger.set_costs(self.costs)
+            if queue.size:
+                self._train(queue, ledger, executor)
+        except KeyboardInterrupt:
+            patience_s = INTERRUPTED_PATIENCE_S
+            raise CampaignInterrupted(self._result(0)) from None
+        except BaseException:
+            patience_s = INTERRUPTED_PATIENCE_S
+            raise
+        finally:
+            left = ledger.finish(complete=self._complete(), patience_s=patience_s)
+        return self._result(left)
+
+    def _read_store(self) -> tuple[dict[str, Record], bool]:
+        """What MLflow holds of this plan, and whether the campaign stands there with its costs."""
+        if not self.tracking.exists:
+            return {}, False
+        study = self.plan.study
+        try:
+            self.costs = self.tracking.costs(study.name, study.digest)
+            return self.tracking.records(study.name, self.keys), bool(self.costs)
+        except TrackingError as error:
+            if self.settings.runs.joinpath("mlflow.db").exists() and self.tracking.is_file:
+                raise
+            self.observer.said(f"{error} What is already done is taken from the queue alone.")
+            self.unread = tuple(self.keys)
+            return {}, False
+
+    def _open_queue(self, missing: list[str]) -> TrialQueue:
+        study = self.plan.study
+        queue, trouble = open_queue(
+            self.settings.runs / "queue.db",
+            f"{study.name} {study.digest}",
+            missing,
+            maximize=HIGHER_IS_BETTER[study.decision.metric],
+            trust_done=bool(self.unread),
+        )
+        if trouble:
+            self.observer.said(trouble)
+        self.unread = tuple(key for key in self.unread if key in queue.done and key not in self.records)
+        return queue
+
+    def _check_disk(self, trials: int) -> None:
+        needed = disk_bytes(self.plan, trials, self.settings.jobs)
+        free = free_bytes(self.settings.runs)
+        if free < needed:
+            raise AblateError(
+                f"{self.settings.runs}: {trials} trials need about {needed / 1e6:,.0f} MB of disk, "
+                f"{free / 1e6:,.0f} MB are free; make space, or put the runs elsewhere with --runs"
+            )
+
+    def _train(self, queue: TrialQueue, ledger: Ledger, executor: Executor | None) -> None:
+        executor = executor or LocalExecutor(self.settings.jobs, threads=self.settings.threads)
+        self.observer.began(self.plan, queue.size)
+        running: set[str] = set()
+        try:
+            while True:
+                while len(running) < executor.capacity and (key := queue.next()) is not None:
+                    running.add(key)
+                    self._submit(executor, key)
+                if not running:
+                    return
+                for event in executor.events(EVENTS_S):
+                    if isinstance(event, Progress):
+                        self.observer.progress(self.trials[event.key], event.point, event.images_per_s)
+                    elif isinstance(event, Finished) or self._given_up(event, executor):
+                        running.discard(event.key)
+                        self._settle(event, queue, ledger)
+                if free_bytes(self.settings.runs) < LEAST_FREE:
+                    raise self._disk_full()
+        finally:
+            executor.close()
+            for key in running:
+                with contextlib.suppress(AblateError):
+                    queue.failed(key)
+
+    def _submit(self, executor: Executor, key: str) -> None:
+        attempt = self.attempts.get(key, 0) + 1
+        self.attempts[key] = attempt
+        settings, trial = self.settings, self.trials[key]
+        executor.submit(
+            Job(
+                trial=trial,
+                folder=self.outbox.folder(key),
+                data_root=settings.data_root,
+                cache=settings.runs / "data",
+                device=settings.device,
+                threads=settings.threads,
+                attempt=attempt,
+                time_limit_s=settings.time_limit_s,
+            )
+        )
+        self.observer.started(trial, attempt)
+
+    def _given_up(self, lost: Lost, executor: Executor) -> bool:
+        """Whether a lost attempt was the last; if not, another is under way."""
+        if lost.disk_full:
+            raise self._disk_full()
+        if self.attempts[lost.key] > self.settings.retries:
+            return True
+        self.observer.retried(self.trials[lost.key], lost.reason)
+        self._submit(executor, lost.key)
+        return False
+
+    def _settle(self, event: Finished | Lost, queue: TrialQueue, ledger: Ledger) -> None:
+        key, trial = event.key, self.trials[event.key]
+        record = event.record if isinstance(event, Finished) else self._failure(event)
+        self.outbox.put(record)
+        self.records[key] = record
+        self.trained += 1
+        if isinstance(event, Finished):
+            queue.finished(key, record.metrics.get(self.plan.study.decision.metric))
+            self.observer.finished(trial, record)
+        else:
+            queue.failed(key)
+            self.observer.failed(trial, record)
+        ledger.put(record)
+
+    def _failure(self, lost: Lost) -> Record:
+        trial = self.trials[lost.key]
+        reason = f"{lost.reason}\n{lost.output}".rstrip()
+        attempts = self.attempts[lost.key]
+        measured = Measured(device=self.settings.device, threads=self.settings.threads, attempts=attempts)
+        return Record(
+            key=trial.key,
+            study=trial.study,
+            arm=trial.arm,
+            seed=trial.seed,
+            status="failed",
+            reason=reason,
+            measured=measured,
+        )
+
+    def _disk_full(self) -> CampaignStopped:
+        done = sum(record.status != "failed" for record in self.records.values())
+        return CampaignStopped(
+            f"{self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(self.keys)} trials "
+            f"finished and kept; make space and run the same command to go on"
+        )
+
+    def _complete(self) -> bool:
+        return all(key in self.records for key in self.keys)
+
+    def _result(self, waiting: int) -> CampaignResult:
+        return CampaignResult(
+            plan=self.plan,
+            records={key: self.records[key] for key in self.keys if key in self.records},
+            costs=self.costs,
+            trained=self.trained,
+            waiting=waiting,
+            unread=self.unread,
+        )

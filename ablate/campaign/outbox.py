@@ -1,0 +1,78 @@
+"""Records on disk: each waits in its trial's folder until MLflow has it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.design.record import Record
+from ablate.errors import AblateError
+from ablate.files import write_whole
+
+RECORD = "record.json"
+OUTPUT = "output.log"
+WEIGHTS = "weights.pt"
+DAMAGED = ".damaged"
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """The folders of the trials: ``trials/KEY/`` with checkpoint, output and, when it has ended, the record."""
+
+    trials: Path
+
+    def folder(self, key: str) -> Path:
+        """The folder of a trial; it need not be there."""
+        return self.trials / key
+
+    def put(self, record: Record) -> None:
+        """Writes the record whole, unless the same one is there already."""
+        path = self.folder(record.key) / RECORD
+        text = record.to_json().encode()
+        if not (path.is_file() and path.read_bytes() == text):
+            write_whole(path, text)
+
+    def get(self, key: str) -> Record | None:
+        """The record that waits, or None. A damaged one is set aside as record.json.damaged."""
+        path = self.folder(key) / RECORD
+        try:
+            record = Record.from_json(path.read_text())
+            if record.key != key:
+                raise AblateError(f"the record is of trial {record.key}")
+        except FileNotFoundError:
+            return None
+        except (AblateError, UnicodeDecodeError):
+            path.replace(path.with_name(RECORD + DAMAGED))
+            return None
+        return record
+
+    def waiting(self, keys: Iterable[str]) -> dict[str, Record]:
+        """The records that wait, of these trials."""
+        here = {path.parent.name for path in self.trials.glob(f"*/{RECORD}")}
+        found = {key: self.get(key) for key in keys if key in here}
+        return {key: record for key, record in found.items() if record is not None}
+
+    def damaged(self, keys: Iterable[str]) -> list[Path]:
+        """Records that were set aside, of these trials."""
+        wanted = set(keys)
+        return sorted(path for path in self.trials.glob(f"*/{RECORD}{DAMAGED}") if path.parent.name in wanted)
+
+    def weights(self, key: str) -> Path | None:
+        """The weights that the trial kept, if it did."""
+        path = self.folder(key) / WEIGHTS
+        return path if path.is_file() else None
+
+    def settle(self, key: str) -> None:
+        """Forgets a trial that MLflow has: its folder goes, the checkpoint with it."""
+        shutil.rmtree(self.folder(key), ignore_errors=True)
+
+    def tail(self, key: str, lines: int = 20) -> str:
+        """The last lines of the trial's output."""
+        with contextlib.suppress(OSError), (self.folder(key) / OUTPUT).open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 8192))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+        return ""

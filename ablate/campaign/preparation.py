@@ -1,0 +1,49 @@
+"""What is made ready before the first trial: the data, then the arms' costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.campaign.aside import call_aside
+from ablate.campaign.costs import ArmCosts, measure_costs
+from ablate.design.plan import CampaignPlan
+from ablate.places import default_data_root
+
+Prepare = Callable[[CampaignPlan, "Settings", Callable[[str], None]], ArmCosts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a campaign is carried out; ``run_campaign`` says what each means."""
+
+    runs: Path
+    data_root: Path | None
+    jobs: int
+    threads: int
+    device: str
+    retries: int
+    time_limit_s: float | None
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Called in a process of its own."""
+
+    plan: CampaignPlan
+    settings: Settings
+
+    def __call__(self, say: Callable[[str], None]) -> ArmCosts:
+        """The costs, when the data are there."""
+        from ablate.training.data import prepare
+
+        settings = self.settings
+        prepare(self.plan.study.data, settings.data_root or default_data_root(), settings.runs / "data", report=say)
+        return measure_costs(self.plan, settings.runs / "costs", settings.device, settings.threads, say)
+
+
+def prepare_aside(plan: CampaignPlan, settings: Settings, say: Callable[[str], None]) -> ArmCosts:
+    """Data made ready and costs measured, without loading torch into this process."""
+    return call_aside(Preparation(plan, settings), say=say, threads=settings.threads)

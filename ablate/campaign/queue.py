@@ -1,0 +1,154 @@
+"""The queue of trials that wait: Optuna's enqueue, ask and tell, worked off by one dispatcher.
+
+What should exist is the plan's to say and what does exist is MLflow's; the queue can be rebuilt from the two.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    import optuna
+
+# Optuna looks through what waits at every ask, so little is let wait at a time.
+WINDOW = 64
+KEY = "key"
+
+
+class TrialQueue:
+    """The trials of one campaign that are to be run, each handed out exactly once.
+
+    Args:
+        study: Optuna's study of the campaign.
+        todo: keys of the trials to run, in order.
+        trust_done: whether a trial that the queue knows as done is left out of them; else the caller knows better.
+
+    Attributes:
+        size: how many trials were to be run when it was opened.
+        done: keys of the trials that some dispatcher once finished.
+    """
+
+    def __init__(self, study: optuna.Study, todo: Iterable[str], *, trust_done: bool = False) -> None:
+        import optuna
+
+        self._study = study
+        self._states = optuna.trial.TrialState
+        self._running: dict[str, optuna.Trial] = {}
+        self._waiting = 0
+        waits, self.done = self._take_over()
+        self._wanted = dict.fromkeys(key for key in todo if not (trust_done and key in self.done))
+        self._todo = deque(key for key in self._wanted if key not in waits)
+        self.size = len(self._wanted)
+
+    def _take_over(self) -> tuple[set[str], frozenset[str]]:
+        """What an earlier dispatcher left: its running trials have failed, what waits goes on waiting."""
+        done, waiting = set(), set()
+        for trial in self._study.get_trials(deepcopy=False):
+            key = trial.user_attrs.get(KEY, "")
+            if trial.state == self._states.RUNNING:
+                self._study.tell(trial.number, state=self._states.FAIL)
+            elif trial.state == self._states.WAITING:
+                self._waiting += 1
+                waiting.add(key)
+            elif trial.state in (self._states.COMPLETE, self._states.PRUNED):
+                done.add(key)
+        return waiting, frozenset(done)
+
+    def next(self) -> str | None:
+        """The key of the next trial to run, or None when every one has been handed out."""
+        while self._waiting or self._todo:
+            if not self._waiting:
+                for _ in range(min(WINDOW, len(self._todo))):
+                    self._study.enqueue_trial({}, user_attrs={KEY: self._todo.popleft()})
+                    self._waiting += 1
+            trial = self._study.ask()
+            self._waiting -= 1
+            key = str(trial.user_attrs.get(KEY, ""))
+            if key in self._wanted and key not in self._running:
+                del self._wanted[key]
+                self._running[key] = trial
+                return key
+            self._study.tell(trial, state=self._states.FAIL)  # it waited for what is no longer to be run
+        return None
+
+    def finished(self, key: str, value: float | None) -> None:
+        """A trial has its outcome; ``value`` is None or not finite where it has no number."""
+        if value is None or not math.isfinite(value):
+            self._study.tell(self._running.pop(key), state=self._states.PRUNED)
+        else:
+            self._study.tell(self._running.pop(key), value)
+
+    def failed(self, key: str) -> None:
+        """A trial has none; a later call enqueues it again."""
+        self._study.tell(self._running.pop(key), state=self._states.FAIL)
+
+
+def open_queue(
+    path: Path, name: str, todo: Iterable[str], *, maximize: bool = True, trust_done: bool = False
+) -> tuple[TrialQueue, str]:
+    """The queue of campaign ``name`` in the sqlite file ``path``, and a sentence about what was wrong with the file.
+
+    A file that is damaged, or of another version of Optuna, is set aside and the queue rebuilt; the sentence is empty
+    where nothing was wrong.
+
+    Raises:
+        AblateError: the file cannot be opened or written.
+    """
+    keys = list(todo)
+    try:
+        return _open(path, name, keys, maximize, trust_done), ""
+    except Exception as error:
+        if not path.exists() or _is_access(error):
+            raise AblateError(f"{path}: the queue cannot be opened: {_sentence(error)}") from error
+        reason = _sentence(error)
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    path.replace(aside)
+    for suffix in ("-journal", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    queue = _open(path, name, keys, maximize, trust_done)
+    return queue, f"{path} could not be read ({reason}); it is kept as {aside.name} and the queue was rebuilt."
+
+
+def _open(path: Path, name: str, todo: list[str], maximize: bool, trust_done: bool) -> TrialQueue:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        direction="maximize" if maximize else "minimize",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=optuna.pruners.NopPruner(),
+        load_if_exists=True,
+    )
+    return TrialQueue(study, todo, trust_done=trust_done)
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        wrapped = getattr(error, "orig", None)  # SQLAlchemy's name for the driver's own error
+        error = wrapped if isinstance(wrapped, BaseException) else error.__cause__ or error.__context__
+    return chain
+
+
+def _is_access(error: BaseException) -> bool:
+    """Whether the file is sound as far as one can tell, and only out of reach."""
+    words = ("locked", "readonly", "read-only", "unable to open", "disk is full", "disk i/o")
+    return any(
+        isinstance(link, PermissionError) or any(word in str(link).lower() for word in words) for link in _causes(error)
+    )
+
+
+def _sentence(error: BaseException) -> str:
+    lines = str(_causes(error)[-1]).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
