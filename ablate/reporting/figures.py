@@ -33,7 +33,9 @@ from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
 SPREAD = 0.22  # half the height, in rows, over which an arm's dots lie
 
 
-def accuracy_by_arm(scores: pd.DataFrame, summary: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figure:
+def accuracy_by_arm(
+    scores: pd.DataFrame, summary: pd.DataFrame, unit: Unit, palette: Mapping[str, str], confidence: str = "95 %"
+) -> Figure:
     """A row an arm: every seed a dot, the mean with its interval, and the mean in figures.
 
     Args:
@@ -41,6 +43,7 @@ def accuracy_by_arm(scores: pd.DataFrame, summary: pd.DataFrame, unit: Unit, pal
         summary: arm, n, mean, low, high; a row an arm in the order to draw.
         unit: of the metric.
         palette: a colour an arm.
+        confidence: of the intervals, in words.
     """
     arms = list(summary["arm"])
     with page(0.9 + ROW_INCHES * len(arms)) as (figure, (axes,)):
@@ -50,7 +53,7 @@ def accuracy_by_arm(scores: pd.DataFrame, summary: pd.DataFrame, unit: Unit, pal
             right_column(axes, row, f"{number(line.mean, unit.digits)} ({line.n})" if line.n else "no result")
         right_title(axes, "mean (seeds)")
         name_rows(axes, arms)
-        axes.set_xlabel(f"{unit.axis}: every seed, mean and 95 % interval")
+        axes.set_xlabel(f"{unit.axis}: every seed, mean and {confidence} interval")
         return figure
 
 

@@ -11,8 +11,10 @@ import math
 
 import pandas as pd
 
+from ablate.design.plan import CONTROL, NOISE_FLOOR
+from ablate.model.spec import diff
 from ablate.reporting.findings import Findings
-from ablate.reporting.style import unit
+from ablate.reporting.style import ratio, unit
 
 METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
 COSTS = (
@@ -138,7 +140,7 @@ def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.D
     return means.reindex(present, level="arm").rename("value").reset_index()
 
 
-def costs(findings: Findings) -> pd.DataFrame:
+def arm_costs(findings: Findings) -> pd.DataFrame:
     """The arm and every cost field, with the mean measured peak and training time; nan where a number is not known."""
     table = pd.DataFrame(
         [{"arm": arm} | {name: findings.cost(arm, name) for name in COSTS} for arm in findings.arms],
@@ -152,7 +154,7 @@ def costs(findings: Findings) -> pd.DataFrame:
 
 
 def against_cost(summary_table: pd.DataFrame, cost_table: pd.DataFrame) -> pd.DataFrame:
-    """``summary`` joined with ``costs`` on the arm, without arms that have no mean."""
+    """``summary`` joined with ``arm_costs`` on the arm, without arms that have no mean."""
     return summary_table.merge(cost_table, on="arm", how="left").dropna(subset="mean", ignore_index=True)
 
 
@@ -185,3 +187,40 @@ def cells(findings: Findings, values: pd.DataFrame) -> pd.DataFrame:
     factors = list(dict.fromkeys(name for arm in levels.values() for name in arm))
     rows = values[values["arm"].isin(levels)]
     return rows.assign(**{name: [str(levels[arm].get(name, "")) for arm in rows["arm"]] for name in factors})
+
+
+def matched(findings: Findings) -> pd.DataFrame:
+    """change, matched, arm, mean, low, high, ratio: each arm at its own cost and at the control's, where both ran.
+
+    ``ratio`` is the arm's cost over the control's, in the quantity that the study matches. Empty where it matches none.
+    """
+    rows: list[dict[str, object]] = []
+    table = contrasts(findings).set_index("arm")
+    for arm in findings.plan.arms:
+        if arm.match is None or arm.name not in table.index:
+            continue
+        field = MATCHED_COSTS[arm.match.quantity]
+        own = ratio(findings.cost(arm.name, field), findings.cost(CONTROL, field))
+        change = arm.parent if arm.parent in table.index else arm.name
+        couple = [(False, arm.parent)] * (arm.parent in table.index) + [(True, arm.name)]
+        for is_matched, name in couple:
+            unmatched = ratio(findings.cost(name, field), findings.cost(CONTROL, field))
+            row = {"change": change, "matched": is_matched, "arm": name, "ratio": own if is_matched else unmatched}
+            rows.append(row | {column: table.loc[name, column] for column in ("mean", "low", "high")})
+    frame = pd.DataFrame(rows, columns=["change", "matched", "arm", "mean", "low", "high", "ratio"])
+    return frame.astype(dict.fromkeys(["mean", "low", "high", "ratio"], float))
+
+
+MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops", "peak_memory": "train_peak_bytes"}
+
+
+def steps(findings: Findings, points: pd.DataFrame) -> pd.DataFrame:
+    """``against_cost``'s rows of an add-one-in study in the order of its steps; ``step`` says what each one changed."""
+    specs = {arm.name: arm for arm in findings.plan.arms if arm.name != NOISE_FLOOR and arm.match is None}
+    told = {CONTROL: "control"}
+    for arm in specs.values():
+        if arm.name != CONTROL:
+            moved = [str(change).replace("->", "→") for change in diff(specs[arm.parent].spec, arm.spec)]
+            told[arm.name] = f"+ {moved[0]}" if len(moved) == 1 else f"+ {arm.name}"
+    rows = points[points["arm"].isin(specs)]
+    return rows.assign(step=rows["arm"].map(told)).reset_index(drop=True)

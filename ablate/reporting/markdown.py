@@ -1,0 +1,41 @@
+"""The verdicts as markdown: the note of the campaign's run in MLflow."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pandas as pd
+
+from ablate.reporting import tables, words
+from ablate.reporting.findings import Findings
+from ablate.reporting.terminal import verdict_lines
+
+
+def note(findings: Findings) -> str:
+    """Title, question, what voids the study, expectations, the verdicts in words and as a table, and the rule."""
+    study = findings.plan.study
+    parts = [f"## {escape(words.title(findings))}", escape(study.question)]
+    parts += [f"> **{escape(statement)}**" for statement in words.gravest(findings)]
+    expected = words.expectations(findings)
+    if expected:
+        parts.append("Expected before the runs: " + escape(" ".join(expected)))
+    parts.append("\n".join(f"- {escape(line)}" for line in verdict_lines(findings)))
+    parts.append(table(tables.verdict_rows(findings)))
+    parts.append(escape(findings.judgement.method))
+    parts.append(f"Campaign `{study.digest}`; the whole report is among the artifacts, under `report/`.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def escape(text: str) -> str:
+    """Text that markdown and HTML show as it was written."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", html.escape(text, quote=False).replace("\n", " "))
+
+
+def table(frame: pd.DataFrame) -> str:
+    """A frame of printed text as a markdown table; empty where there are no rows."""
+    if frame.empty:
+        return ""
+    head = [" | ".join(escape(str(name)) for name in frame.columns), " | ".join("---" for _ in frame.columns)]
+    body = [" | ".join(escape(str(cell)) for cell in line) for line in frame.itertuples(index=False)]
+    return "\n".join(f"| {line} |" for line in [*head, *body])

@@ -1,0 +1,242 @@
+"""Frames of printed text, with headings as people read them: what page, note and terminal lay out."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from ablate.design.plan import CONTROL
+from ablate.reporting import frames, words
+from ablate.reporting.findings import Findings
+from ablate.reporting.style import number, p_text, ratio, unit
+
+
+def verdict_rows(findings: Findings) -> pd.DataFrame:
+    """The table of the study: arm, change, difference, interval, p, Holm p, verdict, expected, MACs ratio."""
+    measure, rows = findings.unit, []
+    for arm in findings.compared:
+        verdict = findings.judgement.verdict(arm)
+        contrast = verdict.contrast
+        rows.append(
+            {
+                "arm": arm,
+                "change": words.change(findings, arm),
+                f"difference ({measure.short})": measure.signed(contrast.mean_difference if contrast else None),
+                f"{words.confidence(findings)} interval": measure.interval(contrast.low, contrast.high)
+                if contrast
+                else "–",
+                "p": p_text(contrast.p if contrast else None),
+                "Holm p": p_text(contrast.holm_p if contrast else None),
+                "verdict": verdict.outcome,
+                "expected": words.expectation(verdict) or "–",
+                "MACs": times(ratio(findings.cost(arm, "macs"), findings.cost(CONTROL, "macs"))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def times(value: float | None) -> str:
+    """``"1.00×"``."""
+    return "–" if value is None or math.isnan(value) else f"{value:.2f}×"
+
+
+def arm_rows(findings: Findings, summary: pd.DataFrame) -> pd.DataFrame:
+    """The table behind the accuracy figure."""
+    measure = findings.unit
+    return pd.DataFrame(
+        {
+            "arm": summary["arm"],
+            "seeds": summary["n"],
+            f"mean {measure.axis}": _column(summary["mean"], measure.digits),
+            f"{words.confidence(findings)} interval": _intervals(summary, measure.digits),
+            f"sd ({measure.short})": _column(summary["sd"], measure.digits),
+        }
+    )
+
+
+def _column(values: Iterable[float], digits: int, factor: float = 1, *, signed: bool = False) -> list[str]:
+    return [number(value, digits, factor, signed=signed) for value in values]
+
+
+def _intervals(
+    table: pd.DataFrame, digits: int, *, signed: bool = False, names: tuple[str, str] = ("low", "high")
+) -> list[str]:
+    lows, highs = (_column(table[name], digits, signed=signed) for name in names)
+    return ["–" if low == "–" else f"[{low}, {high}]" for low, high in zip(lows, highs, strict=True)]
+
+
+def contrast_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+    """The table behind the figure of differences: how sure, from which noise, and what more seeds would bring."""
+    measure, digits = findings.unit, findings.unit.digits
+    return pd.DataFrame(
+        {
+            "arm": table["arm"],
+            "seeds": _column(table["n"], 0),
+            f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
+            "paired interval": _intervals(table, digits, signed=True),
+            "Welch interval": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
+            "interval for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
+            "share of test-set noise": [f"{v:.0%}" if not math.isnan(v) else "–" for v in table["image_share"]],
+            "correlation of paired seeds": _column(table["correlation"], 2),
+            "p for equivalence (Holm)": [p_text(p) for p in table["equivalence_holm_p"]],
+            f"detectable ({measure.short})": _column(table["detectable"], digits),
+            "seeds to settle": _column(table["seeds_to_settle"], 0),
+        }
+    )
+
+
+def exploratory_rows(findings: Findings) -> pd.DataFrame:
+    """The further metrics' contrasts, unadjusted; empty where the study names none."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": contrast.arm,
+                "metric": unit(contrast.metric).axis,
+                "control": unit(contrast.metric).value(contrast.control_mean),
+                "arm's mean": unit(contrast.metric).value(contrast.arm_mean),
+                "difference": unit(contrast.metric).signed(contrast.mean_difference),
+                "interval": unit(contrast.metric).interval(contrast.low, contrast.high),
+                "p, unadjusted": p_text(contrast.p),
+            }
+            for contrast in findings.judgement.exploratory
+        ]
+    )
+
+
+def effect_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+    """The table behind the figure of effects; aliases only where the design has some."""
+    measure = findings.unit
+    printed = pd.DataFrame(
+        {
+            "effect": table["label"],
+            "what is subtracted": table["contrast"],
+            f"estimate ({measure.short})": _column(table["mean"], measure.digits, signed=True),
+            f"{words.confidence(findings)} interval": _intervals(table, measure.digits, signed=True),
+            "p": [p_text(p) for p in table["p"]],
+            "Holm p": [p_text(p) for p in table["holm_p"]],
+            "verdict": table["outcome"],
+            "aliased with": table["aliases"],
+        }
+    )
+    return printed if table["aliases"].any() else printed.drop(columns="aliased with")
+
+
+def compute_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """What each arm computes, for one image."""
+    control = table.loc[table["arm"] == CONTROL, "macs"]
+    base = float(control.iloc[0]) if len(control) else math.nan
+    return pd.DataFrame(
+        {
+            "arm": table["arm"],
+            "parameters": _whole(table["params"]),
+            "MACs": _whole(table["macs"]),
+            "MACs / control": [times(value / base) for value in table["macs"]],
+            "FLOPs (2 × MACs)": _whole(table["flops"]),
+            "fvcore's own total": _whole(table["fvcore_flops"]),
+            "training FLOPs": _whole(table["train_flops"]),
+        }
+    )
+
+
+def memory_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """What each arm needs in memory, under names that say how it was counted, and how long it takes."""
+    return pd.DataFrame(
+        {
+            "arm": table["arm"],
+            "inference peak, layer by layer (KB)": _column(table["inference_peak_bytes"], 1, 1e-3),
+            "inference peak, block as one operation (KB)": _column(table["inference_peak_block_bytes"], 1, 1e-3),
+            "training step, live tensors (MB)": _column(table["train_peak_bytes"], 1, 1e-6),
+            "training, measured on the device (MB)": _column(table["measured_peak_bytes"], 1, 1e-6),
+            "latency, batch 1 (ms)": _column(table["latency_ms"], 2),
+            "latency, training batch (ms)": _column(table["latency_batch_ms"], 2),
+            "training time a trial (s)": _column(table["train_s"], 1),
+        }
+    )
+
+
+def _whole(values: Iterable[float]) -> list[str]:
+    return ["–" if math.isnan(value) else f"{value:,.0f}" for value in values]
+
+
+def record_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Every planned trial and what came of it, one line each."""
+    names = list(dict.fromkeys([metric, "val_accuracy", "test_loss"]))
+    units = [unit(name) for name in names]
+    return pd.DataFrame(
+        {"arm": table["arm"], "seed": table["seed"], "status": table["status"]}
+        | {u.axis: _column(table[u.metric].astype(float), u.digits, u.factor) for u in units}
+        | {
+            "time (s)": _column(table["wall_s"].astype(float), 1),
+            "attempts": _column(table["attempts"].astype(float), 0),
+            "trial key": table["key"],
+            "remark": [_remark(*pair) for pair in zip(table["reason"], table["notes"], strict=True)],
+        }
+    )
+
+
+def _remark(*parts: object) -> str:
+    return "; ".join(part.strip()[:300] for part in parts if isinstance(part, str) and part.strip())
+
+
+def provenance(findings: Findings, trials: pd.DataFrame) -> pd.DataFrame:
+    """Where the numbers come from, as two columns: what, and its value."""
+    study, made = findings.plan.study, trials[trials["status"] != "missing"]
+    started = made["started_at"].dropna()
+    data = findings.plan.data
+    rows = {
+        "study": f"{study.name} (budget {study.budget})",
+        "campaign digest": study.digest,
+        "MLflow run of the campaign": findings.run_id or "–",
+        "data": f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, "
+        f"{data.channels} × {data.height} × {data.width}, {data.num_classes} classes",
+        "records": f"{len(made):,} of {len(trials):,} planned",
+        "first and last start (UTC)": f"{_date(started.min())} to {_date(started.max())}" if len(started) else "–",
+        "hardware": _distinct(made["hardware"]),
+        "device": _distinct(made["device"]),
+        "threads a trial": _distinct(made["threads"]),
+        "commit": _distinct(made["commit"]),
+        "training time, all trials": f"{made['wall_s'].astype(float).sum() / 60:,.1f} minutes",
+    }
+    rows |= {f"version of {name}": text for name, text in versions(findings).items()}
+    return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+
+
+def versions(findings: Findings) -> dict[str, str]:
+    """Library -> version; several where the records disagree."""
+    found: dict[str, dict[str, None]] = {}
+    for record in findings.records.values():
+        for name, version in record.measured.versions.items():
+            found.setdefault(name, {})[version] = None
+    return {name: ", ".join(found[name]) for name in sorted(found)}
+
+
+def _date(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _distinct(values: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values.dropna() if value != "")) or "–"
+
+
+def matched_rows(findings: Findings) -> pd.DataFrame:
+    """How each arm's width was solved for equal cost; empty where the study matches nothing."""
+    return pd.DataFrame(
+        [
+            {"arm": arm.name, "from": arm.parent, "width": f"{arm.spec.width_mult:g}", "outcome": str(arm.match)}
+            for arm in findings.plan.arms
+            if arm.match is not None
+        ]
+    )
+
+
+def curve_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+    """The table behind the learning curves: validation accuracy (%), mean over seeds, at up to six epochs."""
+    means = frames.mean_curves(table, "val_accuracy", findings.arms)
+    epochs = sorted(means["epoch"].unique())
+    shown = [epochs[round(i * (len(epochs) - 1) / 5)] for i in range(6)] if len(epochs) > 6 else epochs
+    wide = means[means["epoch"].isin(shown)].pivot_table(index="arm", columns="epoch", values="value", sort=False)
+    printed = pd.DataFrame({f"epoch {epoch}": _column(wide[epoch], 2) for epoch in shown}, index=wide.index)
+    return printed.reset_index()

@@ -1,0 +1,69 @@
+"""What stands in the terminal at the end of a study: question, verdicts in words, and the table of numbers."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ablate.reporting import tables, words
+from ablate.reporting.findings import Findings
+
+STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "yellow"}
+WIDTH_WITHOUT_TERMINAL = 80
+
+
+def verdict_lines(findings: Findings) -> list[str]:
+    """A sentence an arm, the noise floor's last.
+
+    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
+    worse (held)"``
+    """
+    told = [words.sentence(findings, verdict) for verdict in findings.judgement.verdicts]
+    floor = words.noise_floor(findings)
+    return [*told, floor] if floor else told
+
+
+def verdict_table(findings: Findings) -> Table:
+    """Arm, difference, interval, Holm p, verdict and cost, for a terminal of 80 columns."""
+    printed = tables.verdict_rows(findings)
+    shown = [name for name in printed.columns if name not in ("change", "p", "expected")]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for name in shown:
+        numeric = name not in ("arm", "verdict")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=name not in ("arm", "verdict"))
+    for line in printed[shown].itertuples(index=False):
+        outcome = dict(zip(shown, line, strict=True))["verdict"]
+        table.add_row(*(Text(str(cell), STYLES.get(outcome, "") if cell == outcome else "") for cell in line))
+    return table
+
+
+def print_findings(findings: Findings, console: Console | None = None) -> None:
+    """Prints the end of a study; plain text, 80 columns wide, where the output is no terminal."""
+    screen = console or Console(highlight=False)
+    if not screen.is_terminal and console is None:
+        screen = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    screen.print(_page(findings))
+
+
+def _page(findings: Findings) -> Group:
+    study = findings.plan.study
+    parts: list[RenderableType] = [Text(""), Text(words.title(findings), "bold")]
+    if study.question:
+        parts.append(Text(study.question))
+    parts += [Text(f"! {statement}", "bold yellow") for statement in words.gravest(findings)]
+    parts.append(Text(""))
+    for line in verdict_lines(findings):
+        parts.append(Padding(Text(line), (0, 0, 0, 2)))
+    parts += [Text(""), verdict_table(findings), Text(""), Text(_rule(findings), "dim")]
+    return Group(*parts)
+
+
+def _rule(findings: Findings) -> str:
+    judged = findings.judgement
+    seeds = f"{judged.num_seeds} seed{'s' * (judged.num_seeds != 1)} an arm"
+    return (
+        f"{findings.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
+        f"alpha {judged.alpha:g}; margin {words.margin(findings)}; MACs relative to the control's."
+    )

@@ -1,0 +1,147 @@
+"""Verdicts, rule and expectations in plain sentences, the same in terminal, page and note."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from ablate.design.plan import CONTROL, NOISE_FLOOR
+from ablate.design.study import Study
+from ablate.reporting.findings import Findings
+from ablate.reporting.style import p_text
+from ablate.verdicts.verdict import Contrast, Verdict
+
+MOST_CHANGES = 4  # of an arm, in one line of a table
+OUTCOMES = {
+    "better": "{arm} is better than the control",
+    "worse": "{arm} is worse than the control",
+    "equivalent": "{arm} is equivalent to the control, within the margin of {margin}",
+    "undecided": "{arm} against the control is undecided",
+    "not judged": "{arm} is not judged",
+}
+
+
+def title(findings: Findings) -> str:
+    """The study's title, or its name where it has none."""
+    return findings.plan.study.title or findings.plan.study.name
+
+
+def confidence(findings: Findings) -> str:
+    """``"95 %"``."""
+    return f"{100 * (1 - findings.judgement.alpha):g} %"
+
+
+def margin(findings: Findings) -> str:
+    """``"0.5 points"``."""
+    return f"{findings.judgement.margin * findings.unit.factor:g} {findings.unit.short}"
+
+
+def sentence(findings: Findings, verdict: Verdict) -> str:
+    """One arm's verdict with the numbers behind it.
+
+    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
+    worse (held)"``
+    """
+    claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(findings))
+    if verdict.outcome in ("not judged", "undecided") or verdict.contrast is None:
+        behind = verdict.why.rstrip(".")  # says what is missing, or what it would take
+    else:
+        behind = evidence(findings, verdict.contrast)
+    expected = f"expected: {expectation(verdict)}" if verdict.expected else ""
+    told = ", ".join(part for part in (behind, expected) if part)
+    return f"{claim}: {told}" if told else claim
+
+
+def evidence(findings: Findings, contrast: Contrast) -> str:
+    """Difference, interval, p and number of paired seeds."""
+    unit = findings.unit
+    which, p = ("p", contrast.p) if contrast.holm_p is None else ("Holm p", contrast.holm_p)
+    parts = [f"{unit.signed(contrast.mean_difference)} {unit.short}"]
+    if contrast.low is not None:
+        parts[0] += f" {unit.interval(contrast.low, contrast.high)}"
+    seeds = f"{contrast.n} paired seed{'s' * (contrast.n != 1)}"
+    return ", ".join([*parts, f"{which} {p_text(p)}", seeds])
+
+
+def expectation(verdict: Verdict) -> str:
+    """``"worse (held)"``, ``"worse (did not hold)"``, ``"worse (not decided)"``; empty where nothing was expected."""
+    if not verdict.expected:
+        return ""
+    if verdict.held is None:
+        return f"{verdict.expected} (not decided)"
+    return f"{verdict.expected} ({'held' if verdict.held else 'did not hold'})"
+
+
+def expectations(findings: Findings) -> list[str]:
+    """What the study file expected before the runs and what came of it, a sentence each."""
+    told = []
+    for arm, expected in findings.plan.study.expect.items():
+        try:
+            verdict = findings.judgement.verdict(arm)
+            came, outcome = verdict.held, verdict.outcome
+        except KeyError:  # a factor of a factorial study is expected under its own name
+            effects = [effect for effect in findings.judgement.effects if effect.term == arm]
+            came = effects[0].held if effects else None
+            outcome = effects[0].outcome if effects else "not judged"
+        held = {True: "it held", False: "it did not hold", None: "that is not decided"}[came]
+        told.append(f"{arm}: expected {expected}, found {outcome}; {held}.")
+    return told
+
+
+def gravest(findings: Findings) -> list[str]:
+    """What the reader must know before any verdict: why the study does not stand, then every other statement."""
+    told = list(findings.judgement.statements)
+    if not findings.judgement.stands and not told:
+        told = ["The noise floor failed or could not be checked: no verdict of this study stands."]
+    return told
+
+
+def noise_floor(findings: Findings) -> str:
+    """What came of the A/A arm, or an empty text where the study has none."""
+    verdict = findings.judgement.noise_floor
+    if verdict is None:
+        return ""
+    if verdict.contrast is None:
+        return f"Noise floor (the control against itself under other seeds): not judged. {verdict.why}"
+    found = "a difference, which voids the study" if not findings.judgement.stands else "no difference, as it must"
+    told = evidence(findings, verdict.contrast)
+    return f"Noise floor (the control against itself under other seeds): {found}: {told}."
+
+
+def change(findings: Findings, arm: str) -> str:
+    """What an arm changes against the control, in one line."""
+    if arm == CONTROL:
+        return "–"
+    if arm == NOISE_FLOOR:
+        return "nothing: the control under other seeds"
+    told = [str(change).replace("->", "→") for change in findings.arm(arm).changes]
+    more = f"; and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
+    return "; ".join(told[:MOST_CHANGES]) + more
+
+
+def divergence(rates: Mapping[str, tuple[int, int]]) -> list[str]:
+    """``"full: 2 of 8 seeds diverged."`` for every arm."""
+    return [f"{arm}: {diverged} of {planned} seeds diverged." for arm, (diverged, planned) in rates.items()]
+
+
+def study_text(study: Study) -> str:
+    """The study as a study file would say it, with every default written out."""
+    plain = study.model_dump(mode="json", exclude={"name", "budget"}, exclude_none=True)
+    tables = {key: value for key, value in plain.items() if isinstance(value, dict) and value}
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
+    for key, value in tables.items():
+        lines += ["", f"[{key}]", *(f"{_toml_key(name)} = {_toml(inner)}" for name, inner in value.items())]
+    return "\n".join([f"# {study.name}, budget {study.budget}", *lines]) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml_key(name)} = {_toml(inner)}" for name, inner in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(inner) for inner in value) + "]"
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans are written alike in both
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)

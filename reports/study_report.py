@@ -1,0 +1,203 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# The report of one study, made from what MLflow holds. `python -m ablate.report NAME` executes it into
+# `runs/reports/NAME/`; by hand, set the study's name below and run all cells.
+
+# %% tags=["parameters"]
+study_name = "linear_bottleneck"
+digest = None  # the campaign's 16 hex digits; None: the newest
+
+# %%
+from ablate.places import default_runs, tracking_uri
+from ablate.reporting import figures, figures_cost, figures_factorial, frames, pages, tables, words
+from ablate.reporting.findings import load_findings
+
+runs = default_runs()
+findings = load_findings(study_name, runs=runs, tracking_uri=tracking_uri(runs), digest=digest)
+study, judgement, unit, palette = findings.plan.study, findings.judgement, findings.unit, findings.palette
+folder = runs / "reports" / study.name / "figures"
+margin = judgement.margin * unit.factor
+
+# %%
+(
+    pages.heading(words.title(findings), 1)
+    + pages.paragraph(study.question, "question")
+    + pages.paragraph(f"Source: {study.source}" if study.source else "", "source")
+)
+
+# %%
+pages.warning(words.gravest(findings)) + pages.bullets(words.divergence(judgement.divergence))
+
+# %%
+pages.heading("Expected before the runs, and found") + (
+    pages.bullets(words.expectations(findings)) or pages.paragraph("The study file expected nothing.")
+)
+
+# %%
+(
+    pages.heading("Verdicts")
+    + pages.bullets([words.sentence(findings, verdict) for verdict in judgement.verdicts])
+    + pages.table(
+        tables.verdict_rows(findings),
+        f"{unit.axis}, arm minus control, paired by seed; MACs as a multiple of the control's",
+    )
+    + pages.paragraph(words.noise_floor(findings))
+    + pages.paragraph(judgement.method, "rule")
+)
+
+# %%
+trials = frames.trials(findings)
+scores = frames.scores(trials, judgement.metric)
+summary = frames.summary(scores, findings.arms, judgement.alpha)
+(
+    pages.heading(f"{unit.axis.split(' (')[0].capitalize()} by arm")
+    + pages.picture(
+        figures.accuracy_by_arm(scores, summary, unit, palette, words.confidence(findings)),
+        folder,
+        "by_arm",
+        f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(findings)} t interval.",
+    )
+    + pages.table(tables.arm_rows(findings, summary))
+)
+
+# %%
+contrasts = frames.contrasts(findings)
+(
+    pages.heading("Differences to the control, paired by seed")
+    + pages.picture(
+        figures.differences(frames.pairs(findings), contrasts, margin, unit, palette),
+        folder,
+        "differences",
+        f"Each dot is one seed's difference; the line is the {words.confidence(findings)} interval of the mean.",
+    )
+    + pages.table(tables.contrast_rows(findings, contrasts))
+)
+
+# %%
+effects = frames.effects(findings)
+(
+    pages.NOTHING
+    if effects.empty
+    else pages.heading("Main effects and interactions")
+    + pages.picture(
+        figures_factorial.effects(effects, margin, unit),
+        folder,
+        "effects",
+        "Main effects (dots) and two-way interactions (diamonds) of a linear model with the seed as block.",
+    )
+    + pages.table(tables.effect_rows(findings, effects))
+    + pages.picture(
+        figures_factorial.interactions(frames.cells(findings, scores), list(study.factors), unit),
+        folder,
+        "interactions",
+        "Means over all other factors. Parallel lines: the two factors do not interact.",
+    )
+)
+
+# %%
+costs = frames.arm_costs(findings)
+points = frames.against_cost(summary, costs)
+(
+    pages.NOTHING
+    if study.design_kind != "add_one_in" or points.empty
+    else pages.heading("Roadmap")
+    + pages.picture(
+        figures_cost.roadmap(frames.steps(findings, points), unit, palette),
+        folder,
+        "roadmap",
+        "One change after another, each kept; what every step reaches, and what it costs.",
+    )
+)
+
+# %%
+matched = frames.matched(findings)
+(
+    pages.NOTHING
+    if matched.empty
+    else pages.heading(f"At the control's own cost ({study.match.replace('_', ' ')}), and as the arms are")
+    + pages.picture(
+        figures_cost.matched_pairs(matched, unit, palette),
+        folder,
+        "matched",
+        "Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
+    )
+    + pages.table(tables.matched_rows(findings))
+)
+
+# %%
+(
+    pages.heading("Accuracy against cost")
+    + (
+        pages.paragraph("No arm has a result yet.")
+        if points.empty
+        else pages.picture(
+            figures_cost.trade_off(points, unit, palette),
+            folder,
+            "cost",
+            "Cost on a log scale; up and to the left is better. Memory is the inference peak, counted layer by layer.",
+        )
+    )
+    + pages.table(tables.compute_rows(costs), "Computation, one image")
+    + pages.table(
+        tables.memory_rows(costs), f"Memory and time; inference at batch 1, training at batch {study.recipe.batch_size}"
+    )
+)
+
+# %%
+curves = frames.curves(findings)
+pages.heading("Learning curves") + (
+    pages.paragraph("No trial has a learning curve.")
+    if curves.empty
+    else pages.picture(
+        figures.learning_curves(
+            curves.assign(value=curves["val_accuracy"]),
+            frames.mean_curves(curves, "val_accuracy", findings.arms),
+            "validation accuracy (%)",
+            palette,
+        ),
+        folder,
+        "validation_curves",
+        "Validation accuracy: every seed thin, the mean thick.",
+    )
+    + pages.picture(
+        figures.learning_curves(
+            curves.assign(value=curves["train_loss"]),
+            frames.mean_curves(curves, "train_loss", findings.arms),
+            "training loss (nats)",
+            palette,
+        ),
+        folder,
+        "training_curves",
+        "Training loss: every seed thin, the mean thick.",
+    )
+    + pages.table(tables.curve_rows(findings, curves), "Validation accuracy (%), mean over seeds")
+)
+
+# %%
+exploratory = tables.exploratory_rows(findings)
+pages.heading("" if exploratory.empty else "Further metrics, exploratory") + pages.table(
+    exploratory, "No verdict rests on these; p-values are not adjusted."
+)
+
+# %%
+pages.heading("Every trial") + pages.table(
+    tables.record_rows(trials, judgement.metric), f"{len(trials):,} planned trials and what came of them", folded=True
+)
+
+# %%
+(
+    pages.heading("Where the numbers come from")
+    + pages.table(tables.provenance(findings, trials))
+    + pages.listing(words.study_text(study), "The study as it was carried out")
+)
