@@ -145,17 +145,19 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
+    from ablate.campaign.machine import choose_jobs
+
     if options.list:
         from ablate.reporting.preview import print_studies
 
-        print_studies(options.data_root)
+        print_studies(choose_jobs(options.jobs, "cpu"))
         return 0
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
         from ablate.reporting.preview import print_plan
 
-        print_plan(make(options), runs=options.runs, jobs=options.jobs)
+        print_plan(make(options), jobs=choose_jobs(options.jobs, options.device))
         return 0
     return check(options) if options.check or options.repair else train(options)
 
