@@ -145,7 +145,7 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
-    from ablate.campaign.machine import choose_jobs
+    from ablate.campaign.machine import choose_device, choose_jobs
 
     if options.list:
         from ablate.reporting.preview import print_studies
@@ -157,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
     if options.plan:
         from ablate.reporting.preview import print_plan
 
-        print_plan(make(options), jobs=choose_jobs(options.jobs, options.device))
+        print_plan(make(options), jobs=choose_jobs(options.jobs, choose_device(options.device)))
         return 0
     return check(options) if options.check or options.repair else train(options)
 

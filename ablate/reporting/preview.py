@@ -113,10 +113,13 @@ def _arms(plan: CampaignPlan) -> Table:
 
 
 def change(arm: Arm) -> str:
-    """What the arm changes, in a line, and how its width was matched."""
-    if arm.match is not None:
-        return f"{', '.join(map(str, arm.changes))} ({arm.match})"
-    return ", ".join(map(str, arm.changes)) or "–"
+    """What the arm changes, in a line; the width that was solved for stands for itself."""
+    if not arm.changes:
+        return "–"
+    if arm.match is None or arm.match.identity:
+        return ", ".join(map(str, arm.changes))
+    moved = [str(change) for change in arm.changes if change.field != "width_mult"]
+    return ", ".join([*moved, f"width × {arm.match.width_mult:g} ({arm.match.quantity} {arm.match.remainder:+.1%})"])
 
 
 def num_contrasts(plan: CampaignPlan) -> int:
