@@ -26,8 +26,9 @@ def factorial(study: Study, control: NetSpec, images: Images) -> list[Draft]:
     own = control_levels(study, control)
     size = math.prod(len(choices) for choices in study.factors.values())
     if size > MAX_ARMS:
-        message = f"must make at most {MAX_ARMS} arms, got {size}; design.kind = 'fractional' needs fewer"
-        raise ArmsError([Fault("factors", message)])
+        halves = all(len(choices) == 2 for choices in study.factors.values())
+        fewer = "; design.kind = 'fractional' needs fewer" if halves else ""
+        raise ArmsError([Fault("factors", f"must make at most {MAX_ARMS} arms, got {size}{fewer}")])
     ordered = [(own[name], *_others(own[name], choices)) for name, choices in study.factors.items()]
     cells = (dict(zip(study.factors, cell, strict=True)) for cell in itertools.product(*ordered))
     return _drafts(study, own, cells, images)

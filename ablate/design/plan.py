@@ -22,6 +22,7 @@ __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan"
 
 TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
 PLAN_FORMAT = 1
+MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
 
 
@@ -212,6 +213,19 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
     )
 
 
+def _too_much(study: Study, data: DataInfo, num_arms: int) -> list[tuple[str, str]]:
+    """Key and message of what only data and arms together show to be impossible."""
+    faults = []
+    training = data.num_train - round(data.num_train * study.data.validation)
+    if study.recipe.batch_size > training:
+        message = f"must be at most {training}, the training images of {data.name}, got {study.recipe.batch_size}"
+        faults.append(("recipe.batch_size", message))
+    if num_arms * study.plan.most_seeds > MAX_TRIALS:
+        message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {study.plan.most_seeds} seeds"
+        faults.append(("plan.seeds", message))
+    return faults
+
+
 def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -> CampaignPlan:
     """The campaign that carries out ``study``.
 
@@ -221,4 +235,7 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     """
     data = describe(study.data, data_root)
     arms = resolve_arms(study, data, where=where)
+    problems = [Problem(where or f"study {study.name}", *fault) for fault in _too_much(study, data, len(arms))]
+    if problems:
+        raise StudyError(problems)
     return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))

@@ -21,6 +21,7 @@ from ablate.errors import Problem, StudyError, nearest, one_of
 QUICK = "quick"
 OVERRIDE = "--set"
 MAX_BYTES = 64 * 1024
+MAX_LINE = 2000
 MAX_DEPTH = 8
 _REPOSITORY = Path(__file__).resolve().parents[2]
 # Stand-ins while the data are not known yet: which nets are the same, and what they allow, does not depend on them.
@@ -111,7 +112,11 @@ def read_toml(path: Path) -> _Table:
             raise _broken(path, "is not a file" if path.exists() else "there is no such file")
         if path.stat().st_size > MAX_BYTES:
             raise _broken(path, f"must be at most {MAX_BYTES} bytes, got {path.stat().st_size}")
-        tables = tomllib.loads(path.read_bytes().decode())
+        text = path.read_bytes().decode()
+        # A dotted key lies on one line, and takes tomllib the square of its length: 30 s for one of 64 KiB.
+        if max(map(len, text.splitlines()), default=0) > MAX_LINE:
+            raise _broken(path, f"must have lines of at most {MAX_LINE} characters")
+        tables = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise _broken(path, f"must be UTF-8 text; byte {error.start} is not") from error
     except RecursionError as error:
