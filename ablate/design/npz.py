@@ -143,15 +143,16 @@ def _read_members(path: Path) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:  # opened here, so that it is closed whatever numpy makes of it
+            content = np.load(file, allow_pickle=False)
+            if not isinstance(content, np.lib.npyio.NpzFile):
                 raise _fault(path, "is a single array, not an .npz")
-            return {name: file[name] for name in file.files if name in REQUIRED + OPTIONAL}
+            return {name: content[name] for name in content.files if name in REQUIRED + OPTIONAL}
     except OSError as error:
         raise _unreadable(path, error) from error
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise _fault(path, f"is truncated or damaged ({error})") from error
-    except ValueError as error:  # pickled objects, or an array shorter than its header says
+    except (ValueError, MemoryError) as error:  # pickled objects, or another size than the header says
         raise _fault(path, f"does not hold plain arrays ({error})") from error
 
 

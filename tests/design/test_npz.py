@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablate.design.npz import read_npz, summarise
+from ablate.errors import DataError
+
+
+def arrays(**changes: object) -> dict[str, object]:
+    plain: dict[str, object] = {
+        "train_images": np.arange(12 * 5 * 6, dtype=np.uint8).reshape(12, 5, 6),
+        "train_labels": np.arange(12) % 3,
+        "test_images": np.zeros((4, 5, 6), np.uint8),
+        "test_labels": np.array([0, 1, 2, 0]),
+    }
+    return {name: value for name, value in {**plain, **changes}.items() if value is not None}
+
+
+def write(path: Path, **changes: object) -> Path:
+    np.savez(path, **arrays(**changes))
+    return path
+
+
+def test_grey_images_without_a_channel_axis_get_one(tmp_path: Path) -> None:
+    found = read_npz(write(tmp_path / "own.npz"))
+    assert found.image_shape == (5, 6, 1)
+    assert found.num_classes == 3
+    assert np.array_equal(found.train.images[..., 0], arrays()["train_images"])
+    assert found.val is None
+
+
+def test_medmnist_files_with_labels_in_a_column_and_a_validation_part_are_read(tmp_path: Path) -> None:
+    colour = {f"{part}_images": np.full((6, 4, 4, 3), 7, np.uint8) for part in ("train", "val", "test")}
+    labels = {f"{part}_labels": (np.arange(6) % 2)[:, None].astype(np.uint8) for part in ("train", "val", "test")}
+    path = tmp_path / "breastmnist.npz"
+    np.savez_compressed(path, **colour, **labels)
+    found = read_npz(path)
+    assert found.image_shape == (4, 4, 3)
+    assert found.val is not None
+    assert found.val.labels.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_the_digest_follows_the_content_and_not_the_compression(tmp_path: Path) -> None:
+    plain = summarise(write(tmp_path / "plain.npz"))
+    np.savez_compressed(tmp_path / "small.npz", **arrays())
+    changed = write(tmp_path / "changed.npz", test_labels=np.array([0, 1, 2, 1]))
+    assert summarise(tmp_path / "small.npz") == plain
+    assert summarise(changed).digest != plain.digest
+
+
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.npz")
+    before = summarise(path)
+    write(path, train_labels=np.arange(12) % 4, test_labels=np.array([3, 3, 3, 3], np.int16))
+    assert (before.num_classes, summarise(path).num_classes) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"test_labels": None}, "lacks test_labels; it holds test_images, train_images, train_labels"),
+        ({"train_images": np.zeros((12, 5, 6))}, "train_images have dtype float64, not uint8"),
+        ({"train_images": np.zeros((12, 30), np.uint8)}, "train_images have shape 12x30"),
+        ({"train_images": np.zeros((0, 5, 6), np.uint8)}, "train_images have shape 0x5x6"),
+        ({"train_images": np.zeros((12, 3, 32, 32), np.uint8)}, "looks like N C H W"),
+        ({"train_labels": np.zeros(12)}, "train_labels have dtype float64, not whole numbers"),
+        ({"train_labels": np.arange(11) % 3}, "train_labels have shape 11, but there are 12 train_images"),
+        ({"train_labels": np.eye(12, dtype=int)}, "train_labels have shape 12x12"),
+        ({"train_labels": np.arange(12) % 3 - 1}, "train_labels go from -1 to 1"),
+        ({"train_labels": np.arange(12) % 3 + 1}, "no training image has label 0"),
+        ({"train_labels": np.zeros(12, int)}, "a single class"),
+        ({"test_labels": np.array([0, 1, 2, 3])}, "test_labels go up to 3, but train_labels to 2"),
+        ({"test_images": np.zeros((4, 6, 6), np.uint8)}, "test_images are 6x6x1, but train_images are 5x6x1"),
+        ({"val_images": np.zeros((4, 5, 6), np.uint8)}, "only one of val_images and val_labels"),
+        ({"train_labels": np.array([{}] * 12, dtype=object)}, "does not hold plain arrays"),
+    ],
+)
+def test_each_fault_names_the_file_what_was_found_and_what_was_expected(
+    tmp_path: Path, changes: dict[str, object], found: str
+) -> None:
+    path = write(tmp_path / "own.npz", **changes)
+    with pytest.raises(DataError) as fault:
+        read_npz(path)
+    assert str(path) in str(fault.value)
+    assert found in str(fault.value)
+    assert "expected an .npz file with train_images" in str(fault.value)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, 900, -30, -3])
+def test_a_truncated_file_is_said_to_be_so_at_whatever_byte_it_ends(tmp_path: Path, keep: int) -> None:
+    path = write(tmp_path / "own.npz")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"own\.npz: (is truncated|is a single|does not hold|cannot be read)"):
+        read_npz(path)
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.npz")
+    content = bytearray(path.read_bytes())
+    content[400] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="damaged"):
+        read_npz(path)
+
+
+def test_a_missing_file_a_folder_and_a_single_array_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is missing"):
+        read_npz(tmp_path / "none.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(DataError, match="cannot be read"):
+        read_npz(tmp_path / "folder.npz")
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="single array"):
+        read_npz(tmp_path / "one.npz")
