@@ -106,6 +106,8 @@ class _Dispatcher:
     def run(self, executor: Executor | None, prepare: Prepare) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
         waiting = self.outbox.waiting(self.keys)
+        for path in self.outbox.damaged(self.keys):
+            self.observer.said(f"{path}: a damaged record was set aside; its trial is run again unless MLflow has it.")
         stored, campaign_is_whole = self._read_store()
         self.records = {**stored, **waiting}
         done = {key for key, record in self.records.items() if record.status != "failed"}

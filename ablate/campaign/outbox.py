@@ -35,24 +35,42 @@ class Outbox:
         if not (path.is_file() and path.read_bytes() == text):
             write_whole(path, text)
 
-    def get(self, key: str) -> Record | None:
-        """The record that waits, or None. A damaged one is set aside as record.json.damaged."""
+    def read(self, key: str) -> Record | None:
+        """The record that waits, or None.
+
+        Raises:
+            AblateError: there is one, but damaged.
+        """
         path = self.folder(key) / RECORD
         try:
             record = Record.from_json(path.read_text())
-            if record.key != key:
-                raise AblateError(f"the record is of trial {record.key}")
         except FileNotFoundError:
             return None
-        except (AblateError, UnicodeDecodeError):
+        except UnicodeDecodeError as error:
+            raise AblateError(f"{path}: not a record: {error}") from error
+        except AblateError as error:
+            raise AblateError(f"{path}: {error}") from error
+        if record.key != key:
+            raise AblateError(f"{path}: the record is of trial {record.key}")
+        return record
+
+    def get(self, key: str) -> Record | None:
+        """The record that waits, or None. A damaged one is set aside as record.json.damaged."""
+        try:
+            return self.read(key)
+        except AblateError:
+            path = self.folder(key) / RECORD
             path.replace(path.with_name(RECORD + DAMAGED))
             return None
-        return record
+
+    def here(self, keys: Iterable[str]) -> list[str]:
+        """Which of these trials have a file for their record."""
+        found = {path.parent.name for path in self.trials.glob(f"*/{RECORD}")}
+        return [key for key in keys if key in found]
 
     def waiting(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records that wait, of these trials."""
-        here = {path.parent.name for path in self.trials.glob(f"*/{RECORD}")}
-        found = {key: self.get(key) for key in keys if key in here}
+        found = {key: self.get(key) for key in self.here(keys)}
         return {key: record for key, record in found.items() if record is not None}
 
     def damaged(self, keys: Iterable[str]) -> list[Path]:
@@ -69,7 +87,7 @@ class Outbox:
         """Forgets a trial that MLflow has: its folder goes, the checkpoint with it."""
         shutil.rmtree(self.folder(key), ignore_errors=True)
 
-    def tail(self, key: str, lines: int = 20) -> str:
+    def tail(self, key: str, lines: int = 40) -> str:
         """The last lines of the trial's output."""
         with contextlib.suppress(OSError), (self.folder(key) / OUTPUT).open("rb") as file:
             file.seek(0, 2)

@@ -85,6 +85,16 @@ class TrialQueue:
         else:
             self._study.tell(self._running.pop(key), value)
 
+    def learn(self, key: str, value: float | None) -> None:
+        """Enters a trial that was finished without this queue's knowledge."""
+        import optuna
+
+        known = value is not None and math.isfinite(value)
+        state = self._states.COMPLETE if known else self._states.PRUNED
+        self._study.add_trial(
+            optuna.trial.create_trial(state=state, value=value if known else None, user_attrs={KEY: key})
+        )
+
     def failed(self, key: str) -> None:
         """A trial has none; a later call enqueues it again."""
         self._study.tell(self._running.pop(key), state=self._states.FAIL)
@@ -116,13 +126,40 @@ def open_queue(
     return queue, f"{path} could not be read ({reason}); it is kept as {aside.name} and the queue was rebuilt."
 
 
-def _open(path: Path, name: str, todo: list[str], maximize: bool, trust_done: bool) -> TrialQueue:
+def queue_states(path: Path, name: str) -> list[tuple[str, str]]:
+    """Key and state (WAITING, RUNNING, COMPLETE, PRUNED or FAIL) of all that a campaign's queue holds.
+
+    Raises:
+        AblateError: the file cannot be read.
+    """
+    import optuna
+
+    if not path.exists():
+        return []
+    try:
+        studies = {
+            study.study_name for study in optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
+        }
+        if name not in studies:
+            return []
+        trials = optuna.load_study(study_name=name, storage=_storage(path)).get_trials(deepcopy=False)
+    except Exception as error:
+        raise AblateError(f"{path}: the queue cannot be read: {_sentence(error)}") from error
+    return [(str(trial.user_attrs.get(KEY, "")), trial.state.name) for trial in trials]
+
+
+def _storage(path: Path) -> optuna.storages.RDBStorage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _open(path: Path, name: str, todo: list[str], maximize: bool, trust_done: bool) -> TrialQueue:
+    import optuna
+
     study = optuna.create_study(
-        storage=storage,
+        storage=_storage(path),
         study_name=name,
         direction="maximize" if maximize else "minimize",
         sampler=optuna.samplers.RandomSampler(seed=0),

@@ -118,10 +118,14 @@ class Tracking:
             which = f" {digest}" if digest else ""
             raise AblateError(f"{self.uri}: holds no campaign{which} of the study {study!r}; run the study first")
         run_id, artifacts = found
-        plan = CampaignPlan.from_json(self._text(run_id, artifacts, PLAN))
+        plan = self.plan(run_id, artifacts)
         costs = json.loads(self._text(run_id, artifacts, COSTS, missing="{}"))
         records = self.records(study, [trial.key for trial in plan.trials])
         return Campaign(run_id=run_id, plan=plan, costs=costs, records=records)
+
+    def plan(self, run_id: str, artifacts: str) -> CampaignPlan:
+        """The plan that a campaign's run holds."""
+        return CampaignPlan.from_json(self._text(run_id, artifacts, PLAN))
 
     def find_campaign(self, study: str, digest: str | None) -> tuple[str, str] | None:
         """Run id and artifact address of a campaign, the newest where several fit, or None."""

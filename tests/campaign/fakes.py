@@ -75,7 +75,7 @@ def null(trial: Trial, context: TrialContext) -> Record:
     first = calls.read_text() == "x"
     for epoch in range(1, trial.recipe.epochs + 1):
         context.on_epoch(point(epoch), 100.0)
-    print("the last words of", trial.arm, flush=True)
+    print("the last words of", trial.arm, flush=True)  # noqa: T201
     if trial.arm in FAULTS and (first or not trial.arm.startswith("once")):
         FAULTS[trial.arm]()
     return outcome(trial)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+from executor_contract import ExecutorContract
+from fakes import alive, slow, until
+
+from ablate.campaign.aside import call_aside
+from ablate.campaign.executors import Executor, Lost, Trainer, TrialContext
+from ablate.campaign.local import LocalExecutor
+from ablate.campaign.outbox import Outbox
+from ablate.design.plan import Trial
+from ablate.design.record import Record
+from ablate.errors import AblateError
+
+HERE = Path(__file__).parent
+
+
+def report_process(trial: Trial, context: TrialContext) -> Record:
+    raise ValueError(f"{os.environ.get('OMP_NUM_THREADS')} {'torch' in sys.modules} {sys.modules['__main__'].__name__}")
+
+
+class TestLocalExecutor(ExecutorContract):
+    def make(self, jobs: int, train: Trainer) -> Executor:
+        return LocalExecutor(jobs, train=train, preload=())
+
+    def test_the_record_is_on_disk_before_it_is_told(self, executor: Executor, tmp_path: Path) -> None:
+        job = self.job(tmp_path, "control")
+        executor.submit(job)
+        self.all_events(executor, 1)
+        assert Outbox(tmp_path).get(job.key) is not None
+
+    def test_a_worker_outlives_neither_its_fork_server_nor_its_lock(self, tmp_path: Path) -> None:
+        executor = LocalExecutor(1, train=slow, preload=())
+        job = self.job(tmp_path, "control")
+        executor.submit(job)
+        assert until((job.folder / "pid").exists)
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        end = self.all_events(executor, 1)[-1]
+        assert isinstance(end, Lost)
+        assert "fork server" in end.reason
+        assert until(lambda: not alive(int((job.folder / "pid").read_text())))
+        executor.close()
+
+
+DISPATCHER = """
+import sys
+from pathlib import Path
+from fakes import plan_of, slow
+from ablate.campaign.executors import Job
+from ablate.campaign.local import LocalExecutor
+print("this module runs as", __name__, flush=True)
+trial = plan_of("control").trials[0]
+executor = LocalExecutor(1, train=slow, preload=())
+executor.submit(Job(trial=trial, folder=Path(sys.argv[1]), data_root=None, cache=Path(sys.argv[1])))
+while True:
+    executor.events(1.0)
+"""
+
+
+def dispatcher(folder: Path) -> subprocess.Popen[str]:
+    """A script without a main guard, as a user may write it."""
+    script = folder / "script.py"
+    script.write_text(DISPATCHER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder / "job")], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_workers_end_when_their_dispatcher_is_killed_and_never_run_its_script(tmp_path: Path) -> None:
+    process = dispatcher(tmp_path)
+    pid = tmp_path / "job" / "pid"
+    assert until(lambda: pid.exists() and bool(pid.read_text()))
+    process.kill()
+    out, _ = process.communicate()
+    assert out.splitlines() == ["this module runs as __main__"]
+    assert until(lambda: not alive(int(pid.read_text())))
+
+
+def test_a_call_aside_returns_its_value_and_passes_messages_on() -> None:
+    heard: list[str] = []
+    assert call_aside(_helper, "fine", say=heard.append) == "fine!"
+    assert heard == ["working on fine"]
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "message"),
+    [
+        ("wrong", AblateError, "that is wrong"),
+        ("bug", RuntimeError, "KeyError: 'bug'"),
+        ("die", AblateError, "_helper ended without a result .exit code -9"),
+    ],
+)
+def test_a_call_aside_raises_what_went_wrong(word: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        call_aside(_helper, word, say=print)
+
+
+def _helper(word: str, say: object) -> str:
+    say(f"working on {word}")  # type: ignore[operator]
+    if word == "wrong":
+        raise AblateError("that is wrong")
+    if word == "bug":
+        raise KeyError("bug")
+    if word == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"{word}!"
