@@ -39,23 +39,23 @@ class _Noun(BaseModel):
 class Recipe(_Noun):
     """How every arm is trained: optimiser, schedule, epochs, batch size, augmentation."""
 
-    epochs: int = Field(default=4, ge=1, le=100_000)
-    batch_size: int = Field(default=64, ge=2, le=65_536)
-    optimizer: Optimizer = "adamw"
-    lr: float = Field(default=6e-3, gt=0, le=100)
+    epochs: int = Field(default=4, ge=1, le=100_000, description="passes over the training images")
+    batch_size: int = Field(default=64, ge=2, le=65_536, description="images a step")
+    optimizer: Optimizer = Field(default="adamw", description="the same for every arm")
+    lr: float = Field(default=6e-3, gt=0, le=100, description="highest learning rate of the schedule")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd (Nesterov) and rmsprop")
     rms_decay: float = Field(default=0.9, gt=0, lt=1, description="rmsprop's smoothing of the squared gradients")
-    weight_decay: float = Field(default=0.0, ge=0, le=10)
+    weight_decay: float = Field(default=0.0, ge=0, le=10, description="decoupled for adamw, else added to the gradient")
     weight_decay_on: Literal["all", "weights"] = Field(
         default="all", description="weights: neither batch norm nor biases"
     )
-    schedule: Schedule = "one_cycle"
+    schedule: Schedule = Field(default="one_cycle", description="of the learning rate, step by step")
     warmup_epochs: float = Field(
         default=0.0, ge=0, description="linear warm-up; for one_cycle, 0 means 30 % of the epochs"
     )
     step_epochs: float = Field(default=1.0, gt=0, description="step: the rate falls every so many epochs")
     step_factor: float = Field(default=0.1, gt=0, le=1, description="step: what the rate is multiplied with")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="decay a step of the averaged weights that are evaluated; 0: none"
     )
@@ -77,9 +77,11 @@ class DataSpec(_Noun):
     ``split_seed``, the same for every trial of the study; an .npz that brings val_images keeps its own.
     """
 
-    name: str = Field(default="mnist5k", min_length=1, max_length=1000)
-    validation: float = Field(default=0.1, gt=0, lt=1)
-    split_seed: int = Field(default=0, ge=0, lt=2**32)
+    name: str = Field(
+        default="mnist5k", min_length=1, max_length=1000, description="a known data set, or the path of an .npz file"
+    )
+    validation: float = Field(default=0.1, gt=0, lt=1, description="share of the training images held back")
+    split_seed: int = Field(default=0, ge=0, lt=2**32, description="which images are held back")
 
 
 class Plan(_Noun):
@@ -89,9 +91,11 @@ class Plan(_Noun):
     ``max_seeds`` is reached; the error rate holds over all these looks.
     """
 
-    seeds: int = Field(default=8, ge=1, le=10_000)
-    first_seed: int = Field(default=0, ge=0, lt=2**31)
-    until: Literal["planned", "settled"] = "planned"
+    seeds: int = Field(default=8, ge=1, le=10_000, description="paired seeds an arm")
+    first_seed: int = Field(default=0, ge=0, lt=2**31, description="the seeds count up from it")
+    until: Literal["planned", "settled"] = Field(
+        default="planned", description="settled: seeds are added until every contrast is decided"
+    )
     max_seeds: int | None = Field(default=None, ge=2, le=10_000, description="settled: the most seeds")
     block: int = Field(default=4, ge=1, le=1_000, description="settled: seeds added at a time")
 
@@ -120,10 +124,10 @@ class Decision(_Noun):
     ``also`` lists further metrics that are reported as exploratory.
     """
 
-    metric: Metric = "test_accuracy"
-    margin: float = Field(default=0.005, gt=0)
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    also: tuple[Metric, ...] = Field(default=(), strict=False)
+    metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
+    margin: float = Field(default=0.005, gt=0, description="smallest difference that matters, in the metric's unit")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
+    also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
 
 
 class Design(_Noun):
@@ -137,14 +141,16 @@ class Design(_Noun):
     """
 
     kind: DesignKind | None = Field(
-        default=None, description="not written: factorial where there are factors, else one_change"
+        default=None, description="which arms are made; not written: factorial with [factors], else one_change"
     )
-    to: dict[str, Level] = Field(default_factory=dict, description="the other net, written as [control] is")
+    to: dict[str, Level] = Field(
+        default_factory=dict, description="add_one_in, leave_one_out: the other net, written as [control] is"
+    )
     order: tuple[str, ...] = Field(
-        default=(), strict=False, description="the steps in another order than the control's fields"
+        default=(), strict=False, description="add_one_in, leave_one_out: the steps in this order"
     )
     runs: int | None = Field(
-        default=None, ge=8, le=128, description="fractional: how many arms; not written: resolution IV"
+        default=None, ge=8, le=128, description="fractional: how many arms; not written: the fewest of resolution IV"
     )
 
 
@@ -156,19 +162,30 @@ class Study(_Noun):
     """
 
     name: Name
-    title: Line = ""
-    question: Line = ""
-    source: Line = ""
-    expect: dict[str, Expectation] = Field(default_factory=dict)
-    control: dict[str, Level] = Field(default={"net": "mobilenet_v2_mnist"})
-    arms: dict[Name, dict[str, Level]] = Field(default_factory=dict)
-    factors: dict[str, Annotated[tuple[Level, ...], Field(strict=False)]] = Field(default_factory=dict)
+    title: Line = Field(default="", description="of the report")
+    question: Line = Field(default="", description="what the study is to answer")
+    source: Line = Field(default="", description="where the question or the claim comes from")
+    expect: dict[str, Expectation] = Field(
+        default_factory=dict, description="an arm's name to what is expected of it, written before the runs"
+    )
+    control: dict[str, Level] = Field(
+        default={"net": "mobilenet_v2_mnist"}, description="net, a named net, and any field of it"
+    )
+    arms: dict[Name, dict[str, Level]] = Field(
+        default_factory=dict, description="[arms.NAME]: what the arm changes against the control"
+    )
+    factors: dict[str, Annotated[tuple[Level, ...], Field(strict=False)]] = Field(
+        default_factory=dict, description="a field of the net to its levels, the control's among them"
+    )
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
     plan: Plan = Plan()
     decision: Decision = Decision()
     design: Design = Design()
-    match: Matched = Field(default="none", description="what every arm is to cost alike; its width is solved for it")
+    match: Matched = Field(
+        default="none",
+        description="what every arm is to cost alike; its width is solved for it; peak_memory: of a training step",
+    )
     unmatched: bool = Field(
         default=True, description="with match: also run the arms as they are, where their cost differs"
     )

@@ -1,0 +1,83 @@
+"""The table of every key that a study file can hold, made from the model that checks it.
+
+``python -m ablate.design.reference`` prints it; docs/studies.md carries it, and a test holds the two alike.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ablate.design.study import Study
+
+_NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
+_WORDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+_NOT_WRITTEN = ("name", "budget")  # the file's name and --budget say these
+
+
+def rows(model: type[BaseModel] = Study, above: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Key, what is allowed, default and meaning of every field, in the model's order."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if not above and name in _NOT_WRITTEN:
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from rows(kind, f"{name}.")
+        else:
+            yield f"{above}{name}", _allowed(field), _default(field), field.description or ""
+
+
+def table() -> str:
+    """The table as markdown."""
+    lines = ["| key | allowed | default | meaning |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{key}` | {allowed} | {default} | {meaning} |" for key, allowed, default, meaning in rows()]
+    return "\n".join(lines) + "\n"
+
+
+def _allowed(field: FieldInfo) -> str:
+    limits = [
+        f"{sign} {getattr(constraint, name):,}"
+        for name, sign in _WORDS.items()
+        for constraint in field.metadata
+        if getattr(constraint, name, None) is not None
+    ]
+    return " ".join([_kind(field.annotation), ", ".join(limits)]).strip()
+
+
+def _kind(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation in _NAMES:
+        return _NAMES[annotation]
+    if origin is Literal:
+        return ", ".join(inner)
+    if origin is Annotated:
+        return _kind(inner[0])
+    if origin is tuple:
+        return f"list of: {_kind(inner[0])}"
+    if origin is dict:
+        return "table"
+    if origin in (types.UnionType, Union) and type(None) in inner:
+        return _kind(next(kind for kind in inner if kind is not type(None)))
+    return "text, number, true, false"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value in ((), {}, ""):
+        return "–"
+    if value is PydanticUndefined:
+        return "must be written"
+    if isinstance(value, dict):
+        return "`{ " + ", ".join(f"{key} = {json.dumps(one)}" for key, one in value.items()) + " }`"
+    return f"`{value if isinstance(value, float) else json.dumps(value)}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())
