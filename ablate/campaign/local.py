@@ -24,7 +24,7 @@ from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, Trai
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.worker import Fault, run_in_process, train_trial
 
-TRAINING = ("ablate.training.fit", "ablate.training.data")
+TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is gone
 

@@ -1,0 +1,20 @@
+"""Imported by the server that workers are forked from: pays once for what torch loads only at first use.
+
+Building a net on the meta device imports sympy, and making an optimiser imports torch's compiler: seconds that
+every worker would spend anew. Nothing here starts a thread or touches a GPU, since neither survives a fork.
+"""
+
+from __future__ import annotations
+
+import ablate.training.fit  # noqa: F401
+from ablate.design.study import Recipe
+from ablate.model.nets import build
+from ablate.model.spec import NetSpec, StageSpec
+from ablate.training.optim import make_average, make_optimizer
+from ablate.training.streams import generator
+
+_net = build(
+    NetSpec(stages=(StageSpec(channels=8),), stem_channels=8, head_channels=8), generator=generator(0, "weights")
+)
+make_optimizer(_net, Recipe())
+make_average(_net, Recipe(ema=0.9))
