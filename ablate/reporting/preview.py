@@ -12,6 +12,7 @@ from rich.text import Text
 from ablate.errors import StudyError
 
 if TYPE_CHECKING:
+    from ablate.campaign.doctor import Checkup
     from ablate.design.plan import Arm, CampaignPlan
     from ablate.design.study import Study
 
@@ -150,3 +151,14 @@ def power_line(study: Study, *, contrasts: int) -> str:
         f"{n} seeds find a difference of {100 * smallest:.2f} points with 80 % power after Holm{settle} "
         f"(if paired differences vary by {PRIOR_SOURCE})"
     )
+
+
+def print_checkup(checkup: Checkup) -> None:
+    """What the doctor saw, a line a finding with its remedy, and what was repaired."""
+    console = screen()
+    for finding in checkup.repaired:
+        console.print(Text(f"repaired ({finding.what}): {finding.message}"))
+    for finding in checkup.findings:
+        console.print(Text(f"{finding.what}: {finding.message} {finding.remedy}", "yellow"))
+    console.print(Text(f"{checkup.records} of {checkup.trials} planned trials have a sound record"))
+    console.print(Text("nothing is wrong", "green") if checkup.sound else Text("something is wrong", "bold red"))
