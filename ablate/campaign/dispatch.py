@@ -105,7 +105,8 @@ class _Dispatcher:
 
     def run(self, executor: Executor | None, prepare: Prepare) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
-        waiting = self.outbox.waiting(self.keys)
+        # a failure that waits is not worth writing: its trial is run again now
+        waiting = {key: r for key, r in self.outbox.waiting(self.keys).items() if r.status != "failed"}
         for path in self.outbox.damaged(self.keys):
             self.observer.said(f"{path}: a damaged record was set aside; its trial is run again unless MLflow has it.")
         stored, campaign_is_whole = self._read_store()
@@ -162,6 +163,9 @@ class _Dispatcher:
         if trouble:
             self.observer.said(trouble)
         self.unread = tuple(key for key in self.unread if key in queue.done and key not in self.records)
+        for key, record in self.records.items():
+            if record.status != "failed" and key not in queue.done:
+                queue.learn(key, record.metrics.get(study.decision.metric))
         return queue
 
     def _check_disk(self, trials: int) -> None:
@@ -202,6 +206,7 @@ class _Dispatcher:
         attempt = self.attempts.get(key, 0) + 1
         self.attempts[key] = attempt
         settings, trial = self.settings, self.trials[key]
+        self.outbox.forget(key)
         executor.submit(
             Job(
                 trial=trial,

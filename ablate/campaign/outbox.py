@@ -83,6 +83,10 @@ class Outbox:
         path = self.folder(key) / WEIGHTS
         return path if path.is_file() else None
 
+    def forget(self, key: str) -> None:
+        """Removes the record that waits, if there is one; the checkpoint stays."""
+        (self.folder(key) / RECORD).unlink(missing_ok=True)
+
     def settle(self, key: str) -> None:
         """Forgets a trial that MLflow has: its folder goes, the checkpoint with it."""
         shutil.rmtree(self.folder(key), ignore_errors=True)

@@ -13,3 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 def own_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sqlite file with MLflow's empty tables, to be copied."""
+    from ablate.campaign.tracking import Tracking
+
+    folder = tmp_path_factory.mktemp("store")
+    assert Tracking(f"sqlite:///{folder}/mlflow.db", folder / "artifacts").trial_runs("none") == []
+    return folder / "mlflow.db"

@@ -1,28 +1,51 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from fakes import Notes, no_costs, null, outcome, plan_of
 
+from ablate.campaign import dispatch
+from ablate.campaign.disk import LEAST_FREE
 from ablate.campaign.dispatch import run_campaign
+from ablate.campaign.doctor import check_campaign
+from ablate.campaign.executors import Job
 from ablate.campaign.local import LocalExecutor
-from ablate.campaign.result import CampaignResult
+from ablate.campaign.lock import held
+from ablate.campaign.outbox import Outbox
+from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
 from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
+from ablate.errors import AblateError
 
 
 def go(plan: CampaignPlan, runs: Path, notes: Notes | None = None, **options: object) -> CampaignResult:
-    executor = LocalExecutor(2, train=null, preload=())
-    return run_campaign(plan, runs=runs, executor=executor, prepare=no_costs, observer=notes, **options)  # type: ignore[arg-type]
+    options.setdefault("executor", LocalExecutor(2, train=null, preload=()))
+    return run_campaign(plan, runs=runs, prepare=no_costs, observer=notes, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, empty_store: Path) -> Path:
+    """A runs folder with an MLflow store in it, since making one takes seconds."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
 
 
 def test_every_trial_is_run_once_and_a_second_call_runs_none(tmp_path: Path) -> None:
     plan, notes, again = plan_of("control", "other", seeds=3), Notes(), Notes()
     result = go(plan, tmp_path / "runs", notes)
-    assert result.trained == 6
-    assert (result.waiting, notes.messages) == (0, [])
+    assert (result.trained, result.waiting, notes.messages) == (6, 0, [])
     assert sorted(notes.started_trials) == sorted((trial.key, 1) for trial in plan.trials)
-    assert notes.epochs == 12
+    assert (notes.todo, notes.epochs) == (6, 12)
     assert all(result.records[trial.key].same_result(outcome(trial)) for trial in plan.trials)
 
     second = go(plan, tmp_path / "runs", again)
@@ -34,4 +57,162 @@ def test_every_trial_is_run_once_and_a_second_call_runs_none(tmp_path: Path) -> 
     campaign = Tracking(f"sqlite:///{tmp_path}/runs/mlflow.db", tmp_path / "runs/artifacts").load_campaign("faults")
     assert campaign.plan == plan
     assert campaign.records == result.records
+    assert campaign.costs == result.costs
     assert not list((tmp_path / "runs/trials").iterdir())
+
+
+def test_more_seeds_train_only_what_is_new(runs: Path) -> None:
+    go(plan_of("control", seeds=2), runs)
+    notes = Notes()
+    result = go(plan_of("control", seeds=5), runs, notes)
+    assert (notes.todo, result.trained, len(result.records)) == (3, 3, 5)
+
+
+def test_a_failed_trial_fails_alone_is_tried_again_and_is_run_again_at_the_next_call(runs: Path) -> None:
+    plan, notes = plan_of("control", "killed", "raises", "diverges", "once_killed", seeds=1), Notes()
+    result = go(plan, runs, notes, retries=2)
+    by_arm = {record.arm: record for record in result.records.values()}
+    assert {arm: record.status for arm, record in by_arm.items()} == {
+        "control": "finished",
+        "killed": "failed",
+        "raises": "failed",
+        "diverges": "diverged",
+        "once_killed": "finished",
+    }
+    assert "SIGKILL" in by_arm["killed"].reason
+    assert by_arm["raises"].reason.startswith("ValueError: the trainer is out of ideas")
+    assert "the last words of raises" in by_arm["raises"].reason
+    attempts = {arm: record.measured.attempts for arm, record in by_arm.items()}
+    assert attempts == {"control": 1, "killed": 3, "raises": 3, "diverges": 1, "once_killed": 2}
+    assert len(notes.retries) == 5
+    assert {record.arm for record in result.failed} == {"killed", "raises"}
+    assert len(result.missing) == 2
+
+    again = Notes()
+    second = go(plan, runs, again, retries=0)
+    assert {key for key, _ in again.started_trials} == set(result.missing)
+    assert len(second.records) == 5
+    stored = Tracking(f"sqlite:///{runs}/mlflow.db", runs / "artifacts").trial_runs("faults")
+    assert len(stored) == 5
+
+
+class Stopping(LocalExecutor):
+    """An executor that does something after so many finished trials."""
+
+    def __init__(self, after: int, act: Callable[[], object]) -> None:
+        super().__init__(1, train=null, preload=())
+        self.left, self.act = after, act
+
+    def submit(self, job: Job) -> None:
+        if not self.left:
+            self.act()
+        self.left -= 1
+        super().submit(job)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_call_goes_on(runs: Path) -> None:
+    plan, notes = plan_of("control", seeds=6), Notes()
+    interrupt = Stopping(3, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(CampaignInterrupted, match="3 of 6 trials are finished and kept") as caught:
+        go(plan, runs, executor=interrupt)
+    assert len(caught.value.result.records) == 3
+    result = go(plan, runs, notes)
+    assert notes.todo == 3
+    assert len(result.records) == 6
+    assert check_campaign(plan, runs=runs).sound
+
+
+def test_a_disk_that_fills_up_stops_the_campaign_and_it_goes_on_after_space_is_made(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of("control", "fills_disk", seeds=1)
+    with pytest.raises(CampaignStopped, match="the disk is full; the campaign has stopped with 1 of 2 trials"):
+        go(plan, runs, executor=LocalExecutor(1, train=null, preload=()))
+    notes = Notes()
+    monkeypatch.setattr(dispatch, "free_bytes", lambda folder: LEAST_FREE - 1 if notes.todo >= 0 else 10**12)
+    with pytest.raises(CampaignStopped, match="the disk is full"):
+        go(plan, runs, notes)
+    monkeypatch.undo()
+    result = go(plan_of("control", seeds=3), runs)
+    assert not result.missing
+
+
+def test_a_campaign_that_needs_more_than_is_free_is_not_begun(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "free_bytes", lambda folder: 1_000_000)
+    notes = Notes()
+    with pytest.raises(AblateError, match=r"2 trials need about \d+ MB of disk, 1 MB are free"):
+        go(plan_of("control"), runs, notes)
+    assert notes.started_trials == []
+
+
+def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    with pytest.raises(AblateError, match=r"runs: cannot be written \(File exists\)"):
+        go(plan_of("control"), tmp_path / "runs")
+
+
+def test_a_second_dispatcher_is_told_who_the_first_is(runs: Path) -> None:
+    with (
+        held(runs / "locks" / "faults", "it"),
+        pytest.raises(AblateError, match=rf"the study 'faults' is being run by process {os.getpid()} on "),
+    ):
+        go(plan_of("control"), runs)
+
+
+@pytest.mark.parametrize("damage", [b"this is no database, and never was one", b""])
+def test_a_damaged_queue_is_set_aside_and_rebuilt(runs: Path, damage: bytes) -> None:
+    plan, notes = plan_of("control", seeds=2), Notes()
+    go(plan, runs)
+    (runs / "queue.db").write_bytes(damage)
+    result = go(plan_of("control", seeds=3), runs, notes)
+    assert (result.trained, len(result.records)) == (1, 3)
+    if damage:
+        assert len(notes.messages) == 1
+        assert "file is not a database" in notes.messages[0]
+        assert list(runs.glob("queue.db.damaged-*"))
+
+
+def test_a_queue_of_another_optuna_is_set_aside_and_rebuilt(runs: Path) -> None:
+    go(plan_of("control", seeds=1), runs)
+    with sqlite3.connect(runs / "queue.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    database.close()
+    notes = Notes()
+    assert go(plan_of("control", seeds=2), runs, notes).trained == 1
+    assert "the queue was rebuilt" in notes.messages[0]
+
+
+def test_a_damaged_store_is_named_and_nothing_is_trained(runs: Path) -> None:
+    (runs / "mlflow.db").write_bytes(b"this is no database, and never was one" * 100)
+    notes = Notes()
+    with pytest.raises(AblateError, match=r"MLflow at sqlite:///.*mlflow.db does not answer as it should"):
+        go(plan_of("control"), runs, notes)
+    assert notes.started_trials == []
+
+
+def test_a_damaged_record_on_disk_is_set_aside_and_its_trial_is_run_again(runs: Path) -> None:
+    plan, notes = plan_of("control", seeds=2), Notes()
+    outbox = Outbox(runs / "trials")
+    for trial in plan.trials:
+        outbox.put(outcome(trial))
+    path = outbox.folder(plan.trials[0].key) / "record.json"
+    plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain | {"seed": 7}))
+    result = go(plan, runs, notes)
+    assert [key for key, _ in notes.started_trials] == [plan.trials[0].key]
+    assert any("damaged record was set aside" in message for message in notes.messages)
+    assert all(result.records[trial.key].same_result(outcome(trial)) for trial in plan.trials)
+
+
+def test_records_that_wait_on_disk_reach_mlflow_without_training(runs: Path) -> None:
+    plan, notes = plan_of("control", seeds=3), Notes()
+    for trial in plan.trials:
+        Outbox(runs / "trials").put(outcome(trial))
+    assert len(go(plan, runs, notes).records) == 3
+    assert notes.started_trials == []
+    assert check_campaign(plan, runs=runs).sound
+
+
+def test_nothing_of_a_dispatcher_is_left_running(runs: Path) -> None:
+    go(plan_of("control", seeds=1), runs)
+    assert "mlflow" not in {thread.name for thread in threading.enumerate()}
