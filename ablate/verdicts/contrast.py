@@ -43,7 +43,7 @@ class Rule:
             higher_is_better=higher_is_better,
             alpha=decision.alpha,
             margin=decision.margin,
-            looks=planned_looks(plan.study.plan),
+            looks=planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts),
             num_contrasts=num_contrasts,
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,

@@ -20,6 +20,8 @@ from ablate.verdicts.stats import Floats, holm, t_quantile
 from ablate.verdicts.verdict import Effect, Outcome
 from ablate.verdicts.wording import held
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class _Column:
@@ -172,13 +174,13 @@ def _fit(columns: list[_Column], values: Floats) -> list[_Estimate]:
     design = np.column_stack([blocks, np.repeat(effects, num_seeds, axis=0)])
     df = values.size - design.shape[1]
     fitted = OLS(values.reshape(-1), design).fit()
-    residual = float(fitted.ssr)
-    if residual <= 1e-20 * float((values**2).sum()):
-        residual = 0.0  # rounding of an exact fit
+    size = float(np.abs(values).max())
+    # What is smaller is rounding of an exact fit, and would be divided by itself.
+    residual = float(fitted.ssr) if fitted.ssr > values.size * (_ROUNDING * size) ** 2 else 0.0
     unscaled = np.diag(fitted.normalized_cov_params)[num_seeds:]
     return [
         _Estimate(
-            column.scale * float(coefficient),
+            column.scale * float(coefficient) if abs(coefficient) > _ROUNDING * size else 0.0,
             column.scale * math.sqrt(float(variance) * residual / df) if df > 0 else 0.0,
             max(df, 0),
         )

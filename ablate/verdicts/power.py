@@ -157,7 +157,7 @@ def _smallest(enough: Callable[[float], bool], precision: float) -> float:
     return high
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _flips(n: int) -> tuple[Floats, Floats, Floats]:
     """Simulated standard normal differences and their sign-flipped sums, the same at every call.
 

@@ -1,7 +1,8 @@
 """When each contrast is decided, over one look or several, with the error rate held over all of them.
 
 The looks are fixed beforehand. Look k may spend the share w_k of alpha, where the shares follow the power family
-spending function t^3 of Kim & DeMets 1987 (Biometrika 74) at t = seeds so far / most seeds, and sum to 1. A p-value
+spending function t^2 of Kim & DeMets 1987 (Biometrika 74) at t = seeds so far / most seeds, and sum to 1. A look at
+which the exact test could not reach its level anyway is not taken; what it would have spent goes to the next. A p-value
 after looks 1..k is min over j <= k of p_j / w_j. By the union bound it is a valid p-value whatever the dependence
 between looks and however few the seeds, since each p_j is exact; so Holm over the contrasts holds the family-wise error
 at alpha over all looks together. The interval shown at look k has confidence 1 - alpha w_k (a repeated confidence
@@ -15,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ablate.design.study import Plan
+from ablate.verdicts.power import reachable
 from ablate.verdicts.stats import Floats, Interval, equivalence_p, holm, paired_interval, sign_flip_p
 
-SPENDING_POWER = 3.0
+SPENDING_POWER = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,22 @@ class Decided:
     interval: Interval
 
 
-def planned_looks(plan: Plan) -> tuple[Look, ...]:
-    """One look after ``seeds``; under ``until = "settled"`` after every further ``block`` too, up to ``max_seeds``."""
+def planned_looks(plan: Plan, *, alpha: float, num_contrasts: int) -> tuple[Look, ...]:
+    """One look after ``seeds``; under ``until = "settled"`` after every further ``block`` too, up to ``max_seeds``.
+
+    Looks at which no arm could be decided (see above) are left out, but never the last.
+    """
     if plan.until == "planned" or plan.max_seeds is None:
         return (Look(plan.seeds, 1.0),)
     sizes = [*range(plan.seeds, plan.max_seeds, plan.block), plan.max_seeds]
-    spent = [0.0, *((size / plan.max_seeds) ** SPENDING_POWER for size in sizes)]
-    return tuple(Look(size, after - before) for size, before, after in zip(sizes, spent, spent[1:], strict=False))
+    looks: list[Look] = []
+    spent = 0.0
+    for size in sizes:
+        share = (size / plan.max_seeds) ** SPENDING_POWER - spent
+        if size == plan.max_seeds or reachable(size, alpha * share, max(1, num_contrasts)):
+            looks.append(Look(size, share))
+            spent += share
+    return tuple(looks)
 
 
 def decide(

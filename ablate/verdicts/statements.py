@@ -27,7 +27,7 @@ def method(looks: tuple[Look, ...]) -> str:
     sizes = ", ".join(str(look.seeds) for look in looks)
     return (
         f"{METHOD} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
-        "spent as t^3, Kim & DeMets 1987, and added up by the union bound)."
+        "spent as t^2, Kim & DeMets 1987, and added up by the union bound)."
     )
 
 

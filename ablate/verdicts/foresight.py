@@ -1,0 +1,96 @@
+"""What a study can find, said before it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablate.design.arms import CONTROL, NOISE_FLOOR
+from ablate.design.plan import CampaignPlan
+from ablate.verdicts import power
+from ablate.verdicts.sequential import Look, planned_looks
+from ablate.verdicts.wording import amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foresight:
+    """What the planned seeds can detect.
+
+    Attributes:
+        seeds, num_contrasts: paired seeds (the most that there can be) and the size of the Holm family.
+        sd: standard deviation of paired differences that is counted with; ``source`` says where it comes from.
+        detectable: the smallest true difference found with 80 % power after Holm, in the metric's unit; None when the
+            exact test cannot reach its level with so few seeds.
+        equivalence_power: probability (0 to 1) that an arm without any difference is shown equivalent.
+        seeds_to_reach: the fewest seeds at which the exact test can reach its level at all.
+        seeds_to_settle: seeds that settle a difference of the margin, or none, with 80 % power; None above 10,000.
+        looks: seeds after which a study that runs until it is settled looks; one for an ordinary study.
+        sentences: the same for people; what is out of reach comes first.
+    """
+
+    seeds: int
+    num_contrasts: int
+    sd: float
+    source: str
+    detectable: float | None
+    equivalence_power: float
+    seeds_to_reach: int
+    seeds_to_settle: int | None
+    looks: tuple[int, ...]
+    sentences: tuple[str, ...]
+
+
+def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
+    """What the plan's seeds can find.
+
+    Args:
+        plan: of the campaign.
+        seen: standard deviations of paired differences seen so far, one a contrast; the largest counts, so that the
+            promise holds for every arm. Empty: a stated prior for accuracies.
+    """
+    decision = plan.study.decision
+    num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
+    looks = planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts)
+    last = looks[-1]
+    alpha = decision.alpha * last.share
+    sd, source = (max(seen), "the largest seen so far") if seen else (power.PRIOR_SD, power.PRIOR_SOURCE)
+    detectable = power.detectable(last.seeds, sd, alpha=alpha, num_contrasts=num_contrasts)
+    to_settle = power.seeds_to_settle(decision.margin, sd, alpha=alpha, num_contrasts=num_contrasts)
+    to_reach = power.seeds_to_reach(alpha, num_contrasts)
+    shown = power.equivalence_power(decision.margin, sd, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
+    counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
+    spread = f"differences that vary by {amount(sd, decision.metric)} (standard deviation; {source})"
+    if detectable is None:
+        first = (
+            f"{last.seeds} seeds are too few for {counted}: the exact test cannot reach its level with fewer than "
+            f"{to_reach}, so no arm can come out better or worse."
+        )
+    else:
+        first = (
+            f"{last.seeds} seeds and {counted} find a difference of {amount(detectable, decision.metric)} or more with "
+            f"80 % power after Holm, for {spread}."
+        )
+    settled = f"{'more than 10,000' if to_settle is None else f'about {to_settle}'} seeds"
+    second = (
+        f"An arm without any difference is shown equivalent within {amount(decision.margin, decision.metric)} with "
+        f"{100 * shown:.0f} % probability; {settled} would settle a difference of that size, or none."
+    )
+    return Foresight(
+        seeds=last.seeds,
+        num_contrasts=num_contrasts,
+        sd=sd,
+        source=source,
+        detectable=detectable,
+        equivalence_power=shown,
+        seeds_to_reach=to_reach,
+        seeds_to_settle=to_settle,
+        looks=tuple(look.seeds for look in looks),
+        sentences=(first, second, *_looks_sentence(looks)),
+    )
+
+
+def _looks_sentence(looks: Sequence[Look]) -> tuple[str, ...]:
+    if len(looks) == 1:
+        return ()
+    sizes = ", ".join(str(look.seeds) for look in looks)
+    return (f"The study looks after {sizes} seeds and stops giving seeds to an arm once it is decided.",)

@@ -1,0 +1,273 @@
+"""Do the verdicts keep what they promise? Simulations with known truth, through the very rule that judges studies.
+
+    python benchmarks/verdict_simulations.py            # 8 minutes on one core; writes docs/verdict_simulations.md
+    python benchmarks/verdict_simulations.py --quick    # a tenth of the simulations, prints the table only
+
+Every study is simulated as it is run: seeds of a control and of m arms that share the control, so that the contrasts
+are correlated as real ones are. The generator's seed is fixed. Ends with 1 when a row is outside its bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ablate.design.study import Plan
+from ablate.verdicts import power
+from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.sequential import Decided, Look, decide, planned_looks
+from ablate.verdicts.stats import paired_interval, welch_interval
+
+ALPHA = 0.05
+TABLE = Path(__file__).resolve().parent.parent / "docs" / "verdict_simulations.md"
+# Noise of one training, arm or control; differences vary by its square root of two.
+SD = 1.0
+SD_OF_DIFFERENCES = math.sqrt(2) * SD
+Noise = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise: what was simulated, how often it came out, and between which bounds it must."""
+
+    promise: str
+    setting: str
+    found: float
+    low: float
+    high: float
+    simulations: int
+
+    def kept(self, slack: float) -> bool:
+        """Whether ``found`` lies within the bounds, each widened by ``slack`` of its standard errors."""
+        low, high = (
+            slack * math.sqrt(max(bound * (1 - bound), 0.0) / self.simulations) for bound in (self.low, self.high)
+        )
+        return self.low - low <= self.found <= self.high + high
+
+
+def normal(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return generator.normal(0.0, SD, shape)
+
+
+def counted(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Right answers out of 1,000 images at 97 %, in SDs: in steps, with ties, and skewed, as small test sets give."""
+    right = generator.binomial(1000, 0.97, shape)
+    return (right - 970.0) / math.sqrt(1000 * 0.97 * 0.03) * SD
+
+
+def outcomes(
+    generator: np.random.Generator,
+    shifts: list[float],
+    looks: tuple[Look, ...],
+    *,
+    margin: float,
+    noise: Noise = normal,
+) -> dict[str, Decided]:
+    """One study: an arm for each shift (true difference), judged by the rule."""
+    n = looks[-1].seeds
+    values = noise(generator, (len(shifts) + 1, n))
+    arms = {str(i): values[i + 1] + shift - values[0] for i, shift in enumerate(shifts)}
+    return decide(arms, looks, alpha=ALPHA, margin=margin, num_contrasts=len(shifts))
+
+
+def rate(
+    shifts: list[float],
+    looks: tuple[Look, ...],
+    wrong: Callable[[dict[str, Decided]], bool],
+    simulations: int,
+    *,
+    margin: float = 1e-9,
+    noise: Noise = normal,
+) -> float:
+    """The share of simulated studies of which ``wrong`` (or whatever else it asks) holds."""
+    generator = np.random.default_rng([len(shifts), looks[-1].seeds, len(looks)])
+    return float(
+        np.mean([wrong(outcomes(generator, shifts, looks, margin=margin, noise=noise)) for _ in range(simulations)])
+    )
+
+
+def one_look(n: int) -> tuple[Look, ...]:
+    return (Look(n, 1.0),)
+
+
+def settled(num_contrasts: int) -> tuple[Look, ...]:
+    plan = Plan(seeds=8, until="settled", max_seeds=20, block=4)
+    return planned_looks(plan, alpha=ALPHA, num_contrasts=num_contrasts)
+
+
+def named(looks: tuple[Look, ...]) -> str:
+    sizes = ", ".join(str(look.seeds) for look in looks)
+    return f"{sizes} seeds" if len(looks) == 1 else f"settled: looks at {sizes} seeds"
+
+
+def any_different(decided: dict[str, Decided], but: int = 0) -> bool:
+    """Whether an arm came out different, the first ``but`` of them aside; equivalent arms were shown different too."""
+    return any(one.finding == "different" or one.also_different for one in list(decided.values())[but:])
+
+
+def any_equivalent(decided: dict[str, Decided], but: int = 0) -> bool:
+    return any(one.finding == "equivalent" for one in list(decided.values())[but:])
+
+
+def coverage_rows(simulations: int) -> Iterator[Row]:
+    generator = np.random.default_rng(1)
+    for label, noise in (("normal", normal), ("right answers out of 1,000", counted)):
+        for n in (5, 8, 16):
+            paired = welch = 0
+            for _ in range(simulations):
+                control, arm = noise(generator, (2, n))
+                inside = paired_interval(arm - control, 1 - ALPHA), welch_interval(arm, control, 1 - ALPHA)
+                paired += (inside[0].low or 0.0) <= 0 <= (inside[0].high or 0.0)
+                welch += (inside[1].low or 0.0) <= 0 <= (inside[1].high or 0.0)
+            setting = f"{n} seeds, {label}"
+            yield Row("coverage of the 95 % paired interval", setting, paired / simulations, 0.93, 0.97, simulations)
+            yield Row("coverage of the 95 % Welch interval", setting, welch / simulations, 0.93, 0.97, simulations)
+
+
+def images_rows(simulations: int) -> Iterator[Row]:
+    """New images and new seeds: logits with parts for image, arm by image, arm by seed, and the rest."""
+    for num_seeds, sd_seed in ((8, 0.02), (8, 0.25), (16, 0.1)):
+        generator = np.random.default_rng([num_seeds, int(100 * sd_seed)])
+        inside = 0
+        for _ in range(simulations):
+            image = generator.normal(1.5, 1.0, 400)
+            logits = [
+                image
+                + generator.normal(0, 0.5, 400)
+                + generator.normal(0, sd_seed, (num_seeds, 1))
+                + generator.normal(0, 0.7, (num_seeds, 400))
+                for _ in range(2)
+            ]
+            interval = crossed(logits[0] > 0, logits[1] > 0).interval
+            inside += (interval.low or 0.0) <= 0 <= (interval.high or 0.0)
+        yield Row(
+            "coverage of the 95 % interval for new images and seeds",
+            f"{num_seeds} seeds, 400 images, spread between seeds {sd_seed:g}",
+            inside / simulations,
+            0.93,
+            0.97,
+            simulations,
+        )
+
+
+def null_rows(simulations: int) -> Iterator[Row]:
+    for m in (1, 4, 15):
+        for looks in (one_look(8), one_look(12), settled(m)):
+            found = rate([0.0] * m, looks, any_different, simulations)
+            setting = f"{m} contrast{'s' if m > 1 else ''}, {named(looks)}"
+            yield Row("an arm wrongly called different (family-wise)", setting, found, 0.0, 0.065, simulations)
+    for looks in (one_look(12), settled(4)):
+        found = rate([9.0, 9.0, 0.0, 0.0], looks, lambda d: any_different(d, 2), simulations)
+        setting = f"4 contrasts, 2 of them truly different, {named(looks)}"
+        yield Row("an arm wrongly called different (family-wise)", setting, found, 0.0, 0.065, simulations)
+    found = rate([0.0] * 4, one_look(12), any_different, simulations, noise=counted)
+    setting = "4 contrasts, 12 seeds, right answers out of 1,000"
+    yield Row("an arm wrongly called different (family-wise)", setting, found, 0.0, 0.065, simulations)
+
+
+def margin_rows(simulations: int) -> Iterator[Row]:
+    margin = 3.0
+    for m in (1, 4, 15):
+        for looks in (one_look(8), one_look(12), settled(m)):
+            found = rate([margin] * m, looks, any_equivalent, simulations, margin=margin)
+            setting = f"{m} contrast{'s' if m > 1 else ''} at the margin, {named(looks)}"
+            yield Row("an arm wrongly called equivalent (family-wise)", setting, found, 0.0, 0.05, simulations)
+    looks = one_look(16)
+    found = rate([0.0, 0.0, margin, margin], looks, lambda d: any_equivalent(d, 2), simulations, margin=margin)
+    setting = f"4 contrasts, 2 truly equal and 2 at the margin, {named(looks)}"
+    yield Row("an arm wrongly called equivalent (family-wise)", setting, found, 0.0, 0.05, simulations)
+
+
+def power_rows(simulations: int) -> Iterator[Row]:
+    for n, m in ((6, 1), (8, 1), (8, 4), (10, 1), (10, 4), (12, 15), (14, 15), (20, 4)):
+        effect = power.detectable(n, SD_OF_DIFFERENCES, num_contrasts=m)
+        assert effect is not None
+        found = rate([effect, *[0.0] * (m - 1)], one_look(n), lambda d: d["0"].finding == "different", simulations)
+        setting = f"a true difference of {effect / SD_OF_DIFFERENCES:.2f} SDs among {m}, {n} seeds"
+        yield Row("power: promised 80 %", setting, found, 0.75, 0.85, simulations)
+    for n, m in ((12, 1), (16, 4)):
+        margin = 1.2 * SD_OF_DIFFERENCES
+        promised = power.equivalence_power(margin, SD_OF_DIFFERENCES, n, num_contrasts=m)
+        shifts = [0.0, *[5 * margin] * (m - 1)]
+        found = rate(shifts, one_look(n), lambda d: d["0"].finding == "equivalent", simulations, margin=margin)
+        setting = f"no difference, margin of 1.2 SDs, {m} contrast{'s' if m > 1 else ''}, {n} seeds"
+        row = Row("", setting, found, promised - 0.05, promised + 0.05, simulations)
+        yield Row(f"power of equivalence: promised {100 * promised:.0f} %", row.setting, *_numbers(row))
+
+
+def settled_power_rows(simulations: int) -> Iterator[Row]:
+    for m, share in ((1, 1.0), (4, 1.0), (4, 1.6)):
+        looks = settled(m)
+        effect = power.detectable(20, SD_OF_DIFFERENCES, alpha=ALPHA * looks[-1].share, num_contrasts=m)
+        assert effect is not None
+        effect *= share
+        seeds = []
+
+        def found_it(decided: dict[str, Decided], seeds: list[int] = seeds) -> bool:
+            seeds.append(decided["0"].look.seeds)
+            return decided["0"].finding == "different"
+
+        found = rate([effect, *[0.0] * (m - 1)], looks, found_it, simulations)
+        size = f"a true difference of {effect / SD_OF_DIFFERENCES:.2f} SDs among {m}"
+        setting = f"{size}; {np.mean(seeds):.1f} of 20 seeds used"
+        high = 0.9 if share == 1 else 1.0
+        yield Row("power, settled: promised at least 80 %", setting, found, 0.75, high, simulations)
+
+
+def _numbers(row: Row) -> tuple[float, float, float, int]:
+    return row.found, row.low, row.high, row.simulations
+
+
+def simulate(simulations: int) -> list[Row]:
+    """All rows; ``simulations`` of each, fewer where one is slow."""
+    return [
+        *coverage_rows(simulations),
+        *images_rows(max(100, simulations // 2)),
+        *null_rows(simulations),
+        *margin_rows(simulations),
+        *power_rows(simulations),
+        *settled_power_rows(simulations),
+    ]
+
+
+def as_markdown(rows: list[Row]) -> str:
+    lines = [
+        "| promise | setting | found | must lie in | simulations |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {row.promise} | {row.setting} | {100 * row.found:.1f} % "
+            f"| {100 * row.low:.1f} to {100 * row.high:.1f} % | {row.simulations} |"
+            for row in rows
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Simulates studies with known truth and checks what verdicts promise.")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the simulations; the table is printed only")
+    quick = parser.parse_args().quick
+    rows = simulate(400 if quick else 4000)
+    table = as_markdown(rows)
+    print(table)
+    if not quick:
+        head = (
+            "# What the verdicts promise, simulated\n\nMade by `python benchmarks/verdict_simulations.py`; the seeds "
+            "are fixed, so it comes out the same again, and the command fails where a number lies outside its "
+            "bounds by more than two standard errors of the simulation. The rules are in "
+            "[statistics.md](statistics.md).\n\n"
+        )
+        TABLE.write_text(f"{head}{table}\n")
+    broken = [row for row in rows if not row.kept(3.0 if quick else 2.0)]
+    for row in broken:
+        print(f"not kept: {row.promise}, {row.setting}: {100 * row.found:.1f} %")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,68 @@
+"""Power against the published table of few seeds, against statsmodels, and against what seeds can reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from statsmodels.stats.power import TTestPower
+
+from ablate.verdicts import power, stats
+
+
+@pytest.mark.parametrize(
+    ("n", "smallest_p", "one", "four"),
+    [
+        (3, 0.25, 3.3, 6.6),
+        (5, 0.0625, 1.68, 2.48),
+        (8, 0.0078, 1.16, 1.53),
+        (10, 0.002, 1.00, 1.28),
+        (20, 0, 0.66, 0.81),
+    ],
+)
+def test_the_table_of_few_seeds(n: int, smallest_p: float, one: float, four: float) -> None:
+    assert stats.sign_flip_p(np.ones(n)) == pytest.approx(smallest_p, abs=5e-5)
+    assert power.t_test_effect(n, 0.05) == pytest.approx(one, abs=0.05)
+    assert power.t_test_effect(n, 0.05 / 4) == pytest.approx(four, abs=0.06)
+
+
+def test_the_power_of_the_t_test_is_statsmodels() -> None:
+    theirs = TTestPower().power(0.9, 12, 0.01, alternative="two-sided")
+    assert power.t_test_power(0.9, 12, 0.01) == pytest.approx(theirs, abs=1e-3)
+
+
+@pytest.mark.parametrize(("num_contrasts", "seeds"), [(1, 6), (4, 8), (15, 10)])
+def test_fewer_seeds_than_the_exact_test_needs_find_nothing(num_contrasts: int, seeds: int) -> None:
+    assert power.seeds_to_reach(0.05, num_contrasts) == seeds
+    assert power.reachable(seeds, 0.05, num_contrasts)
+    assert not power.reachable(seeds - 1, 0.05, num_contrasts)
+    assert power.detectable(seeds - 1, 1.0, num_contrasts=num_contrasts) is None
+    assert power.power(50.0, seeds - 1, num_contrasts=num_contrasts) == 0.0
+    assert power.power(50.0, seeds, num_contrasts=num_contrasts) == 1.0
+
+
+@pytest.mark.parametrize(("n", "num_contrasts"), [(8, 1), (10, 4), (14, 4)])
+def test_the_detectable_difference_is_found_four_times_in_five(n: int, num_contrasts: int) -> None:
+    effect = power.detectable_effect(n, num_contrasts=num_contrasts)
+    assert effect is not None
+    d = np.random.default_rng(5).normal(effect, 1.0, (600, n))
+    found = np.mean([stats.sign_flip_p(row) <= 0.05 / num_contrasts for row in d])
+    assert found == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("n", [9, 14])
+def test_the_promised_power_of_equivalence_is_met(n: int) -> None:
+    promised = power.equivalence_power(1.0, 1.0, n)
+    d = np.random.default_rng(6).normal(0.0, 1.0, (600, n))
+    assert np.mean([stats.equivalence_p(row, 1.0) <= 0.05 for row in d]) == pytest.approx(promised, abs=0.05)
+
+
+def test_seeds_needed_are_the_fewest() -> None:
+    n = power.seeds_needed(0.005, 0.005, num_contrasts=4)
+    assert n is not None
+    assert power.power(1.0, n, num_contrasts=4) >= 0.8 > power.power(1.0, n - 1, num_contrasts=4)
+
+
+def test_no_spread_and_endless_spread_have_an_answer() -> None:
+    assert power.detectable(8, 0.0) == 0.0
+    assert power.seeds_to_settle(0.005, 0.0) == 6
+    assert power.seeds_to_settle(1e-6, 1.0) is None
