@@ -19,14 +19,16 @@ study_name = "linear_bottleneck"
 digest = None  # the campaign's 16 hex digits; None: the newest
 
 # %%
+from ablate.files import write_whole
 from ablate.places import default_runs, tracking_uri
-from ablate.reporting import figures, figures_cost, figures_factorial, frames, pages, tables, words
+from ablate.reporting import figures, figures_cost, figures_factorial, frames, markdown, pages, tables, terminal, words
 from ablate.reporting.findings import load_findings
 
 runs = default_runs()
 findings = load_findings(study_name, runs=runs, tracking_uri=tracking_uri(runs), digest=digest)
 study, judgement, unit, palette = findings.plan.study, findings.judgement, findings.unit, findings.palette
-folder = runs / "reports" / study.name / "figures"
+report = runs / "reports" / study.name
+folder = report / "figures"
 margin = judgement.margin * unit.factor
 
 # %%
@@ -37,7 +39,7 @@ margin = judgement.margin * unit.factor
 )
 
 # %%
-pages.warning(words.gravest(findings)) + pages.bullets(words.divergence(judgement.divergence))
+pages.box(words.gravest(findings), "warning" if words.is_alarming(findings) else "notice")
 
 # %%
 pages.heading("Expected before the runs, and found") + (
@@ -47,13 +49,15 @@ pages.heading("Expected before the runs, and found") + (
 # %%
 (
     pages.heading("Verdicts")
-    + pages.bullets([words.sentence(findings, verdict) for verdict in judgement.verdicts])
-    + pages.table(
-        tables.verdict_rows(findings),
-        f"{unit.axis}, arm minus control, paired by seed; MACs as a multiple of the control's",
-    )
-    + pages.paragraph(words.noise_floor(findings))
+    + pages.bullets(terminal.verdict_lines(findings))
+    + pages.table(tables.verdict_rows(findings), f"{unit.axis}, arm minus control, paired by seed")
     + pages.paragraph(judgement.method, "rule")
+    + pages.paragraph(
+        f"Here: {judgement.num_seeds} seeds an arm, {judgement.num_contrasts} contrasts, "
+        f"alpha {judgement.alpha:g}, margin {words.margin(findings)}; both were set before the runs.",
+        "rule",
+    )
+    + pages.listing("\n".join(words.reasons(findings)), "What each verdict rests on")
 )
 
 # %%
@@ -81,7 +85,10 @@ contrasts = frames.contrasts(findings)
         "differences",
         f"Each dot is one seed's difference; the line is the {words.confidence(findings)} interval of the mean.",
     )
-    + pages.table(tables.contrast_rows(findings, contrasts))
+    + pages.table(
+        tables.contrast_rows(findings, contrasts), f"The difference with its {words.confidence(findings)} intervals"
+    )
+    + pages.table(tables.power_rows(findings, contrasts), "What these seeds can tell")
 )
 
 # %%
@@ -201,3 +208,6 @@ pages.heading("Every trial") + pages.table(
     + pages.table(tables.provenance(findings, trials))
     + pages.listing(words.study_text(study), "The study as it was carried out")
 )
+
+# %%
+write_whole(report / "verdicts.md", markdown.note(findings).encode())

@@ -29,7 +29,8 @@ def page(height: float, rows: int = 1, columns: int = 1, *, shared: Shared = "")
 
     Args:
         height: inches.
-        rows, columns: of panels.
+        rows: of panels.
+        columns: of panels.
         shared: which axes the panels have in common: "", "y" or "xy".
     """
     with matplotlib.rc_context(RC):  # type: ignore[arg-type]
@@ -52,7 +53,7 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylabel("")
 
 
-def right_column(axes: Axes, row: int, text: str, *, colour: str = "#333333", weight: str = "normal") -> None:
+def right_column(axes: Axes, row: float, text: str, *, colour: str = "#333333", weight: str = "normal") -> None:
     """Text to the right of a row, outside the frame of the axes."""
     axes.text(
         1.015, row, text, transform=axes.get_yaxis_transform(), va="center", color=colour, weight=weight, fontsize=8.5

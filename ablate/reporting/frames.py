@@ -200,12 +200,12 @@ def matched(findings: Findings) -> pd.DataFrame:
         if arm.match is None or arm.name not in table.index:
             continue
         field = MATCHED_COSTS[arm.match.quantity]
-        own = ratio(findings.cost(arm.name, field), findings.cost(CONTROL, field))
-        change = arm.parent if arm.parent in table.index else arm.name
-        couple = [(False, arm.parent)] * (arm.parent in table.index) + [(True, arm.name)]
+        change = arm.name.removesuffix(f"@{arm.match.quantity}")
+        unmatched_too = change != arm.name and change in table.index
+        couple = [(False, change)] * unmatched_too + [(True, arm.name)]
         for is_matched, name in couple:
-            unmatched = ratio(findings.cost(name, field), findings.cost(CONTROL, field))
-            row = {"change": change, "matched": is_matched, "arm": name, "ratio": own if is_matched else unmatched}
+            spent = ratio(findings.cost(name, field), findings.cost(CONTROL, field))
+            row = {"change": change, "matched": is_matched, "arm": name, "ratio": spent}
             rows.append(row | {column: table.loc[name, column] for column in ("mean", "low", "high")})
     frame = pd.DataFrame(rows, columns=["change", "matched", "arm", "mean", "low", "high", "ratio"])
     return frame.astype(dict.fromkeys(["mean", "low", "high", "ratio"], float))
@@ -216,7 +216,10 @@ MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops
 
 def steps(findings: Findings, points: pd.DataFrame) -> pd.DataFrame:
     """``against_cost``'s rows of an add-one-in study in the order of its steps; ``step`` says what each one changed."""
-    specs = {arm.name: arm for arm in findings.plan.arms if arm.name != NOISE_FLOOR and arm.match is None}
+    arms = [arm for arm in findings.plan.arms if arm.name != NOISE_FLOOR]
+    if findings.plan.study.unmatched:  # the matched ones have a figure of their own
+        arms = [arm for arm in arms if arm.match is None or arm.match.identity]
+    specs = {arm.name: arm for arm in arms}
     told = {CONTROL: "control"}
     for arm in specs.values():
         if arm.name != CONTROL:

@@ -54,10 +54,10 @@ def bullets(texts: Sequence[str]) -> Piece:
     return Piece(f"<ul>{items}</ul>", "\n".join(f"- {text}" for text in texts)) if texts else NOTHING
 
 
-def warning(texts: Sequence[str]) -> Piece:
-    """A box that cannot be overlooked; no texts give nothing."""
+def box(texts: Sequence[str], kind: str) -> Piece:
+    """A box that cannot be overlooked, ``kind`` ``warning`` or ``notice``; no texts give nothing."""
     items = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
-    return Piece(f'<div class="warning">{items}</div>', "\n".join(texts)) if texts else NOTHING
+    return Piece(f'<div class="{html.escape(kind)}">{items}</div>', "\n".join(texts)) if texts else NOTHING
 
 
 def table(frame: pd.DataFrame, caption: str = "", *, folded: bool = False) -> Piece:
@@ -90,8 +90,9 @@ _WORDS = {
 
 def _cell(tag: str, value: object, word: bool) -> str:
     text = html.escape(str(value))
+    shown = text.replace("+", "+<wbr>") if word else text  # arms of a factorial study have long names
     verdict = f" {text.replace(' ', '-')}" if tag == "td" and text in _OUTCOMES else ""
-    return f'<{tag} class="{"word" if word else "number"}{verdict}">{text}</{tag}>'
+    return f'<{tag} class="{"word" if word else "number"}{verdict}">{shown}</{tag}>'
 
 
 _OUTCOMES = ("better", "worse", "equivalent", "undecided", "not judged", "failed", "diverged", "missing")

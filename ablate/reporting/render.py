@@ -16,11 +16,12 @@ from ablate.files import write_whole
 from ablate.places import tracking_uri as resolve_uri
 
 if TYPE_CHECKING:
-    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
 
 NOTEBOOK = "study_report.py"
 CELL_TIMEOUT_S = 600
+QUIET = "ignore:IProgress not found"  # tqdm looks for widgets that a report has no use for
 
 
 class ReportError(AblateError):
@@ -59,11 +60,11 @@ def render_report(
 
 def _log(folder: Path, study_name: str, runs: Path, uri: str, digest: str | None) -> None:
     from ablate.campaign.tracking import Tracking
-    from ablate.reporting.findings import load_findings
-    from ablate.reporting.markdown import note
 
-    findings = load_findings(study_name, runs=runs, tracking_uri=uri, digest=digest)
-    Tracking(uri, runs / "artifacts").log_report(findings.run_id, folder, note(findings))
+    tracking = Tracking(uri, runs / "artifacts")
+    found = tracking.find_campaign(study_name, digest)
+    if found is not None:
+        tracking.log_report(found[0], folder, (folder / "verdicts.md").read_text(encoding="utf-8"))
 
 
 def find_notebook() -> Path:
@@ -92,7 +93,6 @@ def execute(parameters: dict[str, str | None], *, runs: Path, uri: str) -> Noteb
         ReportError: a cell failed, with the last line of its error.
     """
     import jupytext
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -102,10 +102,10 @@ def execute(parameters: dict[str, str | None], *, runs: Path, uri: str) -> Noteb
     notebook.cells.insert(own[0] + 1, _cell(assigned))
     environment = {**os.environ, **_environment(runs, uri)}
     with tempfile.TemporaryDirectory(prefix="ablate-report-") as folder:
-        manager = AsyncKernelManager(kernel_spec_manager=_this_interpreter(), kernel_name="python3")
         client = NotebookClient(
-            notebook, km=manager, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": folder}}, record_timing=False
-        )
+            notebook, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": folder}}, record_timing=False,
+            kernel_manager_class=_this_interpreter(Path(folder)), kernel_name="python3",
+        )  # fmt: skip
         try:
             client.execute(env=environment)
         except CellExecutionError as error:
@@ -116,29 +116,48 @@ def execute(parameters: dict[str, str | None], *, runs: Path, uri: str) -> Noteb
 
 
 def _environment(runs: Path, uri: str) -> dict[str, str]:
-    settings = {"ABLATE_RUNS": str(runs), "MLFLOW_TRACKING_URI": uri, "MPLBACKEND": "agg"}
+    settings = {"ABLATE_RUNS": str(runs), "MLFLOW_TRACKING_URI": uri, "MPLBACKEND": "agg", "PYTHONWARNINGS": QUIET}
     home = str(Path(ablate.__file__).parents[1])
     if home not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):  # a checkout that is not installed
         settings["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
     return settings
 
 
-def _this_interpreter() -> KernelSpecManager:
-    """Kernel specs of which every one is this interpreter, whatever kernels are installed on the machine."""
+def _this_interpreter(folder: Path) -> type[AsyncKernelManager]:
+    """A kernel manager whose every kernel is this interpreter, whatever kernels are installed on the machine.
+
+    It talks through sockets in ``folder`` instead of open ports, where the system has such.
+    """
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
 
     class ThisInterpreter(KernelSpecManager):
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=40"]
             return KernelSpec(argv=command, display_name="Python 3", language="python", name=kernel_name)
 
-    return ThisInterpreter()
+    class Manager(AsyncKernelManager):
+        @default("kernel_spec_manager")
+        def _every_spec_is_this_interpreter(self) -> KernelSpecManager:
+            return ThisInterpreter(parent=self)
+
+        @default("transport")
+        def _no_open_port(self) -> str:
+            return "tcp" if sys.platform == "win32" else "ipc"
+
+        @default("ip")
+        def _socket(self) -> str:
+            return "127.0.0.1" if self.transport == "tcp" else str(folder / "kernel")
+
+    return Manager
 
 
 def _cell(source: str) -> NotebookNode:
     from nbformat import v4
 
-    return v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})  # type: ignore[no-untyped-call]
+    made: NotebookNode = v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})  # type: ignore[no-untyped-call]
+    return made
 
 
 def _as_json(notebook: NotebookNode) -> str:

@@ -32,7 +32,7 @@ def verdict_rows(findings: Findings) -> pd.DataFrame:
                 "Holm p": p_text(contrast.holm_p if contrast else None),
                 "verdict": verdict.outcome,
                 "expected": words.expectation(verdict) or "–",
-                "MACs": times(ratio(findings.cost(arm, "macs"), findings.cost(CONTROL, "macs"))),
+                "MACs / control": times(ratio(findings.cost(arm, "macs"), findings.cost(CONTROL, "macs"))),
             }
         )
     return pd.DataFrame(rows)
@@ -69,7 +69,7 @@ def _intervals(
 
 
 def contrast_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the figure of differences: how sure, from which noise, and what more seeds would bring."""
+    """The table behind the figure of differences: the interval with pairing, without it, and for new images too."""
     measure, digits = findings.unit, findings.unit.digits
     return pd.DataFrame(
         {
@@ -77,12 +77,23 @@ def contrast_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
             "seeds": _column(table["n"], 0),
             f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
-            "Welch interval": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
-            "interval for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
-            "share of test-set noise": [f"{v:.0%}" if not math.isnan(v) else "–" for v in table["image_share"]],
-            "correlation of paired seeds": _column(table["correlation"], 2),
+            "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
+            "for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
+            "correlation of pairs": _column(table["correlation"], 2),
+        }
+    )
+
+
+def power_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+    """What the seeds could have found, and what more of them would bring."""
+    measure, digits = findings.unit, findings.unit.digits
+    return pd.DataFrame(
+        {
+            "arm": table["arm"],
+            f"sd of the differences ({measure.short})": _column(table["sd"], digits),
+            "of it test-image sampling": [f"{v:.0%}" if not math.isnan(v) else "–" for v in table["image_share"]],
             "p for equivalence (Holm)": [p_text(p) for p in table["equivalence_holm_p"]],
-            f"detectable ({measure.short})": _column(table["detectable"], digits),
+            f"found with 80 % power ({measure.short})": _column(table["detectable"], digits),
             "seeds to settle": _column(table["seeds_to_settle"], 0),
         }
     )

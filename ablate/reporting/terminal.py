@@ -9,30 +9,37 @@ from rich.text import Text
 
 from ablate.reporting import tables, words
 from ablate.reporting.findings import Findings
+from ablate.reporting.labels import folded
 
 STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "yellow"}
 WIDTH_WITHOUT_TERMINAL = 80
+MOST_SENTENCES = 6
 
 
 def verdict_lines(findings: Findings) -> list[str]:
-    """A sentence an arm, the noise floor's last.
+    """A sentence an arm; beyond ``MOST_SENTENCES`` arms the undecided ones share one.
 
     ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
     worse (held)"``
     """
-    told = [words.sentence(findings, verdict) for verdict in findings.judgement.verdicts]
-    floor = words.noise_floor(findings)
-    return [*told, floor] if floor else told
+    verdicts = findings.judgement.verdicts
+    if len(verdicts) <= MOST_SENTENCES:
+        return [words.sentence(findings, verdict) for verdict in verdicts]
+    told = [words.sentence(findings, verdict) for verdict in verdicts if verdict.outcome != "undecided"]
+    left_open = [verdict for verdict in verdicts if verdict.outcome == "undecided"]
+    return [*told, f"{len(left_open)} of {len(verdicts)} arms are undecided (see the table)"] if left_open else told
 
 
 def verdict_table(findings: Findings) -> Table:
     """Arm, difference, interval, Holm p, verdict and cost, for a terminal of 80 columns."""
     printed = tables.verdict_rows(findings)
-    shown = [name for name in printed.columns if name not in ("change", "p", "expected")]
+    printed = printed.rename(columns={name: name.removeprefix("difference ").strip("()") for name in printed.columns})
+    shown = [name for name in printed.columns if name not in ("change", "p", "expected", "MACs / control")] + ["MACs"]
+    printed = printed.rename(columns={"MACs / control": "MACs"}).assign(arm=[folded(arm, 28) for arm in printed["arm"]])
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for name in shown:
         numeric = name not in ("arm", "verdict")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=name not in ("arm", "verdict"))
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=name != "arm", overflow="fold")
     for line in printed[shown].itertuples(index=False):
         outcome = dict(zip(shown, line, strict=True))["verdict"]
         table.add_row(*(Text(str(cell), STYLES.get(outcome, "") if cell == outcome else "") for cell in line))
@@ -52,10 +59,11 @@ def _page(findings: Findings) -> Group:
     parts: list[RenderableType] = [Text(""), Text(words.title(findings), "bold")]
     if study.question:
         parts.append(Text(study.question))
-    parts += [Text(f"! {statement}", "bold yellow") for statement in words.gravest(findings)]
+    loud = ("! ", "bold yellow") if words.is_alarming(findings) else ("Note: ", "")
+    parts += [Text(loud[0] + statement, loud[1]) for statement in words.gravest(findings)]
     parts.append(Text(""))
     for line in verdict_lines(findings):
-        parts.append(Padding(Text(line), (0, 0, 0, 2)))
+        parts.append(Padding(Text(line), (0, 0, 0, 2), expand=False))
     parts += [Text(""), verdict_table(findings), Text(""), Text(_rule(findings), "dim")]
     return Group(*parts)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.design.study import Study
@@ -44,13 +43,27 @@ def sentence(findings: Findings, verdict: Verdict) -> str:
     worse (held)"``
     """
     claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(findings))
-    if verdict.outcome in ("not judged", "undecided") or verdict.contrast is None:
-        behind = verdict.why.rstrip(".")  # says what is missing, or what it would take
+    contrast = verdict.contrast
+    if verdict.outcome == "not judged" or contrast is None:
+        behind = [proper(verdict.why.rstrip("."))]
     else:
-        behind = evidence(findings, verdict.contrast)
-    expected = f"expected: {expectation(verdict)}" if verdict.expected else ""
-    told = ", ".join(part for part in (behind, expected) if part)
+        behind = [evidence(findings, contrast)]
+        if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
+            behind.append(f"about {contrast.seeds_to_settle} seeds would settle it")
+    if verdict.expected:
+        behind.append(f"expected: {expectation(verdict)}")
+    told = ", ".join(part for part in behind if part)
     return f"{claim}: {told}" if told else claim
+
+
+def reasons(findings: Findings) -> list[str]:
+    """For every arm, what its verdict rests on, in the judge's own words."""
+    return [f"{verdict.arm}: {proper(verdict.why)}" for verdict in findings.judgement.verdicts if verdict.why]
+
+
+def proper(text: str) -> str:
+    """The text with a true minus sign before numbers."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
 
 
 def evidence(findings: Findings, contrast: Contrast) -> str:
@@ -91,22 +104,16 @@ def expectations(findings: Findings) -> list[str]:
 
 def gravest(findings: Findings) -> list[str]:
     """What the reader must know before any verdict: why the study does not stand, then every other statement."""
-    told = list(findings.judgement.statements)
+    told = [proper(statement) for statement in findings.judgement.statements]
     if not findings.judgement.stands and not told:
         told = ["The noise floor failed or could not be checked: no verdict of this study stands."]
     return told
 
 
-def noise_floor(findings: Findings) -> str:
-    """What came of the A/A arm, or an empty text where the study has none."""
-    verdict = findings.judgement.noise_floor
-    if verdict is None:
-        return ""
-    if verdict.contrast is None:
-        return f"Noise floor (the control against itself under other seeds): not judged. {verdict.why}"
-    found = "a difference, which voids the study" if not findings.judgement.stands else "no difference, as it must"
-    told = evidence(findings, verdict.contrast)
-    return f"Noise floor (the control against itself under other seeds): {found}: {told}."
+def is_alarming(findings: Findings) -> bool:
+    """Whether the statements void the study or one of its verdicts."""
+    judged = findings.judgement
+    return not judged.stands or bool(judged.divergence) or any(v.outcome == "not judged" for v in judged.verdicts)
 
 
 def change(findings: Findings, arm: str) -> str:
@@ -118,11 +125,6 @@ def change(findings: Findings, arm: str) -> str:
     told = [str(change).replace("->", "→") for change in findings.arm(arm).changes]
     more = f"; and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
     return "; ".join(told[:MOST_CHANGES]) + more
-
-
-def divergence(rates: Mapping[str, tuple[int, int]]) -> list[str]:
-    """``"full: 2 of 8 seeds diverged."`` for every arm."""
-    return [f"{arm}: {diverged} of {planned} seeds diverged." for arm, (diverged, planned) in rates.items()]
 
 
 def study_text(study: Study) -> str:

@@ -1,0 +1,85 @@
+"""What a stranger reads at the end of the command, and in MLflow's note."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable
+
+from rich.console import Console
+
+from ablate.reporting import words
+from ablate.reporting.findings import Findings
+from ablate.reporting.markdown import note
+from ablate.reporting.terminal import print_findings, verdict_lines
+
+
+def printed(findings: Findings, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    print_findings(findings, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_verdict_is_a_sentence_with_its_numbers_and_the_expectation(findings: Findings) -> None:
+    contrast = findings.judgement.verdicts[0].contrast
+    assert contrast is not None
+    difference = f"{100 * contrast.mean_difference:.2f}".replace("-", "−")
+    low, high = (f"{100 * (x or 0):.2f}".replace("-", "−") for x in (contrast.low, contrast.high))
+    assert verdict_lines(findings)[0] == (
+        f"relu_bottleneck is worse than the control: {difference} points [{low}, {high}], Holm p .016, "
+        "8 paired seeds, expected: worse (held)"
+    )
+
+
+def test_an_undecided_verdict_says_how_many_seeds_would_settle_it(findings: Findings) -> None:
+    verdict = dataclasses.replace(findings.judgement.verdicts[0], outcome="undecided", held=None)
+    told = words.sentence(findings, verdict)
+    assert "relu_bottleneck against the control is undecided: −" in told
+    assert "about 12 seeds would settle it, expected: worse (not decided)" in told
+
+
+def test_eighty_columns_hold_every_line_and_the_whole_of_every_name(toggles: Findings) -> None:
+    text = printed(toggles)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    joined = " ".join(text.split())
+    assert "Which of the four choices matters most" in joined
+    assert "classic+relu_bottleneck+relu_activation+full" in joined.replace("+ ", "+")
+
+
+def test_what_voids_the_study_comes_before_the_verdicts(make_findings: Callable[..., Findings]) -> None:
+    text = printed(make_findings(drop=3))
+    assert text.index("! 3 planned seeds have no record.") < text.index("is not judged")
+
+
+def test_without_a_terminal_the_text_is_plain(findings: Findings) -> None:
+    assert "\x1b" not in printed(findings)
+
+
+def test_what_the_user_wrote_is_not_read_as_markup(make_findings: Callable[..., Findings]) -> None:
+    assert "[red]Is [bold]this[/bold] markup?" in printed(make_findings(question="[red]Is [bold]this[/bold] markup?"))
+
+
+def test_the_note_shows_what_the_user_wrote_as_text(make_findings: Callable[..., Findings]) -> None:
+    text = note(make_findings(title="<script>alert(1)</script>", question="![x](http://e.example/x.png) a|b"))
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text.replace("\\", "")
+    assert "![x](" not in text
+    assert "a\\|b" in text
+
+
+def test_the_note_has_the_expectation_and_a_row_an_arm(findings: Findings) -> None:
+    text = note(findings)
+    assert "expected worse, found worse; it held" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 3
+    assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
+
+
+def test_the_study_reads_back_from_its_text(make_findings: Callable[..., Findings]) -> None:
+    import tomllib
+
+    study = make_findings(title='a "quoted" title \\ with é').plan.study
+    plain = tomllib.loads(words.study_text(study))
+    assert type(study).model_validate({"name": study.name, "budget": study.budget, **plain}) == study
