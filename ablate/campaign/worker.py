@@ -96,13 +96,13 @@ def run_in_process(job: Job, train: Trainer, pipe: Connection) -> None:
 
 def describe_fault(error: BaseException) -> Fault:
     """``ValueError: ...``, in one line, and whether a full disk is behind it."""
-    lines = traceback.format_exception_only(error)
+    lines = str(error).strip().splitlines()
     full = False
     cause: BaseException | None = error
     while cause is not None:
         full = full or (isinstance(cause, OSError) and cause.errno in NO_SPACE)
         cause = cause.__cause__ or cause.__context__
-    return Fault(lines[-1].strip() if lines else type(error).__name__, full)
+    return Fault(": ".join([type(error).__name__, *lines[:1]]), full)
 
 
 def _end_with_dispatcher() -> None:
@@ -118,8 +118,8 @@ def _end_with_dispatcher() -> None:
 
 
 def _redirect(path: Path) -> None:
-    """Output of this process, C libraries' too, goes to ``path`` from here on, after what earlier attempts wrote."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    """Output of this process, C libraries' too, goes to ``path`` from here on, in place of an earlier attempt's."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)

@@ -36,7 +36,8 @@ def plan_of(
         recipe=Recipe(epochs=epochs, batch_size=32),
         data=DataSpec(name=data),
     )
-    nets = [replace(TINY, stem_channels=8 * (i + 1)) for i in range(len(arms))]
+    tiny = replace(TINY, num_classes=KNOWN[data].num_classes)
+    nets = [replace(tiny, stem_channels=8 * (i + 1)) for i in range(len(arms))]
     made = tuple(Arm(name=arm, spec=net, changes=diff(nets[0], net)) for arm, net in zip(arms, nets, strict=True))
     trials = tuple(
         Trial(study=name, arm=arm.name, seed=seed, spec=arm.spec, recipe=study.recipe, data=study.data)

@@ -1,0 +1,70 @@
+"""A dispatcher to be killed: ``python driver.py RUNS TRAINER SEEDS [TRACKING_URI]``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from fakes import no_costs, outcome, plan_of, point
+
+from ablate.campaign.aside import call_aside
+from ablate.campaign.costs import ArmCosts
+from ablate.campaign.dispatch import run_campaign
+from ablate.campaign.executors import TrialContext
+from ablate.campaign.local import TRAINING, LocalExecutor
+from ablate.campaign.preparation import Settings
+from ablate.campaign.worker import train_trial
+from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.record import Record
+from ablate.files import write_whole
+
+EPOCHS = 4
+
+
+def killing_plan(seeds: int) -> CampaignPlan:
+    return plan_of("control", "other", seeds=seeds, data="synthetic", epochs=EPOCHS, name="kills")
+
+
+def stepwise(trial: Trial, context: TrialContext) -> Record:
+    """Sleeps through its epochs, and goes on after the last one that it kept."""
+    kept = context.folder / "epoch"
+    done = int(kept.read_text()) if kept.exists() else 0
+    for epoch in range(done + 1, EPOCHS + 1):
+        time.sleep(0.1)
+        write_whole(kept, str(epoch).encode())
+        context.on_epoch(point(epoch), 100.0)
+    return outcome(trial)
+
+
+def prepare_data(plan: CampaignPlan, settings: Settings, say: object) -> ArmCosts:
+    call_aside(_prepare, plan, settings, say=lambda message: None)
+    return no_costs(plan, settings, lambda message: None)
+
+
+def _prepare(plan: CampaignPlan, settings: Settings, say: object) -> None:
+    from ablate.training.data import prepare
+
+    prepare(plan.study.data, settings.runs, settings.runs / "data")
+
+
+def main(runs: Path, trainer: str, seeds: int, uri: str | None) -> None:
+    real = trainer == "real"
+    result = run_campaign(
+        killing_plan(seeds),
+        runs=runs,
+        tracking_uri=uri,
+        jobs=2,
+        retries=5,
+        prepare=prepare_data if real else no_costs,  # type: ignore[arg-type]
+        executor=LocalExecutor(2, train=train_trial if real else stepwise, preload=TRAINING if real else ()),
+    )
+    assert not result.missing, result
+    assert not result.waiting, result
+
+
+if __name__ == "__main__":
+    # under its importable name, so that workers find the trainer
+    import driver
+
+    driver.main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)
