@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,29 +172,37 @@ def _study(
     path: Path, tables: _Table, budget: _Table, budget_name: str, overrides: Mapping[str, object]
 ) -> tuple[Study | None, list[Problem]]:
     """The study of one budget, or None; and what is wrong with it, each under the place where it was written."""
-    merged = merge(tables, budget)
     problems = []
+    set_here: _Table = {}
     for key, value in overrides.items():
         parts = key.split(".")
-        if not all(parts) or len(parts) > MAX_DEPTH:
-            problems.append(Problem(OVERRIDE, key, "must be a dotted key such as recipe.lr"))
-            continue
-        merged = merge(merged, _nested(parts, value))
-    study, faults = _checked(path.stem, budget_name, merged)
-    spoken_for = {".".join(key) for key, _ in _leaves(budget)}
-    for fault in faults:
-        if _covers(overrides, fault.key):
-            problems.append(Problem(OVERRIDE, fault.key, fault.message))
-        elif _covers(spoken_for, fault.key):
-            problems.append(Problem(str(path), f"budget.{budget_name}.{fault.key}", fault.message))
+        if all(parts) and len(parts) <= MAX_DEPTH:
+            set_here = merge(set_here, _nested(parts, value))
         else:
-            problems.append(Problem(str(path), fault.key, fault.message))
+            problems.append(Problem(OVERRIDE, _printable(key), "must be a dotted key such as recipe.lr"))
+    layers = [tables, merge(tables, budget)]
+    layers.append(merge(layers[-1], set_here))
+    in_file, in_budget = (set(_checked(path.stem, budget_name, layer)[1]) for layer in layers[:2])
+    study, faults = _checked(path.stem, budget_name, layers[-1])
+    for fault in faults:
+        key = _printable(fault.key)
+        if fault not in in_file | in_budget and _touches(overrides, fault.key):
+            problems.append(Problem(OVERRIDE, key, fault.message))
+        elif fault not in in_file and _touches({".".join(leaf) for leaf, _ in _leaves(budget)}, fault.key):
+            problems.append(Problem(str(path), f"budget.{budget_name}.{key}", fault.message))
+        else:
+            problems.append(Problem(str(path), key, fault.message))
     return study, problems
 
 
-def _covers(written: Mapping[str, object] | set[str], key: str) -> bool:
-    """Whether ``key``, or a key that it stands in, was written here."""
-    return any(key == name or key.startswith(f"{name}.") for name in written)
+def _touches(written: Iterable[str], key: str) -> bool:
+    """Whether ``key``, something above it or something below it was written here."""
+    return any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in written)
+
+
+def _printable(key: str) -> str:
+    """A key on one line, whatever the file calls it."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in key) or '""'
 
 
 def _nested(parts: list[str], value: object) -> _Table:
