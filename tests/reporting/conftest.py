@@ -137,7 +137,7 @@ def judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_findings() -> Callable[..., Findings]:
     """``make_findings(**study fields)``: Findings of a campaign that never ran; ``drop`` leaves out so many records."""
 

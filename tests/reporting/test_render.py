@@ -1,0 +1,158 @@
+"""The report from end to end: out of MLflow, without torch, into files that load nothing."""
+
+from __future__ import annotations
+
+import ast
+import html.parser
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jupytext
+import pytest
+
+from ablate.campaign.entries import trial_entry
+from ablate.campaign.tracking import Tracking
+from ablate.reporting.findings import Findings, load_findings
+from ablate.reporting.render import find_notebook
+
+ROOT = Path(__file__).parents[2]
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, make_findings: Callable[..., Findings]) -> tuple[Path, Findings]:
+    """A runs folder whose MLflow holds a campaign with hostile texts, and what was put in."""
+    findings = make_findings(
+        title=EVIL, question=f"![x](http://e.example/x.png) {EVIL}", plan={"seeds": 2}, expect={EVIL: "worse"}
+    )
+    runs = tmp_path_factory.mktemp("runs")
+    tracking = Tracking(f"sqlite:///{runs / 'mlflow.db'}", runs / "artifacts")
+    campaign = tracking.begin_campaign(findings.plan)
+    tracking.save_costs(campaign, {arm: dict(costs) for arm, costs in findings.costs.items()})
+    for trial, record in findings.outcomes():
+        assert record is not None
+        entry = trial_entry(record, trial, findings.arm(trial.arm), dict(findings.costs[trial.arm]))
+        tracking.write(findings.plan.study.name, campaign, entry, record.to_json())
+    tracking.end_campaign(campaign, complete=True)
+    return runs, findings
+
+
+@pytest.fixture(scope="module")
+def report(store: tuple[Path, Findings], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `python -m ablate.report` writes where torch cannot be imported and another kernel is installed."""
+    runs, findings = store
+    blocker = tmp_path_factory.mktemp("blocker")
+    for name in ("torch", "torchvision"):
+        (blocker / f"{name}.py").write_text("raise ImportError('not on this machine')")
+    kernel = blocker / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(
+        json.dumps({"argv": ["/nonexistent"], "display_name": "wrong", "language": "python"})
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(blocker), str(ROOT)]), "JUPYTER_PATH": str(blocker)}
+    command = [sys.executable, "-m", "ablate.report", findings.plan.study.name, "--runs", str(runs)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=blocker, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Report:" in done.stdout
+    assert "WARNING" not in done.stderr
+    return runs / "reports" / findings.plan.study.name
+
+
+class Page(html.parser.HTMLParser):
+    """Tags and the addresses they load from."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [str(value) for name, value in attrs if name in {"src", "href", "srcset", "action", "data"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_runs_no_script(report: Path) -> None:
+    text = (report / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.addresses
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_page_shows_what_the_user_wrote_as_text(report: Path) -> None:
+    page = Page((report / "report.html").read_text(encoding="utf-8"))
+    assert page.text.count(EVIL) >= 3
+    assert "![x](http://e.example/x.png)" in page.text
+
+
+def test_the_page_says_everything_in_the_order_of_importance(report: Path, store: tuple[Path, Findings]) -> None:
+    text = Page((report / "report.html").read_text(encoding="utf-8")).text
+    order = [
+        "cannot reach its level", "Expected before the runs", "Verdicts", "Test accuracy by arm",
+        "Differences to the control", "Accuracy against cost", "Learning curves", "Every trial", "Where the numbers come from",
+    ]  # fmt: skip
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    study = store[1].plan.study
+    for told in (study.digest, "2.15.0", "a machine", "0123abc", *(trial.key for trial in store[1].plan.trials)):
+        assert told in text
+
+
+def test_every_figure_is_there_as_svg_and_png(report: Path) -> None:
+    names = {"by_arm", "differences", "cost", "validation_curves", "training_curves"}
+    assert {path.name for path in (report / "figures").iterdir()} == {f"{n}.{k}" for n in names for k in ("svg", "png")}
+
+
+def test_the_executed_notebook_has_outputs_and_no_address_of_the_store(
+    report: Path, store: tuple[Path, Findings]
+) -> None:
+    text = (report / "report.ipynb").read_text(encoding="utf-8")
+    cells = json.loads(text)["cells"]
+    assert sum(bool(cell.get("outputs")) for cell in cells) >= 8
+    assert "mlflow.db" not in text
+    assert not [o for c in cells for o in c.get("outputs", []) if o["output_type"] in {"stream", "error"}]
+
+
+def test_mlflow_holds_the_report_and_the_verdicts_as_its_note(report: Path, store: tuple[Path, Findings]) -> None:
+    runs, _ = store
+    stored = {path.relative_to(path.parents[1]).as_posix() for path in (runs / "artifacts").rglob("report.html")}
+    assert stored == {"report/report.html"}
+    assert "is undecided" in (report / "verdicts.md").read_text(encoding="utf-8").replace("\\", "")
+
+
+def test_findings_read_back_from_mlflow_are_what_was_put_in(store: tuple[Path, Findings]) -> None:
+    runs, findings = store
+    back = load_findings(findings.plan.study.name, runs=runs)
+    assert back.plan.to_json() == findings.plan.to_json()
+    assert dict(back.records) == dict(findings.records)
+    assert back.costs == findings.costs
+    assert [verdict.arm for verdict in back.judgement.verdicts] == ["relu_bottleneck", "full"]
+
+
+def test_the_notebook_in_git_has_no_outputs_and_defines_nothing() -> None:
+    notebook = jupytext.read(find_notebook())
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in code)
+    for cell in code:
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+        assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, kinds)]
+
+
+def test_no_module_of_the_room_imports_torch() -> None:
+    for path in (ROOT / "ablate" / "reporting").glob("*.py"):
+        assert not re.search(r"^\s*(import|from) torch", path.read_text(encoding="utf-8"), re.MULTILINE), path.name
