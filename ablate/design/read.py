@@ -31,7 +31,8 @@ _Table = dict[str, Any]
 
 def study_folders() -> tuple[Path, ...]:
     """Where studies are looked for, in this order: here, in the installed package, beside a package in its checkout."""
-    return (Path("studies"), _REPOSITORY / "ablate" / "studies", _REPOSITORY / "studies")
+    checkout = (_REPOSITORY / "studies",) if (_REPOSITORY / "pyproject.toml").is_file() else ()
+    return (Path("studies"), _REPOSITORY / "ablate" / "studies", *checkout)
 
 
 def list_studies() -> list[Path]:

@@ -131,7 +131,7 @@ class Decision(_Noun):
 
 
 class Design(_Noun):
-    """Which arms are made of the changes; `design/arms.py` makes them.
+    """Which arms are made of the changes; `design/drafts.py` makes them.
 
     ``one_change``: an arm for each entry of ``[arms]``, against the control. ``factorial``: every combination of the
     levels in ``[factors]``. ``fractional``: a balanced part of them. ``add_one_in`` and ``leave_one_out`` need no

@@ -143,3 +143,27 @@ def test_in_a_factorial_study_each_combination_stands_once() -> None:
     cells = [tuple(arm.factors.values()) for arm in plan.arms if arm.factors]
     assert len(plan.arms) == 6
     assert sorted(cells) == sorted((a, b) for a in ("inverted", "classic") for b in ("relu6", "relu"))
+
+
+def test_a_matched_roadmap_goes_from_matched_step_to_matched_step() -> None:
+    study = Study.model_validate(
+        {
+            "name": "x",
+            "match": "params",
+            "unmatched": False,
+            "control": MNIST,
+            "design": {
+                "kind": "add_one_in",
+                "to": {**MNIST, "residual": "classic", "activation": "relu", "shortcut": "projection"},
+                "order": ["residual", "activation", "shortcut"],
+            },
+        }
+    )
+    plan = make_plan(study)
+    assert [arm.name for arm in plan.arms] == [
+        "control",
+        "1-residual@params",
+        "2-activation@params",
+        "3-shortcut@params",
+    ]
+    assert [arm.parent for arm in plan.arms] == ["control", *(arm.name for arm in plan.arms[:-1])]
