@@ -32,6 +32,7 @@ GENERATORS: dict[tuple[int, int], tuple[str, ...]] = {
     (9, 64): ("ABCD", "ACEF", "CDEF"),
     (9, 128): ("ACDFG", "BCEFG"),
 }
+_ROMAN = {3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII"}
 _ENOUGH = 4  # the resolution at which no main effect is mixed with a two-way interaction
 
 Word = frozenset[int]  # a product of factors, by their numbers
@@ -73,6 +74,16 @@ class FractionalDesign:
             )
             for effect in effects
         }
+
+    def __str__(self) -> str:
+        """Size, resolution and aliases in a sentence."""
+        whole = 2 ** len(self.factors)
+        told = f"{len(self.runs)} of {whole} combinations were run, a fraction of resolution {_ROMAN[self.resolution]}"
+        mixed = {frozenset((effect, *others)): None for effect, others in self.aliases().items() if others}
+        if not mixed:
+            return f"{told}: no main effect or two-way interaction is mixed with another."
+        groups = "; ".join(" = ".join(sorted(group, key=lambda name: (name.count(":"), name))) for group in mixed)
+        return f"{told}. These cannot be told apart: {groups}."
 
     def _name(self, effect: Iterable[int]) -> str:
         return ":".join(self.factors[number] for number in sorted(effect))

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from ablate.design.arms import ArmsError, Fault, Images
 from ablate.design.datasets import KNOWN
 from ablate.design.drafts import draft_arms
 from ablate.design.faults import plain_faults
-from ablate.design.study import NAME_PATTERN, Study
+from ablate.design.study import NAME_PATTERN, Matched, Study
 from ablate.errors import Problem, StudyError, nearest, one_of
 
 QUICK = "quick"
@@ -268,10 +268,13 @@ def _data_faults(study: Study) -> list[Fault]:
 
 
 def _expect_faults(study: Study, arms: list[str]) -> list[Fault]:
-    """An expectation must be of an arm, of an arm at equal cost (``NAME@macs``), or of a factor or two (``a:b``)."""
+    """An expectation must be of an arm, of an arm at equal cost (``NAME@macs``), or of a factor or two (``a:b``).
+
+    Whether this budget matches, and what, may differ from the one that the expectation was written for.
+    """
     names = arms[1:]
-    if study.match != "none":
-        names += [f"{name}@{study.match}" for name in names]
+    costs = get_args(Matched) if "@" in "".join(study.expect) else ()
+    names += [f"{name}@{cost}" for cost in costs if cost != "none" for name in arms[1:]]
     names += [*study.factors, *(f"{one}:{two}" for one, two in itertools.combinations(study.factors, 2))]
     return [
         Fault(

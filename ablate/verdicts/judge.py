@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR
+from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER
@@ -47,6 +48,8 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
     rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
     effects = _effects(plan, results, rule) if stands else ()
+    fraction = fraction_of(plan.study)
+    said = statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
         higher_is_better=rule.higher_is_better,
@@ -57,7 +60,7 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         stands=stands,
         verdicts=verdicts,
         noise_floor=floor,
-        statements=statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run),
+        statements=said if fraction is None else (*said, str(fraction)),
         divergence=rates,
         exploratory=_exploratory(plan, arms, control, rule),
         effects=effects,

@@ -210,6 +210,21 @@ def test_overrides_come_last_and_are_named_as_such(write: Write) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["relu", "relu@macs", "relu@params"])
+def test_an_expectation_may_be_of_an_arm_at_equal_cost(write: Write, name: str) -> None:
+    text = f'match = "macs"\nexpect = {{ "{name}" = "worse" }}' + GOOD
+    assert load_study(write(text)).expect == {name: "worse"}
+    assert load_study(write(text), overrides={"match": "none"}).expect == {name: "worse"}
+    assert f"expect.{name}s" in problems(write(text.replace(name, f"{name}s", 1)))
+
+
+def test_an_expectation_may_be_of_a_factor_or_an_interaction(write: Write) -> None:
+    text = 'expect = { conv = "better", "residual:conv" = "equivalent" }\n[factors]\n'
+    text += 'residual = ["inverted", "classic"]\nconv = ["depthwise", "full"]\n'
+    assert set(load_study(write(text)).expect) == {"conv", "residual:conv"}
+    assert "expect.conv:x" in problems(write(text.replace("residual:conv", "conv:x")))
+
+
 def test_merging_replaces_leaves_and_keeps_neighbours() -> None:
     below = {"a": {"b": 1, "c": {"d": 2}}, "e": [1]}
     assert merge(below, {"a": {"c": {"f": 3}}, "e": [2]}) == {"a": {"b": 1, "c": {"d": 2, "f": 3}}, "e": [2]}
