@@ -54,8 +54,8 @@ def fit(
         images: the trial's data.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: of this process, on the CPU.
-        folder: where the state after each epoch is kept, and gone on from: a trial that was killed at any instant
-            gives the same record as one that was not. None: nothing is kept.
+        folder: where the state after each epoch but the last is kept, and gone on from: a trial that was killed at any
+            instant gives the same record as one that was not. None: nothing is kept.
         on_epoch: called with each new point of the learning curve and the epoch's training images a second.
 
     Returns:
@@ -122,7 +122,8 @@ def _train(
             lr=rate,
         )
         state.curve.append(point)
-        state.save()
+        if epoch + 1 < recipe.epochs:
+            state.save()
         if on_epoch is not None:
             on_epoch(point, state.clock.images_per_s)
     with state.clock.evaluating():

@@ -6,11 +6,15 @@ every worker would spend anew. Nothing here starts a thread or touches a GPU, si
 
 from __future__ import annotations
 
+import atexit
+import gc
+
 import ablate.training.fit  # noqa: F401
 from ablate.design.study import Recipe
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.optim import make_average, make_optimizer
+from ablate.training.processor import keep_memory
 from ablate.training.streams import generator
 
 _net = build(
@@ -18,3 +22,7 @@ _net = build(
 )
 make_optimizer(_net, Recipe())
 make_average(_net, Recipe(ema=0.9))
+keep_memory()  # the workers inherit it
+gc.collect()
+gc.freeze()  # their garbage collections need not look through, and thereby copy, what they share with the server
+atexit.register(gc.unfreeze)  # or triton, which torch's compiler imports, complains of leaks when the server ends
