@@ -10,6 +10,7 @@ are correlated as real ones are. The generator's seed is fixed. Ends with 1 when
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from ablate.design.study import Plan
 from ablate.verdicts import power
 from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.sequential import Decided, Look, decide, planned_looks
 from ablate.verdicts.stats import paired_interval, welch_interval
 
@@ -219,6 +221,37 @@ def settled_power_rows(simulations: int) -> Iterator[Row]:
         yield Row("power, settled: promised at least 80 %", setting, found, 0.75, high, simulations)
 
 
+def factorial_rows(simulations: int) -> Iterator[Row]:
+    """Four factors, 16 arms, 4 main effects and 6 interactions; every arm has noise of its own."""
+    factors = dict.fromkeys(("a", "b", "c", "d"), (0, 1))
+    cells = [dict(zip(factors, cell, strict=True)) for cell in itertools.product((0, 1), repeat=4)]
+    high = np.array([[cell["a"]] for cell in cells], dtype=float)
+    for label, shift, wrong, margin in (
+        ("none of 10 real", 0.0, {"better", "worse"}, 1e-9),
+        ("a of 10 real", 3.0, {"better", "worse"}, 1e-9),
+        ("a of 10 at the margin", 0.5, {"equivalent"}, 0.5),
+    ):
+        generator = np.random.default_rng(16)
+        errors = inside = 0
+        for _ in range(simulations):
+            seeds = generator.normal(0, SD, (1, 5))
+            values = seeds + shift * high + generator.normal(0, SD, (16, 5))
+            effects = factorial_effects(
+                cells, values, levels=factors, alpha=ALPHA, margin=margin, higher_is_better=True
+            )
+            judged = (
+                effects[:1] if wrong == {"equivalent"} else [one for one in effects if shift == 0 or one.term != "a"]
+            )
+            errors += any(one.outcome in wrong for one in judged)
+            inside += (effects[0].low or 0.0) <= shift <= (effects[0].high or 0.0)
+        setting = f"16 arms, 5 seeds, {label}"
+        kind, bound = ("equivalent", 0.05) if wrong == {"equivalent"} else ("different", 0.065)
+        yield Row(
+            f"an effect wrongly called {kind} (family-wise)", setting, errors / simulations, 0.0, bound, simulations
+        )
+        yield Row("coverage of an effect's 95 % interval", setting, inside / simulations, 0.93, 0.97, simulations)
+
+
 def _numbers(row: Row) -> tuple[float, float, float, int]:
     return row.found, row.low, row.high, row.simulations
 
@@ -232,6 +265,7 @@ def simulate(simulations: int) -> list[Row]:
         *margin_rows(simulations),
         *power_rows(simulations),
         *settled_power_rows(simulations),
+        *factorial_rows(max(100, simulations // 4)),
     ]
 
 

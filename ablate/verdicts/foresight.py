@@ -46,14 +46,14 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
     Args:
         plan: of the campaign.
         seen: standard deviations of paired differences seen so far, one a contrast; the largest counts, so that the
-            promise holds for every arm. Empty: a stated prior for accuracies.
+            promise holds for every arm. Empty: a stated prior for accuracies, the margin for losses.
     """
     decision = plan.study.decision
     num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
     looks = planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts)
     last = looks[-1]
     alpha = decision.alpha * last.share
-    sd, source = (max(seen), "the largest seen so far") if seen else (power.PRIOR_SD, power.PRIOR_SOURCE)
+    sd, source = _noise(plan, seen)
     detectable = power.detectable(last.seeds, sd, alpha=alpha, num_contrasts=num_contrasts)
     to_settle = power.seeds_to_settle(decision.margin, sd, alpha=alpha, num_contrasts=num_contrasts)
     to_reach = power.seeds_to_reach(alpha, num_contrasts)
@@ -87,6 +87,15 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
         looks=tuple(look.seeds for look in looks),
         sentences=(first, second, *_looks_sentence(looks)),
     )
+
+
+def _noise(plan: CampaignPlan, seen: Sequence[float]) -> tuple[float, str]:
+    decision = plan.study.decision
+    if seen:
+        return max(seen), "the largest seen so far"
+    if decision.metric.endswith("accuracy"):
+        return power.PRIOR_SD, power.PRIOR_SOURCE
+    return decision.margin, f"assumed as large as the margin, since nothing is known beforehand of {decision.metric}"
 
 
 def _looks_sentence(looks: Sequence[Look]) -> tuple[str, ...]:

@@ -47,6 +47,10 @@ class ArmResults:
         """The metric at the first n seeds, (n,)."""
         return np.array([record.metrics[metric] for record in self.records[:n]], dtype=np.float64)
 
+    def measured(self, metric: str, n: int) -> bool:
+        """Whether the metric is a finite number at each of the first n seeds."""
+        return all(math.isfinite(record.metrics.get(metric, math.nan)) for record in self.records[:n])
+
     def seeds(self, n: int) -> tuple[int, ...]:
         """The first n seeds."""
         return tuple(record.seed for record in self.records[:n])

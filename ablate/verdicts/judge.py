@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
+from ablate.verdicts.beside import effects, exploratory, steps
 from ablate.verdicts.contrast import Rule, describe, judged
-from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.sequential import Decided, decide
 from ablate.verdicts.statements import at_chance, method, statements
-from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
 
 
 def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
@@ -47,7 +45,6 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     run = max([rule.looks[0].seeds, *(one.look.seeds for one in decided.values())])
     every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
     rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
-    effects = _effects(plan, results, rule) if stands else ()
     fraction = fraction_of(plan.study)
     said = statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run)
     return Judgement(
@@ -62,8 +59,9 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         noise_floor=floor,
         statements=said if fraction is None else (*said, str(fraction)),
         divergence=rates,
-        exploratory=_exploratory(plan, arms, control, rule),
-        effects=effects,
+        exploratory=exploratory(plan, results, rule),
+        steps=steps(plan, results, rule) if stands else (),
+        effects=effects(plan, results, rule) if stands else (),
         method=method(rule.looks),
     )
 
@@ -89,7 +87,8 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     if floor is not None and floor.outcome in ("better", "worse"):  # nothing can stand any more
         num_seeds = {name: min(size, results[name].sound) for name, size in num_seeds.items()}
     most = max(num_seeds.values(), default=sizes[0])
-    return tuple(trial for arm in plan.arms for trial in plan.arm_trials(arm.name)[: num_seeds.get(arm.name, most)])
+    needed = {trial.key for arm in plan.arms for trial in plan.arm_trials(arm.name)[: num_seeds.get(arm.name, most)]}
+    return tuple(trial for trial in plan.trials if trial.key in needed)
 
 
 def _decided(arms: list[ArmResults], control: ArmResults, rule: Rule, num_contrasts: int) -> dict[str, Decided]:
@@ -199,36 +198,4 @@ def _withheld(verdict: Verdict) -> Verdict:
         why="the noise floor did not pass, so no verdict of this study stands.",
         contrast=verdict.contrast,
         expected=verdict.expected,
-    )
-
-
-def _exploratory(plan: CampaignPlan, arms: list[ArmResults], control: ArmResults, rule: Rule) -> tuple[Contrast, ...]:
-    first = rule.looks[0].seeds
-    return tuple(
-        describe(arm, control, metric, first, 1 - rule.alpha)
-        for metric in plan.study.decision.also
-        if metric != rule.metric
-        for arm in arms
-        if min(arm.sound, control.sound) >= first
-    )
-
-
-def _effects(plan: CampaignPlan, results: Mapping[str, ArmResults], rule: Rule) -> tuple[Effect, ...]:
-    """Main effects and interactions of a factorial study, over the seeds that are sound in every arm of the cross."""
-    arms = [arm for arm in plan.arms if arm.factors]
-    n = min([results[arm.name].sound for arm in arms], default=0)
-    if n < rule.looks[0].seeds or at_chance(tuple(results[arm.name] for arm in arms), n, rule):
-        return ()
-    own = plan.control.factors
-    return factorial_effects(
-        [arm.factors for arm in arms],
-        np.array([results[arm.name].values(rule.metric, n) for arm in arms]),
-        levels={
-            name: (own[name], *(level for level in levels if level != own[name]))
-            for name, levels in plan.study.factors.items()
-        },
-        alpha=rule.alpha,
-        margin=rule.margin,
-        higher_is_better=rule.higher_is_better,
-        expect=plan.study.expect,
     )

@@ -19,7 +19,7 @@ class Contrast:
 
     Attributes:
         arm, metric: whose contrast, in what.
-        seeds, differences: the paired seeds and arm minus control in each, in the same order.
+        seeds, differences: the arm's seeds and arm minus control in each pair, in the same order.
         control_mean, arm_mean, mean_difference: over the seeds; mean_difference = arm_mean - control_mean.
         sd_difference: standard deviation of the differences (n - 1); None from one seed.
         correlation: Pearson's r between the arm's and the control's values over the seeds; None when either is
@@ -134,6 +134,8 @@ class Judgement:
         statements: what a reader must know beside the table, the gravest first.
         divergence: arm -> (diverged, planned) seeds, for every arm, when any seed diverged; else empty.
         exploratory: contrasts of the further metrics, unadjusted; no verdict rests on them.
+        steps: where arms are built one upon another, each arm minus the arm before it; Holm runs over the steps, and no
+            verdict rests on them.
         effects: of a factorial study, else empty.
         method: the rule in words, for the foot of the table.
     """
@@ -150,6 +152,7 @@ class Judgement:
     statements: tuple[str, ...] = ()
     divergence: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     exploratory: tuple[Contrast, ...] = ()
+    steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
     method: str = ""
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ablate.design.plan import make_plan
+from ablate.design.record import Record
+from ablate.design.study import Study
 from ablate.verdicts.contrast import describe
 from ablate.verdicts.gather import gather
 from ablate.verdicts.judge import judge, wanted
@@ -246,11 +249,6 @@ def test_records_of_another_study_do_not_count(campaign: Make) -> None:
     assert judge(one.plan, mixed) == judge(one.plan, one.records)
 
 
-def test_an_ordinary_study_wants_all_its_trials(campaign: Make) -> None:
-    made = campaign({"control": CONTROL, "a": WORSE})
-    assert set(wanted(made.plan, {})) == set(made.plan.trials)
-
-
 def test_the_contrast_of_two_seeds_is_what_the_formula_gives(campaign: Make) -> None:
     made = campaign({"control": [0.9, 0.92], "a": [0.95, 0.93]})
     results = gather(made.plan, made.records)
@@ -263,3 +261,55 @@ def test_the_verdicts_load_without_torch_and_statsmodels() -> None:
     code = "import ablate.verdicts.judge, sys; print('torch' in sys.modules, 'statsmodels' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_what_is_wanted_comes_seed_by_seed_as_the_plan_has_it(campaign: Make) -> None:
+    made = campaign({"control": CONTROL, "a": WORSE})
+    assert wanted(made.plan, {}) == made.plan.trials
+
+
+def test_a_further_metric_that_is_no_number_is_left_out(campaign: Make) -> None:
+    made = campaign({"control": CONTROL, "a": WORSE}, decision={"also": ["test_loss", "val_loss"]})
+    made.spoil("a", 3, metrics={"test_accuracy": 0.9, "test_loss": float("nan")})
+    found = judged(made)
+    assert found.exploratory == ()
+    assert found.verdict("a").outcome == "worse"
+
+
+def test_arms_built_one_upon_another_are_compared_with_the_one_before_too() -> None:
+    fields = {
+        "name": "roadmap",
+        "control": {"net": "mobilenet_v2_mnist", "bottleneck": "relu", "activation": "relu"},
+        "design": {"kind": "add_one_in", "to": {"net": "mobilenet_v2_mnist"}},
+    }
+    plan = make_plan(Study.model_validate(fields))
+    level = {arm.name: 0.9 + 0.02 * i for i, arm in enumerate(plan.arms)}
+    generator = np.random.default_rng(0)
+    records = {
+        trial.key: Record(
+            key=trial.key,
+            study="roadmap",
+            arm=trial.arm,
+            seed=trial.seed,
+            status="finished",
+            metrics={"test_accuracy": level[trial.arm] + generator.normal(0, 0.001)},
+        )
+        for trial in plan.trials
+    }
+    steps = judge(plan, records).steps
+    assert [step.arm for step in steps] == [arm.name for arm in plan.arms[1:]]
+    assert [step.mean_difference for step in steps] == pytest.approx([0.02] * len(steps), abs=0.002)
+    assert [step.holm_p for step in steps] == pytest.approx(holm([step.p for step in steps]))
+
+
+def test_a_fractional_study_says_its_resolution() -> None:
+    factors = {
+        "bottleneck": ["linear", "relu"],
+        "activation": ["relu6", "relu"],
+        "conv": ["depthwise", "full"],
+        "shortcut": ["identity", "none"],
+        "residual": ["inverted", "classic"],
+    }
+    fields = {"name": "fraction", "factors": factors, "design": {"kind": "fractional", "runs": 8}}
+    found = judge(make_plan(Study.model_validate(fields)), {})
+    assert any("8 of 32 combinations were run, a fraction of resolution III" in statement for statement in found.statements)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
 from ablate.verdicts import power, stats
+
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 
 
 @pytest.mark.parametrize(
@@ -66,3 +70,14 @@ def test_no_spread_and_endless_spread_have_an_answer() -> None:
     assert power.detectable(8, 0.0) == 0.0
     assert power.seeds_to_settle(0.005, 0.0) == 6
     assert power.seeds_to_settle(1e-6, 1.0) is None
+
+
+def test_the_table_of_the_documentation_is_what_the_rule_can_find() -> None:
+    lines = DOCUMENTATION.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| paired seeds | t test"))
+    rows = [line.strip("| ").split(" | ") for line in lines[start + 2 : start + 7]]
+    for seeds, t_test, *ours in rows:
+        assert float(t_test) == pytest.approx(power.t_test_effect(int(seeds), 0.05), abs=0.006)
+        for num_contrasts, said in zip((1, 4, 15), ours, strict=True):
+            effect = power.detectable_effect(int(seeds), num_contrasts=num_contrasts)
+            assert said == ("none" if effect is None else f"{effect:.2f}")

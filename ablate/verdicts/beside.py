@@ -1,0 +1,69 @@
+"""What is reported beside the verdicts, and decides none of them: further metrics, steps, factorial effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ablate.design.arms import CONTROL, NOISE_FLOOR
+from ablate.design.plan import CampaignPlan
+from ablate.verdicts.contrast import Rule, describe
+from ablate.verdicts.factorial import factorial_effects
+from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.statements import at_chance
+from ablate.verdicts.stats import holm
+from ablate.verdicts.verdict import Contrast, Effect
+
+Results = Mapping[str, ArmResults]
+
+
+def exploratory(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Contrast, ...]:
+    """The further metrics, unadjusted, over the seeds of the first look, where every one of them is a number."""
+    n, control = rule.looks[0].seeds, results[CONTROL]
+    arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
+    return tuple(
+        describe(arm, control, metric, n, 1 - rule.alpha)
+        for metric in plan.study.decision.also
+        if metric != rule.metric
+        for arm in arms
+        if min(arm.sound, control.sound) >= n and arm.measured(metric, n) and control.measured(metric, n)
+    )
+
+
+def steps(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Contrast, ...]:
+    """Each arm against the one before, in a study that goes from one net to another step by step; Holm over them."""
+    n = rule.looks[0].seeds
+    pairs = [(results[arm.name], results[arm.parent]) for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
+    if all(before.name == CONTROL for _, before in pairs):
+        return ()
+    found = [
+        describe(arm, before, rule.metric, n, 1 - rule.alpha)
+        for arm, before in pairs
+        if min(arm.sound, before.sound) >= n
+    ]
+    missing = [1.0] * (len(pairs) - len(found))
+    adjusted = holm([*(contrast.p for contrast in found), *missing])
+    return tuple(replace(contrast, holm_p=p) for contrast, p in zip(found, adjusted, strict=False))
+
+
+def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Effect, ...]:
+    """Main effects and interactions of a factorial study, over the seeds that are sound in every arm of the cross."""
+    arms = [arm for arm in plan.arms if arm.factors]
+    n = min([results[arm.name].sound for arm in arms], default=0)
+    if n < rule.looks[0].seeds or at_chance(tuple(results[arm.name] for arm in arms), n, rule):
+        return ()
+    own = plan.control.factors
+    return factorial_effects(
+        [arm.factors for arm in arms],
+        np.array([results[arm.name].values(rule.metric, n) for arm in arms]),
+        levels={
+            name: (own[name], *(level for level in levels if level != own[name]))
+            for name, levels in plan.study.factors.items()
+        },
+        alpha=rule.alpha,
+        margin=rule.margin,
+        higher_is_better=rule.higher_is_better,
+        expect=plan.study.expect,
+    )
