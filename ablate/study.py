@@ -31,10 +31,14 @@ def parser() -> argparse.ArgumentParser:
     do.add_argument("--list", action="store_true", help="the studies there are: question, arms, trials, minutes")
     do.add_argument("--plan", action="store_true", help="the trials, what they cost and what they can detect")
     do.add_argument("--check", action="store_true", help="verify records, queue and MLflow of a campaign at rest")
-    do.add_argument("--repair", action="store_true", help="check, and rebuild queue and MLflow entries from what is there")
+    do.add_argument(
+        "--repair", action="store_true", help="check, and rebuild queue and MLflow entries from what is there"
+    )
 
     what = new.add_argument_group("what is studied")
-    what.add_argument("--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
+    what.add_argument(
+        "--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file"
+    )
     what.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds an arm")
     what.add_argument("--epochs", type=int, metavar="N", help="recipe.epochs")
     what.add_argument("--data", metavar="NAME", help="data.name: a data set, or the path of an .npz file")
@@ -45,14 +49,20 @@ def parser() -> argparse.ArgumentParser:
     where = new.add_argument_group("where and how it runs")
     where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: one a core)")
     where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    where.add_argument("--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)")
+    where.add_argument(
+        "--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)"
+    )
     where.add_argument("--time-limit", type=float, metavar="SECONDS", help="a trial that takes longer has failed")
     where.add_argument(
         "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="where data sets lie (%(default)s)"
     )
     where.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
-    where.add_argument("--tracking-uri", metavar="URI", help="an MLflow store or server (default: sqlite in the runs folder)")
-    where.add_argument("--no-report", action="store_true", help="judge only; `ablate report NAME` makes the report later")
+    where.add_argument(
+        "--tracking-uri", metavar="URI", help="an MLflow store or server (default: sqlite in the runs folder)"
+    )
+    where.add_argument(
+        "--no-report", action="store_true", help="judge only; `ablate report NAME` makes the report later"
+    )
     return new
 
 

@@ -17,7 +17,9 @@ LOCAL = {"127.0.0.1", "localhost", "::1"}
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `ablate ui`."""
-    new = argparse.ArgumentParser(prog="ablate ui", description="Opens the MLflow UI on the store that studies write to.")
+    new = argparse.ArgumentParser(
+        prog="ablate ui", description="Opens the MLflow UI on the store that studies write to."
+    )
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument("--tracking-uri", metavar="URI", help="another MLflow store, such as sqlite:///x.db")
     new.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ablate"
-FLOORS = ("errors", "files", "model", "measure", "design", "training", "verdicts", "campaign", "reporting")
+FLOORS = ("errors", "files", "places", "model", "measure", "design", "training", "verdicts", "campaign", "reporting")
 COMMANDS = ("study", "report", "ui", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
@@ -84,7 +84,7 @@ def test_nothing_imports_a_command() -> None:
 
 def test_the_library_is_loaded_without_torch_mlflow_or_optuna() -> None:
     script = (
-        "import sys, ablate, ablate.design.read, ablate.design.plan, ablate.model.zoo, ablate.study, ablate.campaign.dispatch\n"
+        "import sys, ablate, ablate.design.plan, ablate.model.zoo, ablate.study, ablate.campaign.dispatch\n"
         "print(sorted({'torch', 'mlflow', 'optuna', 'pandas', 'scipy', 'numpy'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -154,7 +154,8 @@ class Bars:
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
         self._tally.epoch()
         left = (self._tally.epochs - point.epoch) * self._images / images_per_s if images_per_s else 0
-        said = f"epoch {point.epoch}, {100 * point.val_accuracy:.1f} % val, {images_per_s:,.0f} images/s, {duration(left)}"
+        accuracy = f"{100 * point.val_accuracy:.1f} % validation"
+        said = f"epoch {point.epoch}, {accuracy}, {images_per_s:,.0f} images/s, {duration(left)}"
         self.live.update(self._bars[trial.key], completed=point.epoch, said=said)
         self._update()
 
