@@ -64,6 +64,30 @@ pages.heading("Expected before the runs, and found") + (
 trials = frames.trials(findings)
 scores = frames.scores(trials, judgement.metric)
 summary = frames.summary(scores, findings.arms, judgement.alpha)
+
+# %%
+effects = frames.effects(findings)
+(
+    pages.NOTHING
+    if effects.empty
+    else pages.heading("Main effects and interactions")
+    + pages.bullets(words.effect_sentences(findings))
+    + pages.picture(
+        figures_factorial.effects(effects, margin, unit),
+        folder,
+        "effects",
+        "Main effects (dots) and two-way interactions (diamonds) of a linear model with the seed as block.",
+    )
+    + pages.table(tables.effect_rows(findings, effects))
+    + pages.picture(
+        figures_factorial.interactions(frames.cells(findings, scores), list(study.factors), unit),
+        folder,
+        "interactions",
+        "Means over all other factors. Parallel lines: the two factors do not interact.",
+    )
+)
+
+# %%
 (
     pages.heading(f"{unit.axis.split(' (')[0].capitalize()} by arm")
     + pages.picture(
@@ -89,27 +113,6 @@ contrasts = frames.contrasts(findings)
         tables.contrast_rows(findings, contrasts), f"The difference with its {words.confidence(findings)} intervals"
     )
     + pages.table(tables.power_rows(findings, contrasts), "What these seeds can tell")
-)
-
-# %%
-effects = frames.effects(findings)
-(
-    pages.NOTHING
-    if effects.empty
-    else pages.heading("Main effects and interactions")
-    + pages.picture(
-        figures_factorial.effects(effects, margin, unit),
-        folder,
-        "effects",
-        "Main effects (dots) and two-way interactions (diamonds) of a linear model with the seed as block.",
-    )
-    + pages.table(tables.effect_rows(findings, effects))
-    + pages.picture(
-        figures_factorial.interactions(frames.cells(findings, scores), list(study.factors), unit),
-        folder,
-        "interactions",
-        "Means over all other factors. Parallel lines: the two factors do not interact.",
-    )
 )
 
 # %%

@@ -164,7 +164,7 @@ def effects(findings: Findings) -> pd.DataFrame:
     rows = [
         {
             "term": effect.term,
-            "contrast": effect.contrast,
+            "contrast": effect.contrast.replace(" - ", " − ").replace(" x ", " × "),
             "label": effect.term.replace(":", " × "),
             "order": effect.term.count(":") + 1,
             "mean": effect.estimate * factor,

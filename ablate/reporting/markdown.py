@@ -21,6 +21,7 @@ def note(findings: Findings) -> str:
     if expected:
         parts.append("Expected before the runs: " + escape(" ".join(expected)))
     parts.append("\n".join(f"- {escape(line)}" for line in verdict_lines(findings)))
+    parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(findings)))
     parts.append(table(tables.verdict_rows(findings)))
     parts.append(escape(findings.judgement.method))
     parts.append(f"Campaign `{study.digest}`; the whole report is among the artifacts, under `report/`.")

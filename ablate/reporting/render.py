@@ -94,7 +94,7 @@ def execute(parameters: dict[str, str | None], *, runs: Path, uri: str) -> Noteb
     """
     import jupytext
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
     notebook: NotebookNode = jupytext.read(find_notebook())
     assigned = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
@@ -103,14 +103,14 @@ def execute(parameters: dict[str, str | None], *, runs: Path, uri: str) -> Noteb
     environment = {**os.environ, **_environment(runs, uri)}
     with tempfile.TemporaryDirectory(prefix="ablate-report-") as folder:
         client = NotebookClient(
-            notebook, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": folder}}, record_timing=False,
+            notebook, timeout=CELL_TIMEOUT_S, startup_timeout=CELL_TIMEOUT_S, iopub_timeout=60, resources={"metadata": {"path": folder}}, record_timing=False,
             kernel_manager_class=_this_interpreter(Path(folder)), kernel_name="python3",
         )  # fmt: skip
         try:
             client.execute(env=environment)
         except CellExecutionError as error:
             raise ReportError(f"the report of {parameters['study_name']}: {error.ename}: {error.evalue}") from error
-        except (CellTimeoutError, DeadKernelError) as error:
+        except (CellTimeoutError, RuntimeError) as error:  # the kernel died, or did not start
             raise ReportError(f"the report of {parameters['study_name']}: {error}") from error
     return notebook
 

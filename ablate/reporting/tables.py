@@ -15,7 +15,10 @@ from ablate.reporting.style import number, p_text, ratio, unit
 
 
 def verdict_rows(findings: Findings) -> pd.DataFrame:
-    """The table of the study: arm, change, difference, interval, p, Holm p, verdict, expected, MACs ratio."""
+    """The table of the study: arm, change, difference, interval, p, Holm p, verdict, expected, MACs ratio.
+
+    Without the expectations where the study file has none.
+    """
     measure, rows = findings.unit, []
     for arm in findings.compared:
         verdict = findings.judgement.verdict(arm)
@@ -35,7 +38,8 @@ def verdict_rows(findings: Findings) -> pd.DataFrame:
                 "MACs / control": times(ratio(findings.cost(arm, "macs"), findings.cost(CONTROL, "macs"))),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if findings.plan.study.expect else table.drop(columns="expected", errors="ignore")
 
 
 def times(value: float | None) -> str:

@@ -64,6 +64,11 @@ def _page(findings: Findings) -> Group:
     parts.append(Text(""))
     for line in verdict_lines(findings):
         parts.append(Padding(Text(line), (0, 0, 0, 2), expand=False))
+    if findings.judgement.effects:
+        parts += [
+            Text(""),
+            *(Padding(Text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(findings)),
+        ]
     parts += [Text(""), verdict_table(findings), Text(""), Text(_rule(findings), "dim")]
     return Group(*parts)
 

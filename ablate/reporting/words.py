@@ -56,6 +56,23 @@ def sentence(findings: Findings, verdict: Verdict) -> str:
     return f"{claim}: {told}" if told else claim
 
 
+def effect_sentences(findings: Findings) -> list[str]:
+    """Of a factorial study: every main effect, then the interactions that are more than noise."""
+    unit, told = findings.unit, []
+    for effect in findings.judgement.effects:
+        if ":" in effect.term and effect.holm_p > findings.judgement.alpha:
+            continue
+        what = (
+            "interaction of " + effect.term.replace(":", " and ")
+            if ":" in effect.term
+            else "main effect of " + effect.term
+        )
+        numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
+        subtracted = f" ({effect.contrast.replace(' - ', ' − ')})" if ":" not in effect.term else ""
+        told.append(f"{what}{subtracted}: {numbers}, Holm p {p_text(effect.holm_p)}, {effect.outcome}")
+    return told
+
+
 def reasons(findings: Findings) -> list[str]:
     """For every arm, what its verdict rests on, in the judge's own words."""
     return [f"{verdict.arm}: {proper(verdict.why)}" for verdict in findings.judgement.verdicts if verdict.why]
@@ -122,7 +139,10 @@ def change(findings: Findings, arm: str) -> str:
         return "–"
     if arm == NOISE_FLOOR:
         return "nothing: the control under other seeds"
-    told = [str(change).replace("->", "→") for change in findings.arm(arm).changes]
+    made = findings.arm(arm).changes
+    if len(made) == 1:
+        return str(made[0]).replace("->", "→")
+    told = [f"{change.field} → {change.after}" for change in made]
     more = f"; and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
     return "; ".join(told[:MOST_CHANGES]) + more
 

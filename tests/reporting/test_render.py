@@ -103,7 +103,8 @@ def test_the_page_says_everything_in_the_order_of_importance(report: Path, store
     text = Page((report / "report.html").read_text(encoding="utf-8")).text
     order = [
         "cannot reach its level", "Expected before the runs", "Verdicts", "Test accuracy by arm",
-        "Differences to the control", "Accuracy against cost", "Learning curves", "Every trial", "Where the numbers come from",
+        "Differences to the control", "Accuracy against cost", "Learning curves", "Every trial",
+        "Where the numbers come from",
     ]  # fmt: skip
     places = [text.index(part) for part in order]
     assert places == sorted(places)

@@ -48,6 +48,17 @@ def test_eighty_columns_hold_every_line_and_the_whole_of_every_name(toggles: Fin
     assert "classic+relu_bottleneck+relu_activation+full" in joined.replace("+ ", "+")
 
 
+def test_a_factorial_study_answers_with_its_main_effects_and_the_interactions_beyond_noise(toggles: Findings) -> None:
+    told = words.effect_sentences(toggles)
+    assert (
+        told[0] == "main effect of residual (classic − inverted): −0.40 points [−0.60, −0.20], Holm p .040, undecided"
+    )
+    assert told[-1].startswith("interaction of residual and conv: −2.00 points")
+    silent = dataclasses.replace(toggles.judgement.effects[-1], holm_p=0.2)
+    quiet = dataclasses.replace(toggles.judgement, effects=(*toggles.judgement.effects[:-1], silent))
+    assert len(words.effect_sentences(dataclasses.replace(toggles, judgement=quiet))) == 4
+
+
 def test_what_voids_the_study_comes_before_the_verdicts(make_findings: Callable[..., Findings]) -> None:
     text = printed(make_findings(drop=3))
     assert text.index("! 3 planned seeds have no record.") < text.index("is not judged")
