@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ablate.errors import AblateError, one_of
+from ablate.measure.saved import saved_elements
 from ablate.model.layers import Layer, layers
 from ablate.model.spec import NetSpec
 
@@ -34,7 +35,8 @@ class Cost:
         inference_peak_bytes: the largest sum of inputs and outputs over the operations (arXiv:1801.04381, section
             5.1), activations only, fp32, one image; batch norm and activation work in place.
         inference_peak_block_bytes: the same with every block as one operation, its inner tensors disposable.
-        train_peak_bytes: live tensors at the end of a forward pass with the training batch, see ``train_peak_bytes``.
+        train_peak_bytes: parameters, gradients, optimiser state and the activations that a forward pass of the training
+            batch saves, fp32 (the function ``train_peak_bytes`` and measure/saved.py say what is counted).
         fvcore_flops: fvcore's own total, one a multiply-add, batch norm and pooling included.
         latency_ms: of a forward pass with one image.
         latency_batch_ms: of a forward pass with the training batch.
@@ -71,13 +73,12 @@ def inference_peak_block_elements(ops: Sequence[Layer]) -> int:
     return max(*whole, inference_peak_elements([layer for layer in ops if layer.block is None]))
 
 
-def saved_elements(ops: Sequence[Layer]) -> int:
-    """Numbers that the forward pass of one training image keeps for the backward pass."""
-    return sum(layer.in_elements for layer in ops if layer.kind in ("conv", "norm", "linear"))
-
-
 def train_peak_bytes(ops: Sequence[Layer], *, batch_size: int, optimizer: str) -> int:
-    """Bytes of a training step's live tensors in fp32, at their most."""
+    """Bytes of a training step's live tensors in fp32: parameters, gradients, optimiser state, saved activations.
+
+    The sum is what lives when the backward pass begins, were the gradients there already; gradients of activations,
+    which come as the saved ones go, and workspaces of the kernels are not counted.
+    """
     if optimizer not in OPTIMIZER_STATE:
         raise CostError(f"optimizer {one_of(optimizer, OPTIMIZER_STATE)}")
     params = sum(layer.params for layer in ops)

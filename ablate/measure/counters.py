@@ -32,7 +32,7 @@ def count_torch_macs(spec: NetSpec, input_shape: tuple[int, int, int]) -> int:
 
 def count_fvcore(spec: NetSpec, input_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Multiply-adds of convolutions and linear layers, and fvcore's total, which adds norm and pooling."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # seven on import, more from tracing
         from fvcore.nn import FlopCountAnalysis
 

@@ -5,57 +5,11 @@ Tensors are N C H W in shape and channels_last in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor, nn
 
+from ablate.model.kernels import ACTIVATIONS, convolution
 from ablate.model.layers import block_width, hidden_width, shortcut_kind
 from ablate.model.spec import BlockSpec
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu6": lambda: nn.ReLU6(inplace=True),
-    "relu": lambda: nn.ReLU(inplace=True),
-    "hardswish": nn.Hardswish,
-    "silu": nn.SiLU,
-}
-# oneDNN issue 6035: with fewer input channels than this, a strided 1x1 convolution in channels_last returns wrong
-# weight gradients (tests/model/test_kernels.py shows it).
-_SAFE_STRIDED_CHANNELS = 8
-# Maps of at most this many pixels a side leave oneDNN's fast path for depthwise weight gradients when it pads itself.
-_TINY_MAP = 2
-
-
-class SubsampledConv(nn.Conv2d):
-    """A strided 1x1 convolution that takes every s-th pixel first and convolves with stride 1: the same numbers."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C H W to N C' ceil(H/s) ceil(W/s)."""
-        step_h, step_w = self.stride
-        return nn.functional.conv2d(x[:, :, ::step_h, ::step_w], self.weight)
-
-
-class DepthwiseConv(nn.Conv2d):
-    """A depthwise convolution that pads tiny maps itself: the same numbers, a tenth of the time in backward."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C H W to N C ceil(H/s) ceil(W/s)."""
-        if x.shape[-2] > _TINY_MAP and x.shape[-1] > _TINY_MAP:
-            return super().forward(x)
-        pad_h, pad_w = self.kernel_size[0] // 2, self.kernel_size[1] // 2
-        return nn.functional.conv2d(
-            nn.functional.pad(x, (pad_w, pad_w, pad_h, pad_h)), self.weight, None, self.stride, 0, 1, self.groups
-        )
-
-
-def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias and with padding kernel // 2, of the class that is right and fast for its shape."""
-    kind: type[nn.Conv2d] = nn.Conv2d
-    if kernel == 1 and stride > 1 and in_channels < _SAFE_STRIDED_CHANNELS:
-        kind = SubsampledConv
-    elif kernel > 1 and groups == in_channels and groups > 1:
-        kind = DepthwiseConv
-    return kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
 class ConvUnit(nn.Module):
@@ -147,19 +101,3 @@ BLOCKS: dict[str, type[InvertedBlock] | type[ClassicBlock]] = {"inverted": Inver
 def build_block(spec: BlockSpec, in_channels: int, narrow: int, stride: int) -> Block:
     """The block that ``spec`` describes, from ``in_channels`` to its ``out_channels``."""
     return BLOCKS[spec.residual](spec, in_channels, narrow, stride)
-
-
-class ChannelsLast(nn.Module):
-    """Lays a batch out in channels_last, the layout in which all convolutions here are fastest."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N C H W to the same numbers, strides of channels_last.
-
-        One channel fits both layouts, so torch leaves its strides as they are and every later layer would follow
-        them into the slow layout; they are therefore set by hand.
-        """
-        x = x.contiguous(memory_format=torch.channels_last)
-        if x.shape[1] > 1:
-            return x
-        height, width = x.shape[2:]
-        return x.as_strided(x.shape, (height * width, 1, width, 1))

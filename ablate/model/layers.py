@@ -9,6 +9,8 @@ from typing import Literal
 from ablate.errors import SpecError
 from ablate.model.spec import BlockSpec, NetSpec, StageSpec
 
+# Depthwise convolutions pad maps of at most this many pixels a side before they start (kernels.py says why).
+TINY_MAP = 2
 Kind = Literal["conv", "norm", "activation", "add", "max_pool", "mean_pool", "dropout", "linear"]
 
 
@@ -23,6 +25,7 @@ class Layer:
         in_hw, out_hw: height and width in pixels of the map before and after.
         block: the block's number from 0; None for the stem, the head and what follows.
         bias: whether it has a bias (only the last linear layer does).
+        activation: which one, for an activation.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Layer:
     out_hw: tuple[int, int]
     block: int | None
     bias: bool
+    activation: str | None = None
 
     @property
     def params(self) -> int:
@@ -70,6 +74,7 @@ class _Walk:
 
     channels: int
     hw: tuple[int, int]
+    activation: str
     block: int | None = None
     met: list[Layer] = field(default_factory=list)
 
@@ -88,9 +93,9 @@ class _Walk:
         out_hw = (1, 1) if kind == "mean_pool" else ((height - 1) // stride + 1, (width - 1) // stride + 1)
         full_name = name if self.block is None else f"blocks.{self.block}.{name}"
         out = out or self.channels
-        self.met.append(
-            Layer(full_name, kind, self.channels, out, kernel, stride, groups, self.hw, out_hw, self.block, bias)
-        )
+        activation = self.activation if kind == "activation" else None
+        shape = (self.channels, out, kernel, stride, groups, self.hw, out_hw)
+        self.met.append(Layer(full_name, kind, *shape, self.block, bias, activation))
         self.channels, self.hw = out, out_hw
 
     def unit(
@@ -143,6 +148,7 @@ _BODIES = {"inverted": _inverted, "classic": _classic}
 
 
 def _block(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
+    walk.activation = spec.activation
     entry_channels, entry_hw = walk.channels, walk.hw
     out = block_width(spec, narrow)
     _BODIES[spec.residual](walk, spec, narrow, stride)
@@ -171,14 +177,14 @@ def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
     for name, value in (("height", height), ("width", width)):
         if value < 1:
             raise SpecError(name, f"must be at least 1, got {value}")
-    walk = _Walk(spec.in_channels, (height, width))
+    walk = _Walk(spec.in_channels, (height, width), spec.activation)
     walk.unit("stem", spec.width(spec.stem_channels), kernel=spec.stem_kernel, stride=spec.stem_stride)
     if spec.stem_pool:
         walk.step("max_pool", "stem_pool", kernel=3, stride=2)
     steps = [(stage, stride) for stage in spec.stages for stride in _strides(stage)]
     for walk.block, (stage, stride) in enumerate(steps):
         _block(walk, stage.block, spec.width(stage.channels), stride)
-    walk.block = None
+    walk.block, walk.activation = None, spec.activation
     if spec.head_width:
         walk.unit("head", spec.head_width)
     walk.step("mean_pool", "pool")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablate.model.blocks import ChannelsLast, ConvUnit, build_block
+from ablate.model.blocks import ConvUnit, build_block
+from ablate.model.kernels import ChannelsLast
 from ablate.model.spec import NetSpec
 
 

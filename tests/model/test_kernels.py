@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablate.model.blocks import ChannelsLast, DepthwiseConv, convolution
+from ablate.model.kernels import ChannelsLast, DepthwiseConv, PointwiseConv, convolution
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
 
@@ -61,7 +61,7 @@ def test_a_strided_1x1_convolution_has_right_gradients_at_any_number_of_channels
 WITH_AND_WITHOUT_GUARD = """
 import torch
 from torch import nn
-from ablate.model.blocks import convolution
+from ablate.model.kernels import convolution
 
 def error(conv):
     images = torch.randn(8, conv.in_channels, 8, 8).to(memory_format=torch.channels_last)
@@ -102,6 +102,15 @@ def test_a_depthwise_convolution_has_right_gradients_on_any_map(size: int, strid
     assert isinstance(conv, DepthwiseConv)
     for height, width in ((size, size), (size, 5), (5, size)):
         assert difference(*both(conv, torch.randn(3, channels, height, width))) < 1e-4
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 5, 7])
+@pytest.mark.parametrize("channels", [1, 3, 24])
+def test_a_1x1_convolution_has_right_gradients_on_any_map(size: int, channels: int) -> None:
+    torch.manual_seed(size)
+    conv = convolution(channels, 8, 1, 1)
+    assert isinstance(conv, PointwiseConv)
+    assert difference(*both(conv, torch.randn(3, channels, size, size))) < 1e-4
 
 
 def largest_error(net: nn.Module, weights: Mapping[str, Tensor]) -> float:
