@@ -103,8 +103,9 @@ def execute(parameters: dict[str, str | None], *, runs: Path, uri: str) -> Noteb
     environment = {**os.environ, **_environment(runs, uri)}
     with tempfile.TemporaryDirectory(prefix="ablate-report-") as folder:
         client = NotebookClient(
-            notebook, timeout=CELL_TIMEOUT_S, startup_timeout=CELL_TIMEOUT_S, iopub_timeout=60, resources={"metadata": {"path": folder}}, record_timing=False,
-            kernel_manager_class=_this_interpreter(Path(folder)), kernel_name="python3",
+            notebook, timeout=CELL_TIMEOUT_S, startup_timeout=CELL_TIMEOUT_S, iopub_timeout=60, record_timing=False,
+            resources={"metadata": {"path": folder}}, kernel_name="python3",
+            kernel_manager_class=_this_interpreter(Path(folder)),
         )  # fmt: skip
         try:
             client.execute(env=environment)
