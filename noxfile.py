@@ -77,6 +77,13 @@ def smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """What is claimed about speed, measured: under 12 minutes on 2 quiet cores; writes docs/benchmarks.md."""
+    install(session, "bench")
+    session.run("python", "benchmarks/suite.py", *session.posargs)
+
+
+@nox.session
 def reports(session: nox.Session) -> None:
     """Executes the report notebooks on a small campaign, into runs/."""
     install(session)

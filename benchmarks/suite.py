@@ -1,0 +1,66 @@
+"""Every claim about speed, measured: the table of goal, measured and reached.
+
+    python benchmarks/suite.py [--quick] [--only NAME ...]
+
+A whole run takes under 12 minutes on 2 cores and writes docs/benchmarks.md and docs/profiles/. With --quick every part
+runs once at a small size, to see that it works; with --only some parts run; neither touches the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import table
+from table import Row
+
+PARTS = ("plain_loop", "lightning_loop", "roofline", "overhead", "startup", "growth")
+COMMAND = "python benchmarks/suite.py"
+
+
+def measure(names: list[str], *, quick: bool) -> list[Row]:
+    """The rows of the named parts, one part after the other; a part that fails is a row that is not reached."""
+    rows: list[Row] = []
+    for name in names:
+        part = importlib.import_module(name)
+        began = time.perf_counter()
+        table.note(f"{name} (up to {part.BUDGET_S} s)")
+        try:
+            rows += part.measure(quick=quick)
+        except Exception as error:  # noqa: BLE001 - the other parts are measured all the same
+            traceback.print_exc()
+            rows.append(Row(part=name, claim=f"{name} runs", value=0, shown=f"failed: {type(error).__name__}", goal=1))
+        table.note(f"{name}: {time.perf_counter() - began:.0f} s")
+    return rows
+
+
+def main() -> int:
+    """0; 1 if a part did not run."""
+    parser = argparse.ArgumentParser(description="What is claimed about speed, measured.")
+    parser.add_argument("--quick", action="store_true", help="every part once at a small size; writes no page")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, metavar="NAME", help=f"of {', '.join(PARTS)}; writes no page"
+    )
+    options = parser.parse_args()
+    whole = not options.quick and not options.only
+    with tempfile.TemporaryDirectory(prefix="bench-profiles-") as folder:
+        if not whole:
+            table.PROFILES = Path(folder)
+        began = time.perf_counter()
+        rows = measure(options.only or list(PARTS), quick=options.quick)
+        minutes = (time.perf_counter() - began) / 60
+        print(table.as_text(rows))
+        print(f"\n{table.machine()}; {minutes:.1f} minutes")
+        if whole:
+            table.PAGE.write_text(table.page(rows, command=COMMAND, minutes=minutes))
+            print(f"{table.PAGE.name} and {table.PROFILES.name}/ are written")
+    return int(any(row.claim.endswith(" runs") for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
