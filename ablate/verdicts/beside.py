@@ -49,10 +49,17 @@ def steps(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Contrast, .
 
 
 def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Effect, ...]:
-    """Main effects and interactions of a factorial study, over the seeds that are sound in every arm of the cross."""
+    """Main effects and interactions of a factorial study, once each arm of the cross has the seeds of the first look.
+
+    Over these seeds alone: how many more a study until settled gets depends on what was seen, and would bias them.
+    """
     arms = [arm for arm in plan.arms if arm.factors]
-    n = min([results[arm.name].sound for arm in arms], default=0)
-    if n < rule.looks[0].seeds or at_chance(tuple(results[arm.name] for arm in arms), n, rule):
+    n = rule.looks[0].seeds
+    if (
+        not arms
+        or min(results[arm.name].sound for arm in arms) < n
+        or at_chance(tuple(results[arm.name] for arm in arms), n, rule)
+    ):
         return ()
     own = plan.control.factors
     return factorial_effects(

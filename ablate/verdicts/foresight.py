@@ -24,6 +24,8 @@ class Foresight:
         equivalence_power: probability (0 to 1) that an arm without any difference is shown equivalent.
         seeds_to_reach: the fewest seeds at which the exact test can reach its level at all.
         seeds_to_settle: seeds that settle a difference of the margin, or none, with 80 % power; None above 10,000.
+        detectable_effect: of a factorial study of two-level factors: the smallest main effect or interaction found with
+            80 % power after Holm over the effects; else None.
         looks: seeds after which a study that runs until it is settled looks; one for an ordinary study.
         sentences: the same for people; what is out of reach comes first.
     """
@@ -36,6 +38,7 @@ class Foresight:
     equivalence_power: float
     seeds_to_reach: int
     seeds_to_settle: int | None
+    detectable_effect: float | None
     looks: tuple[int, ...]
     sentences: tuple[str, ...]
 
@@ -58,6 +61,7 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
     to_settle = power.seeds_to_settle(decision.margin, sd, alpha=alpha, num_contrasts=num_contrasts)
     to_reach = power.seeds_to_reach(alpha, num_contrasts)
     shown = power.equivalence_power(decision.margin, sd, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
+    effect = _detectable_effect(plan, looks[0].seeds, sd)
     counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
     spread = f"differences that vary by {amount(sd, decision.metric)} (standard deviation; {source})"
     if detectable is None:
@@ -84,8 +88,9 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
         equivalence_power=shown,
         seeds_to_reach=to_reach,
         seeds_to_settle=to_settle,
+        detectable_effect=effect,
         looks=tuple(look.seeds for look in looks),
-        sentences=(first, second, *_looks_sentence(looks)),
+        sentences=(first, second, *_effect_sentence(effect, decision.metric), *_looks_sentence(looks)),
     )
 
 
@@ -96,6 +101,24 @@ def _noise(plan: CampaignPlan, seen: Sequence[float]) -> tuple[float, str]:
     if decision.metric.endswith("accuracy"):
         return power.PRIOR_SD, power.PRIOR_SOURCE
     return decision.margin, f"assumed as large as the margin, since nothing is known beforehand of {decision.metric}"
+
+
+def _detectable_effect(plan: CampaignPlan, num_seeds: int, sd: float) -> float | None:
+    num_arms = sum(bool(arm.factors) for arm in plan.arms)
+    num_factors = len(plan.study.factors)
+    if not num_arms or any(len(levels) != 2 for levels in plan.study.factors.values()):
+        return None
+    num_effects = min(num_factors * (num_factors + 1) // 2, num_arms - 1)
+    return power.detectable_factorial(num_arms, num_seeds, num_effects, sd, alpha=plan.study.decision.alpha)
+
+
+def _effect_sentence(effect: float | None, metric: str) -> tuple[str, ...]:
+    if effect is None:
+        return ()
+    size = amount(effect, metric)
+    return (
+        f"Main effects and interactions rest on all arms together: they are found from {size} on, with the same power.",
+    )
 
 
 def _looks_sentence(looks: Sequence[Look]) -> tuple[str, ...]:

@@ -133,6 +133,29 @@ def seeds_to_settle(margin: float, sd: float, *, alpha: float = 0.05, num_contra
     return None if found is None or shown is None else max(found, shown)
 
 
+def detectable_factorial(
+    num_arms: int, num_seeds: int, num_effects: int, sd: float, *, alpha: float = 0.05
+) -> float | None:
+    """The smallest effect of two-level factors found with 80 % power after Holm, in the metric's unit.
+
+    Args:
+        num_arms: combinations run, each with ``num_seeds`` seeds.
+        num_seeds: the blocks.
+        num_effects: main effects and interactions in the table, the family of Holm.
+        sd: standard deviation of paired differences between two arms, sqrt(2) times that of an arm within its block.
+        alpha: family-wise.
+
+    Returns:
+        None where the model leaves no degrees of freedom.
+    """
+    df = num_arms * num_seeds - num_seeds - num_effects
+    if df < 1:
+        return None
+    error = math.sqrt(2 / (num_arms * num_seeds)) * sd
+    critical = t_quantile(1 - alpha / num_effects, df)
+    return error * _smallest(lambda shift: 1 - float(special.nctdtr(df, shift, critical)) >= POWER, 1e-4)
+
+
 def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
     """The smallest n >= start for which the monotone predicate holds, or None above MOST_SEEDS."""
     low, high = max(start, 2) - 1, max(start, 2)

@@ -312,4 +312,4 @@ def test_a_fractional_study_says_its_resolution() -> None:
     }
     fields = {"name": "fraction", "factors": factors, "design": {"kind": "fractional", "runs": 8}}
     found = judge(make_plan(Study.model_validate(fields)), {})
-    assert any("8 of 32 combinations were run, a fraction of resolution III" in statement for statement in found.statements)
+    assert any("8 of 32 combinations were run, a fraction of resolution III" in said for said in found.statements)

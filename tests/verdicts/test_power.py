@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from ablate.verdicts import power, stats
+from ablate.verdicts.factorial import factorial_effects
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 
@@ -81,3 +83,18 @@ def test_the_table_of_the_documentation_is_what_the_rule_can_find() -> None:
         for num_contrasts, said in zip((1, 4, 15), ours, strict=True):
             effect = power.detectable_effect(int(seeds), num_contrasts=num_contrasts)
             assert said == ("none" if effect is None else f"{effect:.2f}")
+
+
+def test_the_detectable_factorial_effect_is_found_four_times_in_five() -> None:
+    levels = dict.fromkeys(("a", "b", "c"), (0, 1))
+    cells = [dict(zip(levels, cell, strict=True)) for cell in itertools.product((0, 1), repeat=3)]
+    effect = power.detectable_factorial(8, 3, 6, np.sqrt(2))
+    generator = np.random.default_rng(7)
+    shift = effect * np.array([[cell["b"]] for cell in cells])
+    found = 0
+    for _ in range(300):
+        values = shift + generator.normal(size=(8, 3)) + generator.normal(size=(1, 3))
+        table = factorial_effects(cells, values, levels=levels, alpha=0.05, margin=1e-9, higher_is_better=True)
+        found += table[1].outcome == "better"
+    assert found / 300 == pytest.approx(0.8, abs=0.07)
+    assert power.detectable_factorial(4, 1, 3, 1.0) is None
