@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ablate.measure.threads import threads
 from ablate.model.nets import Net, build
 from ablate.model.spec import NetSpec
 
@@ -32,7 +33,8 @@ def count_torch_macs(spec: NetSpec, input_shape: tuple[int, int, int]) -> int:
 
 def count_fvcore(spec: NetSpec, input_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Multiply-adds of convolutions and linear layers, and fvcore's total, which adds norm and pooling."""
-    with warnings.catch_warnings(), torch.no_grad():
+    # One image is too little for two threads: they would only wait for each other, where others compute too.
+    with warnings.catch_warnings(), torch.no_grad(), threads(1):
         warnings.simplefilter("ignore")  # seven on import, more from tracing
         from fvcore.nn import FlopCountAnalysis
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import time
-from collections.abc import Iterator
 
 import torch
 
+from ablate.measure.threads import threads as computing_with
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
 
@@ -16,16 +15,6 @@ _WARM_UP = 2
 _LEAST_RUNS = 3
 _MOST_RUNS = 30
 _ENOUGH_S = 0.3  # no further run is started after this
-
-
-@contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _one_run_ms(net: torch.nn.Module, images: torch.Tensor) -> float:
@@ -50,7 +39,7 @@ def latency_ms(
     """
     net = build(spec, generator=torch.Generator().manual_seed(0)).eval().to(device)
     images = torch.zeros(batch_size, *input_shape, device=device)
-    with _threads(threads), torch.inference_mode():
+    with computing_with(threads), torch.inference_mode():
         for _ in range(_WARM_UP):
             _one_run_ms(net, images)
         runs: list[float] = []
