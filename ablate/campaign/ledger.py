@@ -18,6 +18,8 @@ from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 
+# A store that has not refused anything is only slow, as a new sqlite store is on a busy machine.
+PATIENCE_WITH_THE_SLOW = 8
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -52,6 +54,7 @@ class Ledger:
         self._busy = True
         self._closing = False
         self._moved = time.monotonic()
+        self._stumbling = False
         self.problem = ""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -71,19 +74,22 @@ class Ledger:
     def finish(self, *, complete: bool, patience_s: float) -> int:
         """Closes the campaign's run when all is written; how many records still wait.
 
-        Waits as long as MLflow gets on, and ``patience_s`` where it does not.
+        Waits as long as MLflow gets on, and ``patience_s`` where it does not answer as it should.
         """
         with self._wake:
             self._complete = complete
             self._moved = time.monotonic()
             self._wake.notify_all()
-            while self._pending() and time.monotonic() < self._moved + patience_s:
+            while self._pending() and time.monotonic() < self._moved + self._patience(patience_s):
                 self._wake.wait(0.1)
             left = len(self._records)
             self._closing = True
             self._wake.notify_all()
         self._thread.join(timeout=5)  # in the middle of a call that does not return, it ends with the process
         return left
+
+    def _patience(self, patience_s: float) -> float:
+        return patience_s if self._stumbling else patience_s * PATIENCE_WITH_THE_SLOW
 
     def _pending(self) -> bool:
         return self._busy or bool(self._records) or self._save_costs or self._complete is not None
@@ -151,6 +157,7 @@ class Ledger:
             self._outbox.settle(record.key)
 
     def _stumble(self, error: Exception, wait_s: float, failures: int) -> None:
+        self._stumbling = True
         self._known = None  # a call that failed may have been carried out all the same, so what is there is read again
         if failures == 2 and not self.problem:
             self._say(f"{error} Training goes on; records wait in {self._outbox.trials}.")
@@ -162,6 +169,7 @@ class Ledger:
     def _recover(self) -> None:
         with self._wake:
             self._moved = time.monotonic()
+            self._stumbling = False
             self._wake.notify_all()
         if self.problem and self._known is not None:
             self.problem = ""

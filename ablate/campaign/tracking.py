@@ -76,6 +76,7 @@ class Tracking:
         self._artifacts = artifacts
         self._connected: MlflowClient | None = None
         self._lock = threading.Lock()
+        self._experiments: dict[str, str] = {}
 
     @property
     def exists(self) -> bool:
@@ -147,6 +148,7 @@ class Tracking:
     def begin_campaign(self, plan: CampaignPlan) -> str:
         """The id of the campaign's parent run, which is made if it is not there, and is running from now on."""
         study = plan.study
+        self._experiments.clear()  # a server that was away may have come back another
         found = self.find_campaign(study.name, study.digest)
         with self._answers():
             if found is None:
@@ -204,6 +206,14 @@ class Tracking:
         return _Answers(self.uri)
 
     def _experiment(self, study: str, *, create: bool = False) -> str | None:
+        if study in self._experiments:
+            return self._experiments[study]
+        found = self._find_experiment(study, create)
+        if found is not None:
+            self._experiments[study] = found
+        return found
+
+    def _find_experiment(self, study: str, create: bool) -> str | None:
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise TrackingError(
