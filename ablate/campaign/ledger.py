@@ -105,19 +105,21 @@ class Ledger:
                     return
                 self._busy = True
             try:
-                self._step()
+                written = self._step()
             except Exception as error:  # noqa: BLE001 - a thread that ended here would hold every record back
                 failures += 1
                 self._stumble(error, BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1], failures)
             else:
-                failures = 0
-                self._recover()
+                if written:
+                    failures = 0
+                    self._recover()
 
-    def _step(self) -> None:
-        """The next thing that is to be written."""
+    def _step(self) -> bool:
+        """The next thing that is to be done; whether something was written that waited."""
         if self._known is None:
             self._begin()
-        elif self._save_costs:
+            return False
+        if self._save_costs:
             self._tracking.save_costs(self._campaign, self._costs)
             self._save_costs = False
         elif self._records:
@@ -128,6 +130,7 @@ class Ledger:
         elif self._complete is not None:
             self._tracking.end_campaign(self._campaign, complete=self._complete)
             self._complete = None
+        return True
 
     def _begin(self) -> None:
         """Finds or makes the campaign's run, and learns afresh which trials' runs there are."""
@@ -171,6 +174,6 @@ class Ledger:
             self._moved = time.monotonic()
             self._stumbling = False
             self._wake.notify_all()
-        if self.problem and self._known is not None:
+        if self.problem:
             self.problem = ""
             self._say(f"MLflow at {self._tracking.uri} answers again.")
