@@ -107,8 +107,12 @@ def train(options: argparse.Namespace) -> int:
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
     from ablate.reporting.terminal import print_findings
+    from ablate.verdicts.foresight import foresee
 
     plan = make(options)
+    foresight = foresee(plan)
+    if foresight.detectable is None:
+        print(f"Note: {foresight.sentences[0]}")  # noqa: T201
     device = choose_device(options.device)
     jobs = choose_jobs(options.jobs, device)
     with progress(plan) as observer:

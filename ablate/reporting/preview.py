@@ -13,7 +13,6 @@ from ablate.errors import StudyError
 if TYPE_CHECKING:
     from ablate.campaign.doctor import Checkup
     from ablate.design.plan import Arm, CampaignPlan
-    from ablate.design.study import Study
 
 PLAIN_WIDTH = 100
 
@@ -60,6 +59,7 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained."""
     from ablate.campaign.disk import disk_bytes
     from ablate.design.forecast import forecast
+    from ablate.verdicts.foresight import foresee
 
     study, console = plan.study, screen()
     expected = forecast(plan, jobs=jobs)
@@ -77,7 +77,7 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
         ("trials", f"{len(plan.trials)}: {len(plan.arms)} arms × {study.plan.seeds} seeds"),
         ("time", f"about {_minutes(expected.minutes)} for {jobs} trials at a time (estimated from FLOPs)"),
         ("disk", f"about {disk_bytes(plan, len(plan.trials), jobs) / 1e6:,.0f} MB"),
-        ("seeds", power_line(study, contrasts=num_contrasts(plan))),
+        ("seeds", "\n".join(foresee(plan).sentences)),
         ("campaign", study.digest),
     ]
     grid = Table.grid(padding=(0, 2))
@@ -120,36 +120,6 @@ def change(arm: Arm) -> str:
         return ", ".join(map(str, arm.changes))
     moved = [str(change) for change in arm.changes if change.field != "width_mult"]
     return ", ".join([*moved, f"width × {arm.match.width_mult:g} ({arm.match.quantity} {arm.match.remainder:+.1%})"])
-
-
-def num_contrasts(plan: CampaignPlan) -> int:
-    """How many arms are compared with the control: the family that Holm's correction is for."""
-    from ablate.design.plan import NOISE_FLOOR
-
-    return sum(arm.name != NOISE_FLOOR for arm in plan.arms[1:])
-
-
-def power_line(study: Study, *, contrasts: int) -> str:
-    """What the planned seeds can detect, from the stated prior of the noise; or that they can decide nothing."""
-    from ablate.verdicts.power import PRIOR_SD, PRIOR_SOURCE, detectable, reachable, seeds_needed, seeds_to_reach
-
-    n, alpha, margin = study.plan.seeds, study.decision.alpha, study.decision.margin
-    if not reachable(n, alpha, contrasts):
-        return (
-            f"{n} seeds can decide nothing: with {contrasts} comparison{'s' * (contrasts > 1)} the exact test needs at "
-            f"least {seeds_to_reach(alpha, contrasts)}"
-        )
-    if not study.decision.metric.endswith("accuracy"):
-        effect = detectable(n, 1.0, alpha=alpha, num_contrasts=contrasts)
-        return f"{n} seeds find a difference of {effect:.2f} standard deviations with 80 % power after Holm"
-    smallest = detectable(n, PRIOR_SD, alpha=alpha, num_contrasts=contrasts)
-    assert smallest is not None
-    needed = seeds_needed(margin, PRIOR_SD, alpha=alpha, num_contrasts=contrasts)
-    settle = f"; {needed} would find the margin of {100 * margin:g}" if needed and needed > n else ""
-    return (
-        f"{n} seeds find a difference of {100 * smallest:.2f} points with 80 % power after Holm{settle} "
-        f"(if paired differences vary by {PRIOR_SOURCE})"
-    )
 
 
 def print_checkup(checkup: Checkup) -> None:
