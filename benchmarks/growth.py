@@ -137,8 +137,9 @@ def measure(*, quick: bool = False) -> list[Row]:
     reports = many_report.seconds / few_report.seconds
     table.write_profile(
         PART,
-        f"Before its first trial the dispatcher reads what is there: with {many:,} trials {many_before / few_before:.1f} "
-        f"times as long as with none ({many_before / many_cost.seconds:.0f} trials' worth). Its memory is "
+        f"Before its first trial the dispatcher reads what is there: with {many:,} trials it takes "
+        f"{many_before / few_before:.1f} times as long as with none "
+        f"({many_before / many_cost.seconds:.0f} trials' worth). Its memory is "
         f"{many_cost.peak_bytes / GB:.2f} GB against {few_cost.peak_bytes / GB:.2f} GB for {FEW}. The report over "
         f"{many:,} trials takes {reports:.1f} times as long as over {FEW}, and {many_report.peak_bytes / GB:.2f} GB "
         f"against {few_report.peak_bytes / GB:.2f} GB.",

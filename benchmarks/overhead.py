@@ -74,19 +74,19 @@ def campaign(epochs: int, pairs: int, jobs: int) -> Spent:
 def measure(*, quick: bool = False) -> list[Row]:
     """The rows of this part."""
     jobs = table.cores()
-    spent: Spent = call_apart(
-        "overhead:campaign", epochs=1 if quick else 4, pairs=jobs // 2 or 1 if quick else 2 * jobs, jobs=jobs
-    )
+    epochs, pairs = (1, -(-jobs // 2)) if quick else (4, 2 * jobs)
+    spent: Spent = call_apart("overhead:campaign", epochs=epochs, pairs=pairs, jobs=jobs)
+    trials = 2 * pairs
     once = 1 - spent.span / spent.call
     table.write_profile(
         PART,
-        f"Of the workers' time from the first trial's start to the last one's end, {spent.lost:.2%} is neither training "
-        f"nor evaluation: {spent.lost_in_trials:.2%} inside the trials (net, optimiser, data, checkpoints, the reading of "
-        f"memory), {spent.lost - spent.lost_in_trials:.2%} between them (a new process, the idle worker while the last "
-        f"trial ends). What a campaign does once is {once:.1%} of this short call, {spent.call - spent.span:.1f} s.",
+        f"Of the workers' time from the first trial's start to the last one's end, {spent.lost:.2%} is neither "
+        f"training nor evaluation: {spent.lost_in_trials:.2%} inside the trials (net, optimiser, data, checkpoints), "
+        f"{spent.lost - spent.lost_in_trials:.2%} between them (a new process, the idle worker while the last trial "
+        f"ends). What a campaign does once is {once:.1%} of this short call.",
     )
     claim = "share of a campaign's worker time that is neither training nor evaluation"
-    fixed = f"once a campaign, before the first and after the last trial: share of this {spent.call:.0f} s call"
+    fixed = f"done once a campaign, before the first and after the last trial: share of a call of {trials} trials"
     return [
         Row(part=PART, claim=claim, value=spent.lost, shown=f"{spent.lost:.2%}", relation="<", goal=GOAL),
         Row(part=PART, claim=fixed, value=once, shown=f"{once:.1%}"),

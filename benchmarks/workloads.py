@@ -25,7 +25,7 @@ from ablate.training.data import Images, load_images
 from ablate.training.feed import Feed
 from ablate.training.fit import fit
 from ablate.training.optim import make_optimizer
-from ablate.training.processor import processor
+from ablate.training.processor import keep_memory, processor
 
 BATCH = 64
 ARMS = 2  # of plan_of
@@ -103,6 +103,7 @@ def batches(workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
 
 def harness_step(net: str, steps: int) -> Turn:
     """Forward, backward and step as the training loop takes them, on batches laid out as its feed gives them."""
+    keep_memory()  # as the server does that workers are forked from
     workload = WORKLOADS[net]
     model = build(workload.spec).train()
     optimizer = make_optimizer(model, Recipe(batch_size=BATCH, optimizer="adam", lr=1e-3))
@@ -122,6 +123,7 @@ def harness_step(net: str, steps: int) -> Turn:
 
 def harness_epochs(net: str, epochs: int) -> Turn:
     """Training by ``fit`` itself, its data feed and loop with it; evaluation is outside its clock."""
+    keep_memory()
     workload = WORKLOADS[net]
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     images = images_of(workload, folder)
