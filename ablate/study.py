@@ -107,12 +107,11 @@ def train(options: argparse.Namespace) -> int:
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
     from ablate.reporting.terminal import print_findings
-    from ablate.verdicts.foresight import foresee
+    from ablate.verdicts.foresight import out_of_reach
 
     plan = make(options)
-    foresight = foresee(plan)
-    if foresight.detectable is None:
-        print(f"Note: {foresight.sentences[0]}")  # noqa: T201
+    if shortfall := out_of_reach(plan):
+        print(f"Note: {shortfall}")  # noqa: T201
     device = choose_device(options.device)
     jobs = choose_jobs(options.jobs, device)
     with progress(plan) as observer:

@@ -64,12 +64,8 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
     effect = _detectable_effect(plan, looks[0].seeds, sd)
     counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
     spread = f"differences that vary by {amount(sd, decision.metric)} (standard deviation; {source})"
-    if detectable is None:
-        first = (
-            f"{last.seeds} seeds are too few for {counted}: the exact test cannot reach its level with fewer than "
-            f"{to_reach}, so no arm can come out better or worse."
-        )
-    else:
+    first = out_of_reach(plan)
+    if detectable is not None:
         first = (
             f"{last.seeds} seeds and {counted} find a difference of {amount(detectable, decision.metric)} or more with "
             f"80 % power after Holm, for {spread}."
@@ -91,6 +87,21 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
         detectable_effect=effect,
         looks=tuple(look.seeds for look in looks),
         sentences=(first, second, *_effect_sentence(effect, decision.metric), *_looks_sentence(looks)),
+    )
+
+
+def out_of_reach(plan: CampaignPlan) -> str:
+    """A sentence if the plan has too few seeds for the exact test to reach its level at all; else empty. Quick."""
+    decision = plan.study.decision
+    num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
+    last = planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts)[-1]
+    alpha = decision.alpha * last.share
+    if power.reachable(last.seeds, alpha, num_contrasts):
+        return ""
+    return (
+        f"{last.seeds} seeds are too few for {num_contrasts} contrast{'s' * (num_contrasts > 1)}: the exact test cannot "
+        f"reach its level with fewer than {power.seeds_to_reach(alpha, num_contrasts)}, so no arm can come out better "
+        f"or worse."
     )
 
 
