@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ablate.model.layers import TINY_MAP
 
-# oneDNN issue 6035: with fewer input channels than this, a strided 1x1 convolution in channels_last returns wrong weight
+# oneDNN issue 6035: below this many input channels, a strided 1x1 convolution in channels_last returns wrong weight
 # gradients on AVX2 machines and writes beyond its buffers (tests/model/test_kernels.py shows it).
 _SAFE_STRIDED_CHANNELS = 8
 # Up to this many pixels a map, a matrix product beats oneDNN's 1x1 convolution, by up to a half at 4 pixels.
