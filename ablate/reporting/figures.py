@@ -30,7 +30,9 @@ from ablate.reporting.canvas import (
 from ablate.reporting.labels import folded
 from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
 
-SPREAD = 0.22  # half the height, in rows, over which an arm's dots lie
+SPREAD = 0.3  # rows over which an arm's dots lie, above its interval so that none is hidden
+LINE = 0.14  # rows that the interval lies below the middle
+WIDEST = 1.0  # an interval may reach beyond the dots by so many times their range; further, it leaves the frame
 
 
 def accuracy_by_arm(
@@ -47,8 +49,12 @@ def accuracy_by_arm(
     """
     arms = list(summary["arm"])
     with page(0.9 + ROW_INCHES * len(arms)) as (figure, (axes,)):
-        note_below(figure, _dots(axes, scores, arms, palette))
+        note = _dots(axes, scores, arms, palette)
         _intervals(axes, summary, palette)
+        note_below(figure, "; ".join(filter(None, [note, _frame(axes, scores["value"], summary)])))
+        if unit.symbol == "%":  # no accuracy lies beyond, though the interval of two seeds may
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, -1), min(high, 101))
         for row, line in enumerate(lines_of(summary)):
             right_column(axes, row, f"{number(line.mean, unit.digits)} ({line.n})" if line.n else "no result")
         right_title(axes, "mean (seeds)")
@@ -73,8 +79,10 @@ def differences(
     with page(0.95 + ROW_INCHES * len(arms)) as (figure, (axes,)):
         axes.axvspan(-margin, margin, color=BAND_COLOUR, alpha=0.6, linewidth=0)
         axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
-        note_below(figure, _dots(axes, pairs, arms, palette))
+        note = _dots(axes, pairs, arms, palette)
         _intervals(axes, contrasts, palette)
+        edges = pd.concat([pairs["value"], pd.Series([-margin, margin])])
+        note_below(figure, "; ".join(filter(None, [note, _frame(axes, edges, contrasts)])))
         for row, line in enumerate(lines_of(contrasts)):
             right_column(axes, row, str(line.outcome), weight="bold")
         right_title(axes, "verdict")
@@ -87,9 +95,10 @@ def _dots(axes: Axes, values: pd.DataFrame, arms: list[str], palette: Mapping[st
     """Draws the dots, spread over the row in the order of the seeds, and returns the note about those left out."""
     dots, note = thin(values[values["arm"].isin(arms)].dropna(subset="value"), MAX_DOTS)
     rows = dots["arm"].map({arm: row for row, arm in enumerate(arms)}).astype(float)
-    place = dots.groupby("arm", sort=False)["seed"].rank(pct=True) - 0.5
+    seeds = dots.groupby("arm", sort=False)["seed"]
+    place = (seeds.rank() - 0.5) / seeds.transform("size")
     sns.scatterplot(
-        data=dots.assign(row=rows + 2 * SPREAD * place.fillna(0.0)),
+        data=dots.assign(row=rows - 0.04 - SPREAD * place),
         x="value", y="row", hue="arm", palette=dict(palette), legend=False,
         s=16, alpha=0.55, linewidth=0, ax=axes,
     )  # fmt: skip
@@ -102,8 +111,20 @@ def _intervals(axes: Axes, summary: pd.DataFrame, palette: Mapping[str, str]) ->
             continue
         colour = palette[str(line.arm)]
         if not pd.isna(line.low):
-            axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=4)
-        axes.plot([line.mean], [row], "o", markersize=7, color=colour, markeredgecolor="white", zorder=5)
+            axes.plot(
+                [line.low, line.high], [row + LINE] * 2, color=colour, linewidth=2.2, solid_capstyle="butt", zorder=4
+            )
+        axes.plot([line.mean], [row + LINE], "o", markersize=7, color=colour, markeredgecolor="white", zorder=5)
+
+
+def _frame(axes: Axes, values: pd.Series, summary: pd.DataFrame) -> str:
+    """Keeps intervals of very few seeds from shrinking all else to a point; returns a note where it did."""
+    low, high = values.min(), values.max()
+    width = high - low
+    if not width > 0 or max(summary["high"].max() - high, low - summary["low"].min()) <= WIDEST * width:
+        return ""
+    axes.set_xlim(low - 0.75 * width, high + 0.75 * width)
+    return "intervals that leave the frame stand in the table"
 
 
 def learning_curves(curves: pd.DataFrame, means: pd.DataFrame, label: str, palette: Mapping[str, str]) -> Figure:

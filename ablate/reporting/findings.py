@@ -27,6 +27,7 @@ class Findings:
         costs: arm -> cost field -> number; an arm or a field may be missing.
         records: trial key -> Record; two arms that are the same net share their records.
         judgement: the verdicts.
+        needed: keys of the trials that the verdicts need; None: all of the plan.
         run_id, tracking_uri: where the campaign lies in MLflow; empty where it lies nowhere.
     """
 
@@ -34,6 +35,7 @@ class Findings:
     costs: Costs
     records: Mapping[str, Record]
     judgement: Judgement
+    needed: frozenset[str] | None = None
     run_id: str = ""
     tracking_uri: str = ""
 
@@ -71,8 +73,12 @@ class Findings:
         raise KeyError(name)
 
     def outcomes(self) -> list[tuple[Trial, Record | None]]:
-        """Every planned trial with its record, None where it is missing."""
-        return [(trial, self.records.get(trial.key)) for trial in self.plan.trials]
+        """Every trial that is needed with its record, None where it is missing.
+
+        Seeds that a study which settled early never came to are not among them.
+        """
+        trials = [trial for trial in self.plan.trials if self.needed is None or trial.key in self.needed]
+        return [(trial, self.records.get(trial.key)) for trial in trials]
 
     def cost(self, arm: str, name: str) -> float | None:
         """One cost of an arm, None where it is not known."""
@@ -93,6 +99,7 @@ def load_findings(
     Raises:
         AblateError: there is no such campaign, or the store cannot be read.
     """
+    from ablate.campaign.agenda import Confirming
     from ablate.campaign.tracking import Tracking
     from ablate.places import tracking_uri as resolve
     from ablate.verdicts.judge import judge
@@ -104,6 +111,7 @@ def load_findings(
         costs=campaign.costs,
         records=campaign.records,
         judgement=judge(campaign.plan, campaign.records),
+        needed=frozenset(trial.key for trial in Confirming(campaign.plan).trials(campaign.records)),
         run_id=campaign.run_id,
         tracking_uri=uri,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -17,9 +18,9 @@ def short(name: str, most: int = 34) -> str:
 
 
 def folded(name: str, width: int) -> str:
-    """A name on lines of ``width`` characters, broken after a plus where it has one."""
+    """A name on lines of ``width`` characters, broken after a plus or before an at sign where it has one."""
     lines = [""]
-    for part in name.replace("+", "+\0").split("\0"):
+    for part in re.split(r"(?<=\+)|(?=@)", name):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
         lines[-1] += part

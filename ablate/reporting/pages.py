@@ -90,7 +90,8 @@ _WORDS = {
 
 def _cell(tag: str, value: object, word: bool) -> str:
     text = html.escape(str(value))
-    shown = text.replace("+", "+<wbr>") if word else text  # arms of a factorial study have long names
+    # arms of a factorial study have long names
+    shown = text.replace("+", "+<wbr>").replace("@", "<wbr>@") if word else text
     verdict = f" {text.replace(' ', '-')}" if tag == "td" and text in _OUTCOMES else ""
     return f'<{tag} class="{"word" if word else "number"}{verdict}">{shown}</{tag}>'
 

@@ -35,7 +35,7 @@ def verdict_table(findings: Findings) -> Table:
     printed = tables.verdict_rows(findings)
     printed = printed.rename(columns={name: name.removeprefix("difference ").strip("()") for name in printed.columns})
     shown = [name for name in printed.columns if name not in ("change", "p", "expected", "MACs / control")] + ["MACs"]
-    printed = printed.rename(columns={"MACs / control": "MACs"}).assign(arm=[folded(arm, 28) for arm in printed["arm"]])
+    printed = printed.rename(columns={"MACs / control": "MACs"}).assign(arm=[folded(arm, 24) for arm in printed["arm"]])
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for name in shown:
         numeric = name not in ("arm", "verdict")

@@ -141,10 +141,14 @@ def change(findings: Findings, arm: str) -> str:
         return "nothing: the control under other seeds"
     made = findings.arm(arm).changes
     if len(made) == 1:
-        return str(made[0]).replace("->", "→")
-    told = [f"{change.field} → {change.after}" for change in made]
+        return _unbroken(str(made[0]).replace("->", "→"))
+    told = [_unbroken(f"{change.field} → {change.after}") for change in made]
     more = f"; and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
     return "; ".join(told[:MOST_CHANGES]) + more
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")  # a table breaks lines between changes, not within one
 
 
 def study_text(study: Study) -> str:

@@ -101,6 +101,16 @@ def test_beyond_a_number_of_seeds_dots_are_thinned_and_the_figure_says_so() -> N
     assert f"drawn: {MAX_DOTS} of {many:,} seeds an arm" in words(figure)
 
 
+def test_the_wide_intervals_of_two_seeds_do_not_shrink_the_dots_to_a_point() -> None:
+    scores = pd.DataFrame({"arm": ["control", "control"], "seed": [0, 1], "value": [90.0, 92.0]})
+    figure = figures.accuracy_by_arm(
+        scores, frames.summary(scores, ("control",)), ACCURACY, {"control": CONTROL_COLOUR}
+    )
+    low, high = figure.axes[0].get_xlim()
+    assert high - low == pytest.approx(5)
+    assert "leave the frame" in words(figure)
+
+
 def test_learning_curves_of_many_seeds_stay_small() -> None:
     table = pd.DataFrame({"arm": "control", "seed": np.repeat(range(500), 20), "epoch": list(range(1, 21)) * 500})
     table["value"] = 90 + table["epoch"] / 10 + table["seed"] / 1000

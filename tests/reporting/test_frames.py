@@ -109,7 +109,7 @@ def test_the_verdict_table_has_the_columns_of_the_report_and_the_cost_ratio(find
         "arm", "change", "difference (points)", "95 % interval", "p", "Holm p", "verdict", "expected", "MACs / control",
     ]  # fmt: skip
     row = table.iloc[0]
-    assert row["change"] == "bottleneck: linear → relu"
+    assert row["change"].replace("\N{NO-BREAK SPACE}", " ") == "bottleneck: linear → relu"
     assert (row["verdict"], row["expected"], row["p"], row["Holm p"]) == ("worse", "worse (held)", ".008", ".016")
     assert (row["MACs / control"], table.iloc[1]["MACs / control"]) == ("1.00×", "2.00×")
 
