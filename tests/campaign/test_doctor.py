@@ -91,7 +91,7 @@ def test_an_artifact_that_does_not_match_its_checksum_is_found_and_its_trial_is_
     if damage == "missing":
         artifact.unlink()
     else:
-        artifact.write_text(text.replace('"seed": 0', '"seed": 1'))
+        artifact.write_text(text.replace('"seed": ', '"seed": 4'))
     assert messages(check_campaign(PLAN, runs=runs)) == [("artifact", REPAIR), ("trial", RUN_AGAIN)]
     assert messages(repaired(runs)) == [("trial", RUN_AGAIN)]
     result = run_campaign(PLAN, runs=runs, prepare=no_costs, executor=LocalExecutor(1, train=null, preload=()))
