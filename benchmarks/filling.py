@@ -93,7 +93,7 @@ def invented_record(trial: Trial, epochs: int) -> Record:
 
 def fill(plan: CampaignPlan, runs: Path, epochs: int, leave: int) -> None:
     """Gives the stores in ``runs`` every trial of the plan but the last ``leave``, after the first ones of each arm."""
-    patterns, known = _patterns(runs / "mlflow.db")
+    patterns, known = _patterns(runs / "mlflow.db", plan.study.name)
     missing = [trial for trial in plan.trials[: len(plan.trials) - leave] if trial.key not in known]
     new = {trial.key: uuid.uuid4().hex for trial in missing}
     _fill_mlflow(runs / "mlflow.db", missing, new, patterns)
@@ -104,11 +104,15 @@ def fill(plan: CampaignPlan, runs: Path, epochs: int, leave: int) -> None:
     _fill_queue(runs / "queue.db", f"{plan.study.name} {plan.study.digest}", new)
 
 
-def _patterns(path: Path) -> tuple[dict[str, str], set[str]]:
-    """A run of each arm, and the keys that are there."""
+def _patterns(path: Path, study: str) -> tuple[dict[str, str], set[str]]:
+    """A run of each arm of the study, and the keys that are there."""
+    rows = (
+        "SELECT value, run_uuid FROM tags JOIN runs USING (run_uuid) JOIN experiments e USING (experiment_id) "
+        "WHERE e.name = ? AND key = ?"
+    )
     with closing(sqlite3.connect(path)) as database:
-        arms = dict(database.execute("SELECT value, run_uuid FROM tags WHERE key = 'arm'").fetchall())
-        keys = {key for (key,) in database.execute("SELECT value FROM tags WHERE key = ?", (KEY,))}
+        arms = dict(database.execute(rows, (study, "arm")).fetchall())
+        keys = {key for key, _ in database.execute(rows, (study, KEY))}
     return arms, keys
 
 

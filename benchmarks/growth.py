@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ablate.design.plan import CampaignPlan
 
 PART = "growth"
-BUDGET_S = 240
+BUDGET_S = 150
 FEW, MANY, ARMS, EPOCHS = 100, 10_000, 20, 20
 RATIO_GOAL, REPORT_GOAL_S = 1.3, 60.0
 GB = 1e9

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -75,11 +76,11 @@ class Contender:
 class _Team:
     """The running processes of a contender."""
 
-    def __init__(self, contender: Contender) -> None:
+    def __init__(self, contender: Contender, folder: str) -> None:
         self.name = contender.name
         context = multiprocessing.get_context("spawn")
         self._members: list[tuple[Connection, Any]] = []
-        with _threads_in_environment(contender.threads):
+        with _environment(contender.threads, TMPDIR=folder):
             for _ in range(contender.processes):
                 ours, theirs = context.Pipe()
                 arguments = (contender, theirs)
@@ -150,7 +151,7 @@ def call_apart(call: str, *, threads: int = 1, limit_s: float = TURN_LIMIT_S, **
     """What "module:function" returns in a fresh process of ``threads`` threads: nothing measured earlier is in it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    with _threads_in_environment(threads):
+    with _environment(threads):
         process = context.Process(target=_answer_once, args=(call, settings, theirs))
         process.start()
     theirs.close()
@@ -171,9 +172,11 @@ def call_apart(call: str, *, threads: int = 1, limit_s: float = TURN_LIMIT_S, **
 
 
 @contextmanager
-def _threads_in_environment(threads: int) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+def _environment(threads: int, **variables: str) -> Iterator[None]:
+    """What processes started in here inherit."""
+    wanted = {**dict.fromkeys(THREAD_VARIABLES, str(threads)), **variables}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
@@ -187,9 +190,10 @@ def race(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]
     """Images a second of each contender in each round, by name; every round gives each one turn, in order."""
     speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))  # for all that they write
         teams = []
         for contender in contenders:
-            team = _Team(contender)
+            team = _Team(contender, folder)
             stack.callback(team.close)
             team.wait_ready()
             teams.append(team)

@@ -2,7 +2,7 @@
 
 Goal: harness / best Lightning setting >= 1, in images/s, on mobilenet_v2_mnist, batch 64, with the same data in memory.
 
-Measured: every setting of lightning_way.py gets two turns (torchvision's modules and this project's, N C H W and
+Measured: every setting of lightning_way.py gets a turn (torchvision's modules and this project's, N C H W and
 channels_last, Adam fused and not, one process with as many threads as cores, and one single-threaded process a core);
 the fastest then takes turns with ``fit`` in as many single-threaded processes as there are cores. Both clocks hold the
 training batches alone: no start, no evaluation, no checkpoint. Lightning is in the dependency group `bench`.
@@ -57,7 +57,7 @@ def measure(*, quick: bool = False) -> list[Row]:
         tried = tried[-1:]
     speeds = {}
     for contender in tried:  # one at a time: all at once would need several gigabytes
-        speeds |= race([contender], 1 if quick else 2)
+        speeds |= race([contender], 1)
     middle = {name: statistics.median(turns) for name, turns in speeds.items()}
     best = max(tried, key=lambda contender: middle[contender.name])
     ours = Contender(

@@ -23,7 +23,7 @@ from interleaved import call_apart
 from table import Row
 
 PART = "overhead"
-BUDGET_S = 100
+BUDGET_S = 70
 GOAL = 0.02
 
 

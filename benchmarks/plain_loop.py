@@ -20,7 +20,7 @@ from interleaved import Contender, race, ratio
 from table import Row
 
 PART = "plain_loop"
-BUDGET_S = 220
+BUDGET_S = 270
 GOALS = {"mobilenet_v2_mnist": 6.0, "mobilenet_v2_cifar": 4.0}
 STEPS = {"mobilenet_v2_mnist": 20, "mobilenet_v2_cifar": 2}
 

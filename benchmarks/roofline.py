@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ablate.model.layers import Layer
 
 PART = "roofline"
-BUDGET_S = 60
+BUDGET_S = 70
 GOAL = 0.5
 WORST = 15
 NETS = ("mobilenet_v2_mnist", "mobilenet_v2_cifar")

@@ -24,7 +24,7 @@ from interleaved import Ratio, ratio
 from table import Row
 
 PART = "startup"
-BUDGET_S = 60
+BUDGET_S = 40
 GOAL_S = 0.4
 COMMANDS = {
     "ablate study --help": ("-m", "ablate.study", "--help"),
