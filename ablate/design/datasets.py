@@ -45,8 +45,8 @@ KNOWN: dict[str, DataInfo] = {
 }
 EMBEDDED = ("mnist5k", "synthetic")  # come with the package: no file to place, no network
 
-# sha256 of a known set in its original order and our split (``Arrays.digest``): another content under its name would be compared
-# with records that it has nothing to do with. Only digests that were computed from the original files stand here.
+# sha256 of a known set in its original order and our split (``Arrays.digest``): another content under its name would
+# be compared with records that it has nothing to do with. Only digests of the original files stand here.
 DIGESTS = {
     "mnist5k": "8fa788ae87522914eda3e67d6fb0035a7f519da199d4d05ac1348822789cbf3d",
     "synthetic": "2259b2c66a85434de62f2209e8cb4bb01457268ba38d535042765bf3d421d8b2",

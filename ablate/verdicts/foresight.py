@@ -99,8 +99,8 @@ def out_of_reach(plan: CampaignPlan) -> str:
     if power.reachable(last.seeds, alpha, num_contrasts):
         return ""
     return (
-        f"{last.seeds} seeds are too few for {num_contrasts} contrast{'s' * (num_contrasts > 1)}: the exact test cannot "
-        f"reach its level with fewer than {power.seeds_to_reach(alpha, num_contrasts)}, so no arm can come out better "
+        f"{last.seeds} seeds are too few for {num_contrasts} contrast{'s' * (num_contrasts > 1)}: the exact test "
+        f"cannot reach its level with fewer than {power.seeds_to_reach(alpha, num_contrasts)}, so no arm can come out better "
         f"or worse."
     )
 
