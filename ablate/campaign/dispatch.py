@@ -12,6 +12,7 @@ from pathlib import Path
 from ablate.campaign.costs import ArmCosts
 from ablate.campaign.disk import LEAST_FREE, disk_bytes, free_bytes, writable
 from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress
+from ablate.campaign.inventory import Inventory
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import held
@@ -20,7 +21,7 @@ from ablate.campaign.outbox import Outbox
 from ablate.campaign.preparation import Prepare, Settings, prepare_aside
 from ablate.campaign.queue import TrialQueue, open_queue
 from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
-from ablate.campaign.tracking import Tracking, TrackingError
+from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Measured, Record
 from ablate.design.study import HIGHER_IS_BETTER
@@ -95,37 +96,33 @@ class _Dispatcher:
         self.tracking = tracking
         self.observer = observer
         self.outbox = Outbox(settings.runs / "trials")
-        self.trials = {trial.key: trial for trial in reversed(plan.trials)}
-        self.keys = list(dict.fromkeys(trial.key for trial in plan.trials))
+        self.inventory = Inventory(plan, tracking, self.outbox, observer.said)
         self.attempts: dict[str, int] = {}
-        self.records: dict[str, Record] = {}
-        self.costs: ArmCosts = {}
+        self.costs: ArmCosts = self.inventory.costs
         self.unread: tuple[str, ...] = ()
         self.trained = 0
 
     def run(self, executor: Executor | None, prepare: Prepare) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
-        # a failure that waits is not worth writing: its trial is run again now
-        waiting = {key: r for key, r in self.outbox.waiting(self.keys).items() if r.status != "failed"}
-        for path in self.outbox.damaged(self.keys):
-            self.observer.said(f"{path}: a damaged record was set aside; its trial is run again unless MLflow has it.")
-        stored, campaign_is_whole = self._read_store()
-        self.records = {**stored, **waiting}
-        done = {key for key, record in self.records.items() if record.status != "failed"}
-        queue = self._open_queue([key for key in self.keys if key not in done])
-        if queue.size == 0 and not waiting and campaign_is_whole:
+        inventory = self.inventory
+        new = inventory.look()
+        queue = self._open_queue()
+        todo = self._enlist(queue, new)
+        if not (todo or inventory.unsent) and self.costs:
             return self._result(0)
-        ledger = Ledger(self.tracking, self.plan, self.outbox, keep=self.settings.keep, say=self.observer.said)
-        for record in waiting.values():
-            ledger.put(record)
+        ledger = Ledger(
+            self.tracking, inventory.needs.plan, self.outbox, keep=self.settings.keep, say=self.observer.said
+        )
+        self._send(ledger)
+        todo += inventory.needs.to_come
         patience_s = PATIENCE_S
         try:
-            if queue.size or not self.costs:
-                self._check_disk(queue.size)
+            if todo or not self.costs:
+                self._check_disk(todo)
                 self.costs = prepare(self.plan, self.settings, self.observer.said)
                 ledger.set_costs(self.costs)
-            if queue.size:
-                self._train(queue, ledger, executor)
+            if todo:
+                self._train(queue, ledger, executor, todo)
         except KeyboardInterrupt:
             patience_s = INTERRUPTED_PATIENCE_S
             raise CampaignInterrupted(self._result(0)) from None
@@ -133,40 +130,38 @@ class _Dispatcher:
             patience_s = INTERRUPTED_PATIENCE_S
             raise
         finally:
-            left = ledger.finish(complete=self._complete(), patience_s=patience_s)
+            left = ledger.finish(complete=inventory.complete, patience_s=patience_s)
         return self._result(left)
 
-    def _read_store(self) -> tuple[dict[str, Record], bool]:
-        """What MLflow holds of this plan, and whether the campaign stands there with its costs."""
-        if not self.tracking.exists:
-            return {}, False
-        study = self.plan.study
-        try:
-            self.costs = self.tracking.costs(study.name, study.digest)
-            return self.tracking.records(study.name, self.keys), bool(self.costs)
-        except TrackingError as error:
-            if self.settings.runs.joinpath("mlflow.db").exists() and self.tracking.is_file:
-                raise
-            self.observer.said(f"{error} What is already done is taken from the queue alone.")
-            self.unread = tuple(self.keys)
-            return {}, False
+    def _send(self, ledger: Ledger) -> None:
+        for record in self.inventory.unsent.values():
+            ledger.put(record)
+        self.inventory.unsent = {}
 
-    def _open_queue(self, missing: list[str]) -> TrialQueue:
+    def _open_queue(self) -> TrialQueue:
         study = self.plan.study
         queue, trouble = open_queue(
             self.settings.runs / "queue.db",
             f"{study.name} {study.digest}",
-            missing,
             maximize=HIGHER_IS_BETTER[study.decision.metric],
-            trust_done=bool(self.unread),
         )
         if trouble:
             self.observer.said(trouble)
-        self.unread = tuple(key for key in self.unread if key in queue.done and key not in self.records)
-        for key, record in self.records.items():
-            if record.status != "failed" and key not in queue.done:
-                queue.learn(key, record.metrics.get(study.decision.metric))
         return queue
+
+    def _enlist(self, queue: TrialQueue, keys: list[str]) -> int:
+        """Queues the trials that have no outcome, tells the queue of those that have; how many are to be run."""
+        inventory, missing = self.inventory, list[str]()
+        for key in keys:
+            if inventory.has_outcome(key):
+                if key not in queue.done:
+                    queue.learn(key, inventory.records[key].metrics.get(self.plan.study.decision.metric))
+            elif inventory.store_is_away and key in queue.done:
+                self.unread += (key,)
+            else:
+                missing.append(key)
+        queue.add(missing)
+        return len(missing)
 
     def _check_disk(self, trials: int) -> None:
         needed = disk_bytes(self.plan, trials, self.settings.jobs)
@@ -177,20 +172,20 @@ class _Dispatcher:
                 f"{free / 1e6:,.0f} MB are free; make space, or put the runs elsewhere with --runs"
             )
 
-    def _train(self, queue: TrialQueue, ledger: Ledger, executor: Executor | None) -> None:
+    def _train(self, queue: TrialQueue, ledger: Ledger, executor: Executor | None, todo: int) -> None:
         executor = executor or LocalExecutor(self.settings.jobs, threads=self.settings.threads)
-        self.observer.began(self.plan, queue.size)
+        self.observer.began(self.plan, todo)
         running: set[str] = set()
         try:
             while True:
-                while len(running) < executor.capacity and (key := queue.next()) is not None:
+                while len(running) < executor.capacity and (key := self._next(queue, ledger)) is not None:
                     running.add(key)
                     self._submit(executor, key)
                 if not running:
                     return
                 for event in executor.events(EVENTS_S):
                     if isinstance(event, Progress):
-                        self.observer.progress(self.trials[event.key], event.point, event.images_per_s)
+                        self.observer.progress(self.inventory.trials[event.key], event.point, event.images_per_s)
                     elif isinstance(event, Finished) or self._given_up(event, executor):
                         running.discard(event.key)
                         self._settle(event, queue, ledger)
@@ -202,10 +197,24 @@ class _Dispatcher:
                 with contextlib.suppress(AblateError):
                     queue.failed(key)
 
+    def _next(self, queue: TrialQueue, ledger: Ledger) -> str | None:
+        """The next trial to run; where all are handed out and one has ended since, the agenda is asked for more."""
+        key, inventory = queue.next(), self.inventory
+        if key is not None or not inventory.has_moved:
+            return key
+        expected, told = inventory.needs.to_come, len(inventory.needs.news)
+        added = self._enlist(queue, inventory.look())
+        self._send(ledger)
+        for sentence in inventory.needs.news[told:]:
+            self.observer.said(sentence)
+        if more := added + inventory.needs.to_come - expected:
+            self.observer.added(more)
+        return queue.next()
+
     def _submit(self, executor: Executor, key: str) -> None:
         attempt = self.attempts.get(key, 0) + 1
         self.attempts[key] = attempt
-        settings, trial = self.settings, self.trials[key]
+        settings, trial = self.settings, self.inventory.trials[key]
         self.outbox.forget(key)
         executor.submit(
             Job(
@@ -227,15 +236,15 @@ class _Dispatcher:
             raise self._disk_full()
         if self.attempts[lost.key] > self.settings.retries:
             return True
-        self.observer.retried(self.trials[lost.key], lost.reason)
+        self.observer.retried(self.inventory.trials[lost.key], lost.reason)
         self._submit(executor, lost.key)
         return False
 
     def _settle(self, event: Finished | Lost, queue: TrialQueue, ledger: Ledger) -> None:
-        key, trial = event.key, self.trials[event.key]
+        key, trial = event.key, self.inventory.trials[event.key]
         record = event.record if isinstance(event, Finished) else self._failure(event)
         self.outbox.put(record)
-        self.records[key] = record
+        self.inventory.add(record)
         self.trained += 1
         if isinstance(event, Finished):
             queue.finished(key, record.metrics.get(self.plan.study.decision.metric))
@@ -246,7 +255,7 @@ class _Dispatcher:
         ledger.put(record)
 
     def _failure(self, lost: Lost) -> Record:
-        trial = self.trials[lost.key]
+        trial = self.inventory.trials[lost.key]
         reason = f"{lost.reason}\n{lost.output}".rstrip()
         attempts = self.attempts[lost.key]
         measured = Measured(device=self.settings.device, threads=self.settings.threads, attempts=attempts)
@@ -261,19 +270,19 @@ class _Dispatcher:
         )
 
     def _disk_full(self) -> CampaignStopped:
-        done = sum(record.status != "failed" for record in self.records.values())
+        trials = self.inventory.trials
+        done = sum(map(self.inventory.has_outcome, trials))
         return CampaignStopped(
-            f"{self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(self.keys)} trials "
+            f"{self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(trials)} trials "
             f"finished and kept; make space and run the same command to go on"
         )
 
-    def _complete(self) -> bool:
-        return all(key in self.records for key in self.keys)
-
     def _result(self, waiting: int) -> CampaignResult:
+        inventory = self.inventory
         return CampaignResult(
-            plan=self.plan,
-            records={key: self.records[key] for key in self.keys if key in self.records},
+            plan=inventory.needs.plan,
+            needed=tuple(inventory.trials),
+            records={key: inventory.records[key] for key in inventory.trials if key in inventory.records},
             costs=self.costs,
             trained=self.trained,
             waiting=waiting,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.campaign.agenda import unfold
 from ablate.campaign.disk import writable
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.lock import held
@@ -45,7 +46,7 @@ class Checkup:
     """What the doctor saw.
 
     Attributes:
-        trials: how many are planned.
+        trials: how many are needed; under ``until = "settled"``, as far as the records tell.
         records: how many of them have a sound record.
         findings: what is wrong; after a repair, what is still wrong.
         repaired: what was wrong before the repair, and is not any more.
@@ -97,8 +98,8 @@ class _Doctor:
         self.runs = runs
         self.tracking = Tracking(resolve_uri(runs, tracking_uri), runs / "artifacts")
         self.outbox = Outbox(runs / "trials")
-        self.keys = list(dict.fromkeys(trial.key for trial in plan.trials))
-        self.names = {trial.key: f"{trial.arm}, seed {trial.seed} ({trial.key})" for trial in reversed(plan.trials)}
+        self.keys: list[str] = []
+        self.names: dict[str, str] = {}
         self.queue_name = f"{plan.study.name} {plan.study.digest}"
 
     def checkup(self, *, repair: bool) -> Checkup:
@@ -115,11 +116,26 @@ class _Doctor:
             repaired=tuple(finding for finding in first.findings if finding not in last.findings),
         )
 
+    def _take_in(self) -> None:
+        """Learns which trials the campaign needs, as far as its records tell."""
+        runs = self.tracking.trial_runs(self.plan.study.name) if self.tracking.exists else []
+
+        def read(keys: list[str]) -> dict[str, Record]:
+            found = self.tracking.read(list(best(runs, keys).values()))
+            on_disk = self._outbox(keys)[0]
+            return found | {key: record for key, record in on_disk.items() if _is_better(record, found.get(key))}
+
+        needs, _ = unfold(self.plan, read)
+        self.plan = needs.plan
+        self.names = {trial.key: f"{trial.arm}, seed {trial.seed} ({trial.key})" for trial in reversed(needs.trials)}
+        self.keys = list(dict.fromkeys(trial.key for trial in needs.trials))
+
     def _examine(self) -> _Examination:
+        self._take_in()
         stored = self._trial_runs()
         counting = best(stored, self.keys)
         in_mlflow = self.tracking.read(list(counting.values())) if counting else {}
-        on_disk, findings = self._outbox()
+        on_disk, findings = self._outbox(self.keys)
         damaged = [run for key, run in counting.items() if key not in in_mlflow]
         cut_off = [run for run in stored if not run.complete]
         chosen = {run.run_id for run in counting.values()}
@@ -147,14 +163,14 @@ class _Doctor:
         stored = self.tracking.trial_runs(self.plan.study.name) if self.tracking.exists else []
         return [run for run in stored if run.key in self.names]
 
-    def _outbox(self) -> tuple[dict[str, Record], list[Finding]]:
+    def _outbox(self, keys: list[str]) -> tuple[dict[str, Record], list[Finding]]:
         found: dict[str, Record] = {}
         findings = []
-        for key in self.outbox.here(self.keys):
+        for key in self.outbox.here(keys):
             try:
                 record = self.outbox.read(key)
             except AblateError as error:
-                findings.append(Finding("disk", f"{self.names[key]}: {error}", REPAIR))
+                findings.append(Finding("disk", f"{self.names.get(key, key)}: {error}", REPAIR))
             else:
                 found |= {key: record} if record is not None else {}
         return found, findings
@@ -220,7 +236,7 @@ class _Doctor:
 
     def _rebuild_queue(self, records: dict[str, Record]) -> None:
         decision = self.plan.study.decision
-        queue, _ = open_queue(self.runs / "queue.db", self.queue_name, [], maximize=HIGHER_IS_BETTER[decision.metric])
+        queue, _ = open_queue(self.runs / "queue.db", self.queue_name, maximize=HIGHER_IS_BETTER[decision.metric])
         for key, record in records.items():
             if record.status != "failed" and key not in queue.done:
                 queue.learn(key, record.metrics.get(decision.metric))

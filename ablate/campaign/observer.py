@@ -14,6 +14,9 @@ class Observer(Protocol):
     def began(self, plan: CampaignPlan, todo: int) -> None:
         """``todo`` trials are missing and are going to be run."""
 
+    def added(self, trials: int) -> None:
+        """So many more are going to be run than was said when it began."""
+
     def started(self, trial: Trial, attempt: int) -> None:
         """A trial runs; ``attempt`` is 1 for the first."""
 
@@ -37,6 +40,7 @@ class Silent:
     """An Observer that tells nobody."""
 
     def began(self, plan: CampaignPlan, todo: int) -> None: ...
+    def added(self, trials: int) -> None: ...
     def started(self, trial: Trial, attempt: int) -> None: ...
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None: ...
     def finished(self, trial: Trial, record: Record) -> None: ...

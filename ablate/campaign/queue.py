@@ -27,52 +27,54 @@ class TrialQueue:
 
     Args:
         study: Optuna's study of the campaign.
-        todo: keys of the trials to run, in order.
-        trust_done: whether a trial that the queue knows as done is left out of them; else the caller knows better.
 
     Attributes:
-        size: how many trials were to be run when it was opened.
         done: keys of the trials that some dispatcher once finished.
     """
 
-    def __init__(self, study: optuna.Study, todo: Iterable[str], *, trust_done: bool = False) -> None:
+    def __init__(self, study: optuna.Study) -> None:
         import optuna
 
         self._study = study
         self._states = optuna.trial.TrialState
         self._running: dict[str, optuna.Trial] = {}
-        self._waiting = 0
-        waits, self.done = self._take_over()
-        self._wanted = dict.fromkeys(key for key in todo if not (trust_done and key in self.done))
-        self._todo = deque(key for key in self._wanted if key not in waits)
-        self.size = len(self._wanted)
+        self._wanted: set[str] = set()
+        self._todo: deque[str] = deque()
+        self._waiting: list[str] = []
+        self.done = self._take_over()
 
-    def _take_over(self) -> tuple[set[str], frozenset[str]]:
+    def _take_over(self) -> frozenset[str]:
         """What an earlier dispatcher left: its running trials have failed, what waits goes on waiting."""
-        done, waiting = set(), set()
+        done = set()
         for trial in self._study.get_trials(deepcopy=False):
             key = trial.user_attrs.get(KEY, "")
             if trial.state == self._states.RUNNING:
                 self._study.tell(trial.number, state=self._states.FAIL)
             elif trial.state == self._states.WAITING:
-                self._waiting += 1
-                waiting.add(key)
+                self._waiting.append(key)
             elif trial.state in (self._states.COMPLETE, self._states.PRUNED):
                 done.add(key)
-        return waiting, frozenset(done)
+        return frozenset(done)
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Trials to run, behind those that were added before."""
+        new = [key for key in dict.fromkeys(keys) if key not in self._wanted]
+        self._wanted.update(new)
+        self._todo.extend(key for key in new if key not in self._waiting)
 
     def next(self) -> str | None:
-        """The key of the next trial to run, or None when every one has been handed out."""
+        """The key of the next trial to run, or None when every one that was added has been handed out."""
         while self._waiting or self._todo:
             if not self._waiting:
                 for _ in range(min(WINDOW, len(self._todo))):
-                    self._study.enqueue_trial({}, user_attrs={KEY: self._todo.popleft()})
-                    self._waiting += 1
+                    key = self._todo.popleft()
+                    self._study.enqueue_trial({}, user_attrs={KEY: key})
+                    self._waiting.append(key)
             trial = self._study.ask()
-            self._waiting -= 1
             key = str(trial.user_attrs.get(KEY, ""))
+            self._waiting.remove(key)
             if key in self._wanted and key not in self._running:
-                del self._wanted[key]
+                self._wanted.remove(key)
                 self._running[key] = trial
                 return key
             self._study.tell(trial, state=self._states.FAIL)  # it waited for what is no longer to be run
@@ -100,9 +102,7 @@ class TrialQueue:
         self._study.tell(self._running.pop(key), state=self._states.FAIL)
 
 
-def open_queue(
-    path: Path, name: str, todo: Iterable[str], *, maximize: bool = True, trust_done: bool = False
-) -> tuple[TrialQueue, str]:
+def open_queue(path: Path, name: str, *, maximize: bool = True) -> tuple[TrialQueue, str]:
     """The queue of campaign ``name`` in the sqlite file ``path``, and a sentence about what was wrong with the file.
 
     A file that is damaged, or of another version of Optuna, is set aside and the queue rebuilt; the sentence is empty
@@ -111,9 +111,8 @@ def open_queue(
     Raises:
         AblateError: the file cannot be opened or written.
     """
-    keys = list(todo)
     try:
-        return _open(path, name, keys, maximize, trust_done), ""
+        return _open(path, name, maximize), ""
     except Exception as error:
         if not path.exists() or _is_access(error):
             raise AblateError(f"{path}: the queue cannot be opened: {_sentence(error)}") from error
@@ -122,7 +121,7 @@ def open_queue(
     path.replace(aside)
     for suffix in ("-journal", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    queue = _open(path, name, keys, maximize, trust_done)
+    queue = _open(path, name, maximize)
     return queue, f"{path} could not be read ({reason}); it is kept as {aside.name} and the queue was rebuilt."
 
 
@@ -155,7 +154,7 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
-def _open(path: Path, name: str, todo: list[str], maximize: bool, trust_done: bool) -> TrialQueue:
+def _open(path: Path, name: str, maximize: bool) -> TrialQueue:
     import optuna
 
     study = optuna.create_study(
@@ -166,7 +165,7 @@ def _open(path: Path, name: str, todo: list[str], maximize: bool, trust_done: bo
         pruner=optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    return TrialQueue(study, todo, trust_done=trust_done)
+    return TrialQueue(study)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -21,8 +21,8 @@ class CampaignInterrupted(CampaignStopped):
 
     def __init__(self, result: CampaignResult) -> None:
         self.result = result
-        done, planned = len(result.records), len({trial.key for trial in result.plan.trials})
-        super().__init__(f"interrupted; {done} of {planned} trials are finished and kept")
+        done, needed = len(result.records), len(result.needed)
+        super().__init__(f"interrupted; {done} of {needed} trials are finished and kept")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class CampaignResult:
     """What came of a campaign.
 
     Attributes:
+        needed: keys of the trials that the campaign needs; under ``until = "settled"``, as far as it has come.
         records: trial key -> Record, failures included.
         costs: arm -> cost field -> number; empty where nothing was ever trained here and MLflow has none.
         trained: how many trials this call ran.
@@ -38,6 +39,7 @@ class CampaignResult:
     """
 
     plan: CampaignPlan
+    needed: tuple[str, ...]
     records: dict[str, Record]
     costs: ArmCosts = field(default_factory=dict)
     trained: int = 0
@@ -51,6 +53,6 @@ class CampaignResult:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Keys of planned trials without an outcome: failed, or not run."""
+        """Keys of needed trials without an outcome: failed, or not run."""
         done = {key for key, record in self.records.items() if record.status != "failed"}
-        return tuple(dict.fromkeys(t.key for t in self.plan.trials if t.key not in done and t.key not in self.unread))
+        return tuple(key for key in self.needed if key not in done and key not in self.unread)

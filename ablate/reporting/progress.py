@@ -52,6 +52,10 @@ class Tally:
         self.of = trials
         self._began = time.monotonic()
 
+    def add(self, trials: int) -> None:
+        """So many more are to be trained."""
+        self.of += trials
+
     def epoch(self) -> None:
         """One more epoch of some trial."""
         self._epochs_done += 1
@@ -99,6 +103,9 @@ class Lines:
         self._tally.begin(todo)
         self._print(f"{plan.study.name}: {todo} of {len(plan.trials)} trials to train")
 
+    def added(self, trials: int) -> None:
+        self._tally.add(trials)
+
     def started(self, trial: Trial, attempt: int) -> None:
         """The end of a trial is told, its start is not."""
 
@@ -144,6 +151,11 @@ class Bars:
     def began(self, plan: CampaignPlan, todo: int) -> None:
         self._tally.begin(todo)
         self._all = self.live.add_task(f"{plan.study.name}, trials", total=todo, said="")
+
+    def added(self, trials: int) -> None:
+        self._tally.add(trials)
+        if self._all is not None:
+            self.live.update(self._all, total=self._tally.of)
 
     def started(self, trial: Trial, attempt: int) -> None:
         again = f" (attempt {attempt})" if attempt > 1 else ""

@@ -127,9 +127,13 @@ class Notes(Silent):
         self.retries: list[str] = []
         self.epochs = 0
         self.todo = -1
+        self.more = 0
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
         self.todo = todo
+
+    def added(self, trials: int) -> None:
+        self.more += trials
 
     def started(self, trial: Trial, attempt: int) -> None:
         self.started_trials.append((trial.key, attempt))
