@@ -100,8 +100,8 @@ def out_of_reach(plan: CampaignPlan) -> str:
         return ""
     return (
         f"{last.seeds} seeds are too few for {num_contrasts} contrast{'s' * (num_contrasts > 1)}: the exact test "
-        f"cannot reach its level with fewer than {power.seeds_to_reach(alpha, num_contrasts)}, so no arm can come out better "
-        f"or worse."
+        f"cannot reach its level with fewer than {power.seeds_to_reach(alpha, num_contrasts)}, so no arm can come out "
+        f"better or worse."
     )
 
 
