@@ -133,16 +133,18 @@ points = frames.against_cost(summary, costs)
 # %%
 matched = frames.matched(findings)
 (
-    pages.NOTHING
-    if matched.empty
-    else pages.heading(f"At the control's own cost ({study.match.replace('_', ' ')}), and as the arms are")
-    + pages.picture(
-        figures_cost.matched_pairs(matched, unit, palette),
-        folder,
-        "matched",
-        "Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
+    pages.heading("" if matched.empty else f"At the control's own {words.quantity(study)}")
+    + (
+        pages.NOTHING
+        if matched["matched"].all()  # there is nothing beside which to see them, or nothing is matched
+        else pages.picture(
+            figures_cost.matched_pairs(matched, unit, palette),
+            folder,
+            "matched",
+            "Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
+        )
     )
-    + pages.table(tables.matched_rows(findings))
+    + pages.table(tables.matched_rows(findings), "How each arm's width was solved")
 )
 
 # %%

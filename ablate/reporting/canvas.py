@@ -20,6 +20,7 @@ from ablate.reporting.style import PAGE_WIDTH, RC
 MAX_DOTS = 200  # an arm; beyond it dots hide each other and pages grow
 MAX_LINES = 60  # an arm
 ROW_INCHES = 0.34
+WIDEST = 1.0  # an interval may reach beyond the values by so many times their range; further, it leaves the frame
 Shared = Literal["", "y", "xy"]
 
 
@@ -76,6 +77,15 @@ def thin(frame: pd.DataFrame, most: int, by: str = "arm") -> tuple[pd.DataFrame,
     chosen = (ranks * most // totals) != ((ranks - 1) * most // totals)
     note = f"drawn: {most} of {largest:,} seeds an arm; means and intervals are of all"
     return frame[chosen | (totals <= most)], note
+
+
+def frame_of(values: pd.Series, summary: pd.DataFrame) -> tuple[float, float] | None:
+    """Limits around the values alone where intervals (low, high) of few seeds reach ``WIDEST`` beyond; else None."""
+    low, high = float(values.min()), float(values.max())
+    width = high - low
+    if not width > 0 or max(summary["high"].max() - high, low - summary["low"].min()) <= WIDEST * width:
+        return None
+    return low - 0.75 * width, high + 0.75 * width
 
 
 def note_below(figure: Figure, text: str) -> None:

@@ -19,6 +19,7 @@ from ablate.reporting.canvas import (
     MAX_DOTS,
     MAX_LINES,
     ROW_INCHES,
+    frame_of,
     lines_of,
     name_rows,
     note_below,
@@ -32,7 +33,6 @@ from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
 
 SPREAD = 0.3  # rows over which an arm's dots lie, above its interval so that none is hidden
 LINE = 0.14  # rows that the interval lies below the middle
-WIDEST = 1.0  # an interval may reach beyond the dots by so many times their range; further, it leaves the frame
 
 
 def accuracy_by_arm(
@@ -119,11 +119,10 @@ def _intervals(axes: Axes, summary: pd.DataFrame, palette: Mapping[str, str]) ->
 
 def _frame(axes: Axes, values: pd.Series, summary: pd.DataFrame) -> str:
     """Keeps intervals of very few seeds from shrinking all else to a point; returns a note where it did."""
-    low, high = values.min(), values.max()
-    width = high - low
-    if not width > 0 or max(summary["high"].max() - high, low - summary["low"].min()) <= WIDEST * width:
+    limits = frame_of(values, summary)
+    if limits is None:
         return ""
-    axes.set_xlim(low - 0.75 * width, high + 0.75 * width)
+    axes.set_xlim(*limits)
     return "intervals that leave the frame stand in the table"
 
 

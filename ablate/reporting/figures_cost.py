@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ablate.design.plan import CONTROL
-from ablate.reporting.canvas import ROW_INCHES, lines_of, name_rows, page, right_column, right_title
+from ablate.reporting.canvas import ROW_INCHES, frame_of, lines_of, name_rows, page, right_column, right_title
 from ablate.reporting.labels import column_labels, point_labels, short
 from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
 
@@ -47,6 +47,7 @@ def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, palette
     with page(2.9, 1, len(shown), shared="y") as (figure, panels):
         for axes, name in zip(panels, shown, strict=True):
             _cost_panel(axes, points, name, palette)
+        _limit_height(panels[0], points)
         panels[0].set_ylabel(f"{unit.axis}: mean, 95 % interval")
         figure.draw_without_rendering()
         last = points.dropna(subset=shown[-1])
@@ -62,9 +63,10 @@ def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, pale
     with page(6.0, 2, 2, shared="y") as (figure, panels):
         for axes, name in zip(panels, shown, strict=False):
             _cost_panel(axes, points, name, palette)
+        _limit_height(panels[0], points)
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
-        key = [f"{number}  {short(arm, 44)}" for arm, number in numbers.items()]
+        key = [f"{number}  {short(arm, 50)}" for arm, number in numbers.items()]
         panels[-1].text(0, 1, "\n".join(key[:MOST_NAMED]), transform=panels[-1].transAxes, va="top", fontsize=7.5)
         figure.supylabel(f"{unit.axis}: mean, 95 % interval", fontsize=9)
         figure.draw_without_rendering()
@@ -73,6 +75,12 @@ def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, pale
             x = list(drawn[name] / COST_AXES[name][1])
             point_labels(axes, x, list(drawn["mean"]), [numbers[arm] for arm in drawn["arm"]])
         return figure
+
+
+def _limit_height(axes: Axes, points: pd.DataFrame) -> None:
+    limits = frame_of(points["mean"], points)
+    if limits is not None:
+        axes.set_ylim(*limits)
 
 
 def _unbeaten(points: pd.DataFrame, shown: list[str]) -> pd.Series:
@@ -162,7 +170,8 @@ def matched_pairs(table: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -
     with page(0.9 + 1.6 * ROW_INCHES * len(changes)) as (figure, (axes,)):
         axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
         for line in lines_of(table):
-            row = changes.index(line.change) + (0.17 if line.matched else -0.17)
+            alone = (table["change"] == line.change).sum() == 1
+            row = changes.index(line.change) + (0 if alone else 0.17 if line.matched else -0.17)
             colour = palette[line.arm]
             axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2)
             face = colour if line.matched else "white"
@@ -170,6 +179,6 @@ def matched_pairs(table: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -
             cost = "matched" if line.matched else "as it is"
             right_column(axes, row, f"{cost}: {number(line.mean, 2, signed=True)} at {number(line.ratio, 2)}×")
         right_title(axes, "difference at cost ratio")
-        name_rows(axes, [short(change, 40) for change in changes])
+        name_rows(axes, [short(change, 48) for change in changes])
         axes.set_xlabel(f"{unit.difference}, arm minus control")
         return figure

@@ -151,6 +151,13 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")  # a table breaks lines between changes, not within one
 
 
+def quantity(study: Study) -> str:
+    """What the study matches between its arms, in words."""
+    return {"macs": "MACs", "params": "parameters", "train_flops": "training FLOPs"}.get(
+        study.match, study.match.replace("_", " ")
+    )
+
+
 def study_text(study: Study) -> str:
     """The study as a study file would say it, with every default written out."""
     plain = study.model_dump(mode="json", exclude={"name", "budget"}, exclude_none=True)
