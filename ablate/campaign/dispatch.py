@@ -115,10 +115,11 @@ class _Dispatcher:
         )
         self._send(ledger)
         todo += inventory.needs.to_come
+        executor = executor or LocalExecutor(self.settings.jobs, threads=self.settings.threads)
         patience_s = PATIENCE_S
         try:
             if todo or not self.costs:
-                self._check_disk(todo)
+                self._check_disk(todo, executor.capacity if todo else 1)
                 self.costs = prepare(self.plan, self.settings, self.observer.said)
                 ledger.set_costs(self.costs)
             if todo:
@@ -130,6 +131,7 @@ class _Dispatcher:
             patience_s = INTERRUPTED_PATIENCE_S
             raise
         finally:
+            executor.close()
             left = ledger.finish(complete=inventory.complete, patience_s=patience_s)
         return self._result(left)
 
@@ -163,8 +165,8 @@ class _Dispatcher:
         queue.add(missing)
         return len(missing)
 
-    def _check_disk(self, trials: int) -> None:
-        needed = disk_bytes(self.plan, trials, self.settings.jobs)
+    def _check_disk(self, trials: int, at_a_time: int) -> None:
+        needed = disk_bytes(self.plan, trials, at_a_time)
         free = free_bytes(self.settings.runs)
         if free < needed:
             raise AblateError(
@@ -172,8 +174,7 @@ class _Dispatcher:
                 f"{free / 1e6:,.0f} MB are free; make space, or put the runs elsewhere with --runs"
             )
 
-    def _train(self, queue: TrialQueue, ledger: Ledger, executor: Executor | None, todo: int) -> None:
-        executor = executor or LocalExecutor(self.settings.jobs, threads=self.settings.threads)
+    def _train(self, queue: TrialQueue, ledger: Ledger, executor: Executor, todo: int) -> None:
         self.observer.began(self.plan, todo)
         running: set[str] = set()
         try:
@@ -192,7 +193,6 @@ class _Dispatcher:
                 if free_bytes(self.settings.runs) < LEAST_FREE:
                     raise self._disk_full()
         finally:
-            executor.close()
             for key in running:
                 with contextlib.suppress(AblateError):
                     queue.failed(key)
@@ -234,6 +234,8 @@ class _Dispatcher:
         """Whether a lost attempt was the last; if not, another is under way."""
         if lost.disk_full:
             raise self._disk_full()
+        if lost.blameless:
+            self.attempts[lost.key] -= 1
         if self.attempts[lost.key] > self.settings.retries:
             return True
         self.observer.retried(self.inventory.trials[lost.key], lost.reason)

@@ -24,6 +24,7 @@ class TrialContext:
         folder: its own folder, for its checkpoint; what lies there is from an earlier attempt at the same trial.
         data_root: where data sets lie; None: the default.
         cache: where the prepared data lie.
+        data_file: the very file to read; None: where the name of the data leads to.
         device: ``cpu`` or ``cuda``.
         threads: how many threads it may use.
         on_epoch: to be called after each epoch.
@@ -35,6 +36,7 @@ class TrialContext:
     device: str
     threads: int
     on_epoch: OnEpoch
+    data_file: Path | None = None
 
 
 # What trains one trial. It must be importable by name, since it is called in another process.
@@ -59,6 +61,7 @@ class Job:
     threads: int = 1
     attempt: int = 1
     time_limit_s: float | None = None
+    data_file: Path | None = None
 
     @property
     def key(self) -> str:
@@ -91,12 +94,14 @@ class Lost:
         reason: in a few words: ``killed by SIGKILL``, ``ValueError: ...``, ``time limit of 60 s``.
         output: the last lines that it wrote.
         disk_full: it could not write, so that neither another attempt nor another trial will do better.
+        blameless: the machine was lost, not the trial, so that the attempt does not count.
     """
 
     key: str
     reason: str
     output: str = ""
     disk_full: bool = False
+    blameless: bool = False
 
 
 Event = Progress | Finished | Lost

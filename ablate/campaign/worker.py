@@ -40,7 +40,8 @@ def train_trial(trial: Trial, context: TrialContext) -> Record:
     from ablate.training.data import load_images
     from ablate.training.fit import fit
 
-    images = load_images(trial.data, context.data_root or default_data_root(), context.cache, download=False)
+    root = context.data_root or default_data_root()
+    images = load_images(trial.data, root, context.cache, download=False, file=context.data_file)
     return fit(
         trial,
         images,
@@ -64,6 +65,7 @@ def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
             device=job.device,
             threads=job.threads,
             on_epoch=on_epoch,
+            data_file=job.data_file,
         )
         record = train(job.trial, context)
         record = replace(record, measured=replace(record.measured, attempts=job.attempt))

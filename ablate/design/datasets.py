@@ -93,3 +93,14 @@ def own_file(name: str, root: Path | None = None) -> Path:
     path = Path(name).expanduser()
     below = (root or default_data_root()) / path
     return below if not path.exists() and below.exists() else path
+
+
+def prepared_file(spec: DataSpec, root: Path, cache: Path) -> Path:
+    """Where the .npz of a data set lies when it is ready: an embedded set's in ``cache``, else below ``root``.
+
+    Raises:
+        DataError: as of ``own_file``.
+    """
+    if spec.name not in KNOWN:
+        return own_file(spec.name, root)
+    return (cache if spec.name in EMBEDDED else root) / f"{spec.name}.npz"

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate.design.datasets import DIGESTS, EMBEDDED, KNOWN, DataInfo, own_file
+from ablate.design.datasets import DIGESTS, EMBEDDED, KNOWN, DataInfo, prepared_file
 from ablate.design.npz import Arrays, Part, read_npz
 from ablate.design.study import DataSpec
 from ablate.errors import DataError
@@ -71,10 +71,19 @@ def prepare(spec: DataSpec, root: Path, cache: Path, *, download: bool = True, r
 
 
 def load_images(
-    spec: DataSpec, root: Path, cache: Path, *, download: bool = True, report: Report | None = None
+    spec: DataSpec,
+    root: Path,
+    cache: Path,
+    *,
+    download: bool = True,
+    report: Report | None = None,
+    file: Path | None = None,
 ) -> Images:
-    """The images of a study, its validation part split off the training images; arguments and errors as ``prepare``."""
-    path, arrays = _prepared(spec, root, cache, download, report)
+    """The images of a study, its validation part split off the training images; arguments and errors as ``prepare``.
+
+    ``file`` is the prepared file where it lies elsewhere than its name leads to, as on another machine.
+    """
+    path, arrays = _prepared(spec, root, cache, download, report, file)
     train, val = arrays.train, arrays.val
     if val is None:
         held_back = stratified(train.labels, spec.validation, spec.split_seed)
@@ -92,11 +101,12 @@ def load_images(
     )
 
 
-def _prepared(spec: DataSpec, root: Path, cache: Path, download: bool, report: Report | None) -> tuple[Path, Arrays]:
+def _prepared(
+    spec: DataSpec, root: Path, cache: Path, download: bool, report: Report | None, file: Path | None = None
+) -> tuple[Path, Arrays]:
+    path = file or prepared_file(spec, root, cache)
     if spec.name not in KNOWN:
-        path = own_file(spec.name, root)
         return path, read_npz(path)
-    path = (cache if spec.name in EMBEDDED else root) / f"{spec.name}.npz"
     if path.exists():
         arrays = read_npz(path)
     else:

@@ -31,6 +31,10 @@ class ExecutorContract:
         own = trial(arm, seed)
         return Job(trial=own, folder=trials / own.key, data_root=None, cache=trials, **more)  # type: ignore[arg-type]
 
+    def folder(self, job: Job) -> Path:
+        """Where the job's files lie while it runs."""
+        return job.folder
+
     def all_events(self, executor: Executor, ends: int, seconds: float = 20.0) -> list[Event]:
         found: list[Event] = []
         deadline = time.monotonic() + seconds
@@ -99,11 +103,11 @@ class ExecutorContract:
         job = self.job(tmp_path, "control")
         try:
             executor.submit(job)
-            assert until((job.folder / "pid").exists)
+            assert until((self.folder(job) / "pid").exists)
             executor.cancel(job.key)
             executor.cancel(job.key)
             assert executor.events(0.2) == []
-            assert until(lambda: not alive(int((job.folder / "pid").read_text())))
+            assert until(lambda: not alive(int((self.folder(job) / "pid").read_text())))
         finally:
             executor.close()
 
@@ -111,9 +115,9 @@ class ExecutorContract:
         executor = self.make(1, slow)
         job = self.job(tmp_path, "control")
         executor.submit(job)
-        assert until((job.folder / "pid").exists)
+        assert until((self.folder(job) / "pid").exists)
         executor.close()
-        assert until(lambda: not alive(int((job.folder / "pid").read_text())))
+        assert until(lambda: not alive(int((self.folder(job) / "pid").read_text())))
 
     def test_the_same_job_can_be_submitted_again_after_it_was_lost(self, executor: Executor, tmp_path: Path) -> None:
         executor.submit(self.job(tmp_path, "once_killed"))

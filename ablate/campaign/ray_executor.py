@@ -1,0 +1,249 @@
+"""Trials as tasks of a Ray cluster: on this machine, or on as many as there are.
+
+A task is one attempt at one trial (``ablate.campaign.node``). It streams its progress and ends with its record, so the
+machines need share no disk; the data sets lie once in the cluster's object store, from where each node takes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.local import TRAINING
+from ablate.campaign.node import End, owner_of, run_attempt
+from ablate.campaign.outbox import WEIGHTS, Outbox
+from ablate.campaign.worker import describe_fault, train_trial
+from ablate.design.datasets import prepared_file
+from ablate.errors import AblateError
+from ablate.files import write_whole
+from ablate.places import default_data_root
+
+LOCAL, AUTO = "local", "auto"
+ANSWER_S = 30.0  # how long a cluster may take to answer
+COUNTED_S = 5.0  # how long a count of the cluster's places holds
+NODES_LOST = 5  # after so many under one trial, the trial itself is suspected
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+
+
+@dataclass(eq=False)
+class _Running:
+    job: Job
+    stream: Any  # ray.ObjectRefGenerator
+
+
+class RayExecutor:
+    """Runs trials as tasks of a Ray cluster, to which it connects when it is first used.
+
+    A node that is lost gives its trials back without blame, so that they run elsewhere and keep their attempts; a trial
+    under which ``NODES_LOST`` nodes were lost is blamed from then on. Trials wait while the cluster has no room.
+
+    Args:
+        address: HOST:PORT of a running cluster; ``auto``: the one that runs on this machine or that $RAY_ADDRESS
+            names; ``local``: one of this machine's own, made now and ended with the executor.
+        jobs: trials at a time; None: as many as the cluster holds, counted anew as nodes come and go.
+        cpus_per_trial, gpus_per_trial: what a trial takes of its node; fractions share a GPU.
+        train, preload: as of ``LocalExecutor``.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str = LOCAL,
+        jobs: int | None = None,
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float = 0.0,
+        train: Trainer = train_trial,
+        preload: Sequence[str] = TRAINING,
+    ) -> None:
+        self._address = address
+        self._jobs = jobs
+        self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
+        self._train, self._preload = train, tuple(preload)
+        self._ray: Any = None
+        self._ours = False
+        self._task: Any = None
+        self._running: dict[str, _Running] = {}
+        self._parcels: dict[Path, tuple[Any, str]] = {}
+        self._nodes_lost: Counter[str] = Counter()
+        self._places, self._counted = 0, float("-inf")
+
+    @property
+    def capacity(self) -> int:
+        """See ``Executor.capacity``.
+
+        Raises:
+            AblateError: Ray is not installed, no cluster answers, or no node has what a trial takes.
+        """
+        self._connect()
+        if self._jobs is not None:
+            return self._jobs
+        if time.monotonic() > self._counted + COUNTED_S:
+            # at least one: a trial that is submitted to a cluster without a node waits for the next node
+            self._places, self._counted = max(1, sum(map(self._places_of, self._nodes()))), time.monotonic()
+        return self._places
+
+    def submit(self, job: Job) -> None:
+        """See ``Executor.submit``; errors as of ``capacity``."""
+        self._connect()
+        content, digest = self._parcel(job)
+        owner = owner_of(job.folder.parent)
+        stream = self._task.remote(job, self._train, self._preload, content, digest, owner)
+        self._running[job.key] = _Running(job, stream)
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """See ``Executor.events``; time limits are kept on the nodes."""
+        found: list[Event] = []
+        if not self._running:
+            time.sleep(timeout_s)
+        ready = self._ready(timeout_s, 1)
+        while ready:
+            for running in ready:
+                found += self._take(running)
+            ready = self._ready(0.0, len(self._running))
+        return found
+
+    def cancel(self, key: str) -> None:
+        """Ends the task and its process; its last checkpoint stays on the node."""
+        running = self._running.pop(key, None)
+        if running is not None:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                self._ray.cancel(running.stream, force=True)
+
+    def close(self) -> None:
+        """Cancels every task, and leaves the cluster."""
+        for key in list(self._running):
+            self.cancel(key)
+        if self._ours:
+            self._ray.shutdown()
+            self._ours = False
+        self._ray = None
+
+    def _connect(self) -> None:
+        if self._ray is not None:
+            return
+        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+        try:
+            import ray
+        except ImportError as error:
+            raise AblateError(
+                f"--executor ray needs the package ray ({error}); python -m pip install 'ablate[ray]'"
+            ) from error
+        if not ray.is_initialized():
+            if self._address != LOCAL:
+                _probe(self._address)
+            ray.init(
+                address=self._address, include_dashboard=False if self._address == LOCAL else None,
+                log_to_driver=False, logging_level="ERROR",
+            )  # fmt: skip
+            self._ours = True
+        self._ray = ray
+        self._task = ray.remote(
+            num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0, num_returns="streaming"
+        )(run_attempt)  # fmt: skip
+        self._check_room()
+
+    def _check_room(self) -> None:
+        nodes = self._nodes()
+        if nodes and not any(map(self._places_of, nodes)):
+            held = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+            self.close()
+            raise AblateError(
+                f"a trial takes {self._cpus:g} CPUs (--cpus-per-trial) and {self._gpus:g} GPUs (--gpus-per-trial), "
+                f"which no node of the Ray cluster has; its nodes have {held}"
+            )
+
+    def _nodes(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _places_of(self, node: dict[str, float]) -> int:
+        wanted = {"CPU": self._cpus, "GPU": self._gpus}
+        return int(min(node.get(name, 0.0) / share + 1e-9 for name, share in wanted.items() if share))
+
+    def _parcel(self, job: Job) -> tuple[Any, str]:
+        """The data set in the object store, put there once; (None, "") where there is none, as its trainer will say."""
+        path = prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
+        if path not in self._parcels:
+            import numpy as np
+
+            if not path.is_file():
+                return None, ""
+            content = path.read_bytes()
+            held = self._ray.put(np.frombuffer(content, np.uint8))
+            self._parcels[path] = held, hashlib.sha256(content).hexdigest()[:32]
+        return self._parcels[path]
+
+    def _ready(self, timeout_s: float, at_most: int) -> list[_Running]:
+        streams = {running.stream: running for running in self._running.values()}
+        if not streams:
+            return []
+        ready, _ = self._ray.wait(list(streams), num_returns=at_most, timeout=timeout_s, fetch_local=False)
+        return [streams[stream] for stream in ready]
+
+    def _take(self, running: _Running) -> list[Event]:
+        """The next message of a task."""
+        key = running.job.key
+        try:
+            message: Progress | End = self._ray.get(next(running.stream))
+        except (self._ray.exceptions.RayError, StopIteration) as error:
+            del self._running[key]
+            return [self._lost(key, error)]
+        if isinstance(message, Progress):
+            return [message]
+        del self._running[key]
+        if isinstance(message.event, Finished):
+            self._keep(running.job, message)
+        return [message.event]
+
+    def _keep(self, job: Job, end: End) -> None:
+        assert isinstance(end.event, Finished)
+        if end.weights is not None:
+            write_whole(job.folder / WEIGHTS, end.weights)
+        Outbox(job.folder.parent).put(end.event.record)
+
+    def _lost(self, key: str, error: Exception) -> Lost:
+        exceptions = self._ray.exceptions
+        if isinstance(error, exceptions.NodeDiedError):
+            self._nodes_lost[key] += 1
+            return Lost(key, "its node was lost", blameless=self._nodes_lost[key] < NODES_LOST)
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return Lost(key, "killed by Ray because its node ran out of memory")
+        if isinstance(error, exceptions.WorkerCrashedError):
+            return Lost(key, "its node's worker process was killed (memory may have run out)")
+        fault = describe_fault(getattr(error, "cause", None) or error)
+        return Lost(key, fault.reason, str(error)[-4000:], fault.disk_full)
+
+
+def _probe(address: str) -> None:
+    """Asks in another process: Ray tries for minutes, and ends the process that asks, where nobody answers.
+
+    Raises:
+        AblateError: no cluster answers in time.
+    """
+    if address.startswith("ray://"):
+        raise AblateError(
+            f"--ray-address {address}: Ray's client protocol will not do; run the command on a machine of the cluster "
+            f"with --ray-address auto, or give the address HOST:PORT that `ray start --head` printed"
+        )
+    command = [sys.executable, "-c", PROBE, address]
+    try:
+        done = subprocess.run(command, timeout=ANSWER_S, capture_output=True, check=False)  # noqa: S603 - our own words
+        answered = done.returncode == 0
+    except subprocess.TimeoutExpired:
+        answered = False
+    if not answered:
+        raise AblateError(
+            f"--ray-address {address}: no Ray cluster of this version answers there within {ANSWER_S:g} s; start one "
+            f"with `ray start --head`, or use --ray-address local for one of this machine's own"
+        )

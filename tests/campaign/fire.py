@@ -1,0 +1,124 @@
+"""What is done to campaigns in the tests and in benchmarks/faults.py: kills at random instants, servers that die."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from driver import killing_plan
+from fakes import alive, until
+
+from ablate.campaign.doctor import check_campaign
+from ablate.campaign.tracking import Tracking
+from ablate.design.record import Record
+
+HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])]), "OMP_NUM_THREADS": "1"}
+
+
+def dispatch(runs: Path, trainer: str, seeds: int, *uri: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(HERE / "driver.py"), str(runs), trainer, str(seeds), *uri]
+    return subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True)
+
+
+def children(pid: int) -> list[int]:
+    """All processes below one, the nearest first."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            own = int(stat.parent.name)
+            found += [own, *children(own)]
+    return found
+
+
+def kill_one(process: subprocess.Popen[bytes], what: str, dice: random.Random) -> None:
+    below = children(process.pid)
+    if what == "worker" and below:
+        victims = [dice.choice(below)]
+    elif what == "everything":
+        victims = [process.pid, *below]
+    else:
+        victims = [process.pid]
+    for pid in victims:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    if process.pid in victims:
+        process.wait()
+        assert until(lambda: not any(alive(pid) for pid in below)), "workers outlive their dispatcher"
+
+
+def campaign_under_fire(
+    runs: Path, trainer: str, *, seeds: int, kills: int, longest_s: float, dice: random.Random
+) -> None:
+    """Runs a campaign to its end, killing something of it at ``kills`` random instants on the way."""
+    process = dispatch(runs, trainer, seeds)
+    for _ in range(kills):
+        time.sleep(dice.uniform(0.0, longest_s))
+        kill_one(process, dice.choice(["dispatcher", "worker", "everything"]), dice)
+        if process.poll() is not None:
+            process = dispatch(runs, trainer, seeds)
+    if process.wait(timeout=300):
+        assert dispatch(runs, trainer, seeds).wait(timeout=300) == 0
+
+
+def stored(runs: Path, seeds: int) -> dict[str, Record]:
+    plan = killing_plan(seeds)
+    checkup = check_campaign(plan, runs=runs)
+    assert [f for f in checkup.findings if f.what != "run"] == []  # a run cut off and replaced may lie there still
+    uri = f"sqlite:///{runs}/mlflow.db"
+    return Tracking(uri, runs / "artifacts").records("kills", [trial.key for trial in plan.trials])
+
+
+def uninterrupted(seeds: int, folder: Path) -> dict[str, Record]:
+    """The same trials, fitted one after the other in this process."""
+    from ablate.training.data import load_images
+    from ablate.training.fit import fit
+
+    plan = killing_plan(seeds)
+    images = load_images(plan.study.data, folder, folder / "data")
+    return {trial.key: fit(trial, images) for trial in plan.trials}
+
+
+def new_runs(folder: Path, empty_store: Path) -> Path:
+    runs = folder / "runs"
+    runs.mkdir()
+    shutil.copy(empty_store, runs / "mlflow.db")
+    return runs
+
+
+def server(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """A real MLflow server, once it answers."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
+    assert until(lambda: answers(port), 120), (folder / "server.log").read_text()
+    return process
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as connection:
+        connection.settimeout(1)
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def end_server(process: subprocess.Popen[bytes]) -> None:
+    for pid in [process.pid, *children(process.pid)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
