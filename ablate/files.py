@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+READABLE = 0o644  # a temporary file is its owner's alone, a report is for others too
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes ``content`` to ``path`` through a temporary file beside it, fsync and rename.
@@ -17,6 +19,7 @@ def write_whole(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, READABLE)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

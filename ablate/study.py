@@ -103,7 +103,7 @@ def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
     from ablate.campaign.dispatch import run_campaign
     from ablate.campaign.machine import choose_device, choose_jobs
-    from ablate.reporting.findings import load_findings
+    from ablate.reporting.findings import findings_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
     from ablate.reporting.terminal import print_findings
@@ -126,15 +126,15 @@ def train(options: argparse.Namespace) -> int:
             time_limit_s=options.time_limit,
             observer=observer,
         )
-    name, digest = plan.study.name, plan.study.digest
     uri = tracking_uri(options.runs, options.tracking_uri)
-    findings = load_findings(name, runs=options.runs, tracking_uri=uri, digest=digest)
-    print_findings(findings)
-    if not options.no_report:
-        page = render_report(name, runs=options.runs, tracking_uri=uri, digest=digest)
+    print_findings(findings_of(result, uri))
+    if result.waiting:
+        print(f"{result.waiting} records wait in {options.runs / 'trials'} for MLflow; the next call hands them over")  # noqa: T201
+    elif not options.no_report:
+        page = render_report(plan.study.name, runs=options.runs, tracking_uri=uri, digest=plan.study.digest)
         print(f"Report:    {page}")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
-    return EXIT_INCOMPLETE if result.failed else 0
+    return EXIT_INCOMPLETE if result.missing else 0
 
 
 def ui_command(options: argparse.Namespace) -> str:

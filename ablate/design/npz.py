@@ -153,6 +153,8 @@ def _read_members(path: Path) -> dict[str, NDArray[Any]]:
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise _fault(path, f"is truncated or damaged ({error})") from error
     except (ValueError, MemoryError) as error:  # pickled objects, or another size than the header says
+        if not zipfile.is_zipfile(path):  # numpy takes any bytes for a pickle
+            raise _fault(path, "is truncated, or no .npz file at all") from error
         raise _fault(path, f"does not hold plain arrays ({error})") from error
 
 

@@ -11,6 +11,7 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
 from ablate.reporting.style import Unit, colours, unit
 
 if TYPE_CHECKING:
+    from ablate.campaign.result import CampaignResult
     from ablate.design.plan import CampaignPlan
     from ablate.design.record import Record
     from ablate.verdicts.verdict import Judgement
@@ -83,6 +84,20 @@ class Findings:
     def cost(self, arm: str, name: str) -> float | None:
         """One cost of an arm, None where it is not known."""
         return self.costs.get(arm, {}).get(name)
+
+
+def findings_of(result: CampaignResult, tracking_uri: str) -> Findings:
+    """The findings of a campaign that was just carried out; MLflow need not answer."""
+    from ablate.verdicts.judge import judge
+
+    return Findings(
+        plan=result.plan,
+        costs=result.costs,
+        records=result.records,
+        judgement=judge(result.plan, result.records),
+        needed=frozenset(result.needed),
+        tracking_uri=tracking_uri,
+    )
 
 
 def load_findings(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.model.spec import diff
+from ablate.reporting import words
 from ablate.reporting.findings import Findings
 from ablate.reporting.style import ratio, unit
 
@@ -172,7 +173,7 @@ def effects(findings: Findings) -> pd.DataFrame:
             "high": _times(effect.high, factor),
             "p": effect.p,
             "holm_p": effect.holm_p,
-            "outcome": effect.outcome,
+            "outcome": words.effect_outcome(effect),
             "aliases": ", ".join(effect.aliases),
         }
         for effect in findings.judgement.effects

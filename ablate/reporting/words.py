@@ -9,7 +9,7 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.design.study import Study
 from ablate.reporting.findings import Findings
 from ablate.reporting.style import p_text
-from ablate.verdicts.verdict import Contrast, Verdict
+from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 MOST_CHANGES = 4  # of an arm, in one line of a table
 OUTCOMES = {
@@ -56,6 +56,14 @@ def sentence(findings: Findings, verdict: Verdict) -> str:
     return f"{claim}: {told}" if told else claim
 
 
+def effect_outcome(effect: Effect) -> str:
+    """An effect's outcome; of an interaction neither sign is better, so it is said whether there is one."""
+    if ":" not in effect.term:
+        return effect.outcome
+    told = {"better": "interact", "worse": "interact", "equivalent": "no interaction"}
+    return told.get(effect.outcome, effect.outcome)
+
+
 def effect_sentences(findings: Findings) -> list[str]:
     """Of a factorial study: every main effect, then the interactions that are more than noise."""
     unit, told = findings.unit, []
@@ -69,7 +77,7 @@ def effect_sentences(findings: Findings) -> list[str]:
         )
         numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
         subtracted = f" ({effect.contrast.replace(' - ', ' − ')})" if ":" not in effect.term else ""
-        told.append(f"{what}{subtracted}: {numbers}, Holm p {p_text(effect.holm_p)}, {effect.outcome}")
+        told.append(f"{what}{subtracted}: {numbers}, Holm p {p_text(effect.holm_p)}, {effect_outcome(effect)}")
     return told
 
 
