@@ -21,7 +21,7 @@ from interleaved import Contender, race, ratio
 from table import Row
 
 PART = "lightning_loop"
-BUDGET_S = 110
+BUDGET_S = 100
 NET = "mobilenet_v2_mnist"
 CLAIM = f"{NET}: harness / best Lightning setting, images/s"
 
@@ -63,7 +63,7 @@ def measure(*, quick: bool = False) -> list[Row]:
     ours = Contender(
         name="harness", make="workloads:harness_epochs", settings={"net": NET, "epochs": 1}, processes=cores
     )
-    final = race([best, ours], 1 if quick else 5)
+    final = race([best, ours], 1 if quick else 4)
     found = ratio(final[ours.name], final[best.name])
     lines = [
         f"The best setting was *{best.name}*; harness / it: {found}. Each setting's speed against its, one by one:",
