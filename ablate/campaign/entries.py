@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Record
 
-KIND, KEY, STATUS, COMPLETE, DIGEST = (f"ablate.{name}" for name in ("kind", "key", "status", "complete", "digest"))
+KIND, KEY, STATUS, COMPLETE, DIGEST, PHASE = (
+    f"ablate.{name}" for name in ("kind", "key", "status", "complete", "digest", "phase")
+)
 CAMPAIGN, TRIAL = "campaign", "trial"
 PARAM_LENGTH = 500
 CURVE = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
@@ -46,11 +48,14 @@ def trial_entry(record: Record, trial: Trial, arm: Arm, cost: Costs) -> Entry:
         KIND: TRIAL,
         KEY: record.key,
         STATUS: record.status,
+        PHASE: trial.phase,
         "arm": trial.arm,
         "seed": str(trial.seed),
         "git_commit": measured.commit,
         "hardware": measured.hardware,
         "device": measured.device,
+        "threads": str(measured.threads),
+        "settings": ", ".join(measured.settings),
         "attempts": str(measured.attempts),
         "reason": record.reason[:4000],
         "notes": "\n".join(record.notes)[:4000],
@@ -58,7 +63,7 @@ def trial_entry(record: Record, trial: Trial, arm: Arm, cost: Costs) -> Entry:
     }
     start_ms = int(measured.started_at * 1000)
     return Entry(
-        name=f"{trial.arm} seed {trial.seed}",
+        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}",
         tags={name: value for name, value in tags.items() if value},
         params=_params(trial, arm),
         metrics=_metrics(record, cost),

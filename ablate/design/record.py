@@ -37,6 +37,7 @@ class Measured:
         images_per_s: training images a second over the whole trial.
         peak_bytes: cuda: max_memory_allocated; cpu: growth of the process's resident set.
         device, threads, hardware, commit, versions: where the number came from.
+        settings: of processor and allocator, beside the threads: ``flush_denormal``, ``keep_memory``.
     """
 
     train_s: float = 0.0
@@ -46,6 +47,7 @@ class Measured:
     peak_bytes: int = 0
     device: str = "cpu"
     threads: int = 1
+    settings: tuple[str, ...] = ()
     hardware: str = ""
     commit: str = ""
     started_at: float = 0.0  # seconds since 1970
@@ -65,8 +67,8 @@ class Record:
         curve: a point an epoch.
         predictions: the predicted class of each test image, one byte an image (two, little endian, above 256 classes).
         test_labels: digest of the test labels that the predictions belong to.
-        correct: a bit a test image, ``numpy.packbits(predictions == labels)``: what statistics over images need, so that
-            they can be made without the data. Empty if there are no predictions.
+        correct: a bit a test image, ``numpy.packbits(predictions == labels)``: what statistics over images need, so
+            that they can be made without the data. Empty if there are no predictions.
         chance: accuracy of always answering the test part's most frequent class; 0 if not known.
         reason: why it failed or diverged, with the last lines of output.
         notes: decisions the trainer took that a reader may want to know.
@@ -113,7 +115,7 @@ class Record:
                 plain[name] = zlib.decompress(base64.b64decode(plain[name]))
             plain["curve"] = tuple(EpochPoint(**point) for point in plain["curve"])
             plain["notes"] = tuple(plain["notes"])
-            plain["measured"] = Measured(**plain["measured"])
+            plain["measured"] = _measured(plain["measured"])
             return cls(**plain)
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise AblateError(f"not a record: {error}") from error
@@ -122,6 +124,10 @@ class Record:
         """Whether everything but the measurements is equal to the last bit."""
         mine, theirs = (dataclasses.replace(record, measured=Measured()) for record in (self, other))
         return mine.to_json() == theirs.to_json()  # as text, so that nan equals nan
+
+
+def _measured(plain: dict[str, Any]) -> Measured:
+    return Measured(**{**plain, "settings": tuple(plain.get("settings", ()))})
 
 
 def _checksum(plain: dict[str, Any]) -> str:

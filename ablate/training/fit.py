@@ -47,7 +47,7 @@ def fit(
     folder: Path | None = None,
     on_epoch: Callable[[EpochPoint, float], None] | None = None,
 ) -> Record:
-    """Trains one arm with one seed and tests it once, after the last epoch.
+    """Trains one arm with one seed and tests it once, after the last epoch; a tuning trial is never tested.
 
     Args:
         trial: net, recipe, seed.
@@ -66,7 +66,7 @@ def fit(
     """
     _check(trial, images, device, folder)
     cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with PeakMemory(device) as memory, processor(threads), torch.random.fork_rng(cuda):
+    with PeakMemory(device) as memory, processor(threads) as settings, torch.random.fork_rng(cuda):
         state = start(trial, device=device, folder=folder)
         try:
             record = _train(trial, images, state, device, on_epoch)
@@ -74,7 +74,7 @@ def fit(
             record = _diverged(trial, state, error)
     if trial.keep_weights and folder is not None:
         state.keep_weights(folder / "weights.pt")
-    return dataclasses.replace(record, measured=state.measured(device, threads, memory.bytes))
+    return dataclasses.replace(record, measured=state.measured(device, threads, memory.bytes, settings))
 
 
 def _train(
@@ -126,11 +126,13 @@ def _train(
             state.save()
         if on_epoch is not None:
             on_epoch(point, state.clock.images_per_s)
+    if trial.phase == "tuning":  # settings are chosen without the test images
+        return _finished(trial, state)
     with state.clock.evaluating():
         test = _evaluate(state.evaluated, feed, feed.images.test, feed.images.test_labels)
     if not math.isfinite(test.loss):
         raise _DivergedError(recipe.epochs * steps, "test loss")
-    return _finished(trial, state, test, images.test_labels.numpy())
+    return _tested(_finished(trial, state), test, images.test_labels.numpy(), trial.spec.num_classes)
 
 
 def _logits(net: nn.Module, batch: Tensor, precision: str) -> Tensor:
@@ -171,7 +173,7 @@ def _evaluate(net: nn.Module, feed: Feed, images: Tensor, labels: Tensor) -> _Ou
     return _Outcome(loss.item() / len(labels), predicted.cpu().numpy(), (predicted == labels).cpu().numpy())
 
 
-def _finished(trial: Trial, state: State, test: _Outcome, labels: NDArray[np.int64]) -> Record:
+def _finished(trial: Trial, state: State) -> Record:
     last = state.curve[-1]
     return Record(
         key=trial.key,
@@ -179,19 +181,20 @@ def _finished(trial: Trial, state: State, test: _Outcome, labels: NDArray[np.int
         arm=trial.arm,
         seed=trial.seed,
         status="finished",
-        metrics={
-            "test_accuracy": test.accuracy,
-            "test_loss": test.loss,
-            "val_accuracy": last.val_accuracy,
-            "val_loss": last.val_loss,
-            "train_loss": last.train_loss,
-        },
+        metrics={"val_accuracy": last.val_accuracy, "val_loss": last.val_loss, "train_loss": last.train_loss},
         curve=tuple(state.curve),
-        predictions=test.predictions.astype(np.uint8 if trial.spec.num_classes <= 256 else "<u2").tobytes(),
+        notes=tuple(state.notes),
+    )
+
+
+def _tested(record: Record, test: _Outcome, labels: NDArray[np.int64], num_classes: int) -> Record:
+    return dataclasses.replace(
+        record,
+        metrics={"test_accuracy": test.accuracy, "test_loss": test.loss, **record.metrics},
+        predictions=test.predictions.astype(np.uint8 if num_classes <= 256 else "<u2").tobytes(),
         test_labels=hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16],
         correct=np.packbits(test.right).tobytes(),
         chance=float(np.bincount(labels).max() / len(labels)),
-        notes=tuple(state.notes),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 
 import ablate
 from ablate.errors import AblateError
+from ablate.training.cpu import cpu_facts
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm: as /proc/cpuinfo spells them
 
@@ -30,7 +31,7 @@ def check_device(device: str, precision: str) -> None:
             raise AblateError(f"device {device!r}: torch {torch.__version__} finds no CUDA device; use --device cpu")
         if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise AblateError(f"recipe.precision bf16: {hardware_name(device)} has no bf16; use fp32")
-    elif precision == "bf16" and not BF16_FLAGS & _cpu_facts()[1]:
+    elif precision == "bf16" and not BF16_FLAGS & cpu_facts()[1]:
         raise AblateError(f"recipe.precision bf16: {hardware_name(device)} has neither AVX512-BF16 nor AMX; use fp32")
 
 
@@ -38,25 +39,7 @@ def hardware_name(device: str) -> str:
     """The model name of the processor or the GPU."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    return _cpu_facts()[0]
-
-
-@functools.cache
-def _cpu_facts() -> tuple[str, frozenset[str]]:
-    """Model name, and the words of the flags line; the latter only on Linux."""
-    name = platform.processor() or platform.machine()
-    flags: frozenset[str] = frozenset()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return name, flags
-    for line in lines:
-        field, _, value = (part.strip() for part in line.partition(":"))
-        if field == "model name":
-            name = value
-        elif field in ("flags", "Features"):
-            return name, frozenset(value.split())
-    return name, flags
+    return cpu_facts()[0]
 
 
 @functools.cache

@@ -11,21 +11,25 @@ import torch
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT_BYTES = 1 << 30
 
+_kept = False  # whether ``keep_memory`` has worked, here or in the server that this process was forked from
+
 
 @contextmanager
-def processor(threads: int) -> Iterator[None]:
+def processor(threads: int) -> Iterator[tuple[str, ...]]:
     """``threads`` threads for torch until the block ends; with one, numbers too small for a normal float become 0.
 
     Adam's averages of a gradient that stays 0 (a channel that ReLU has switched off) shrink into that range, where
     a processor computes more slowly: a step of nothing else takes 1.5 times as long on an AMD EPYC. A pool of
     several threads takes the setting over or not, depending on when it was made, so there it stays off: the same
     trial gives the same bits at the same thread count.
+
+    Gives what is set beside the threads, as records name it: ``flush_denormal``, ``keep_memory``.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(threads == 1)
+    flushes = torch.set_flush_denormal(threads == 1) and threads == 1
     try:
-        yield
+        yield tuple(name for name, is_set in (("flush_denormal", flushes), ("keep_memory", _kept)) if is_set)
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)
@@ -37,7 +41,9 @@ def keep_memory() -> bool:
     By default every large activation is mapped anew and its pages cleared at each step: 2,000 page faults a step of
     the small MNIST net at batch 64, which take 4 of 51 ms on one core of an AMD EPYC; kept, it is under 100.
     """
+    global _kept
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
+    _kept = bool(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
+    return _kept

@@ -123,7 +123,7 @@ class State:
         except OSError as error:
             raise AblateError(f"{path}: the weights cannot be written ({error.strerror or error})") from error
 
-    def measured(self, device: str, threads: int, peak_bytes: int) -> Measured:
+    def measured(self, device: str, threads: int, peak_bytes: int, settings: tuple[str, ...]) -> Measured:
         """What the clock and the machine said."""
         return Measured(
             train_s=self.clock.train_s,
@@ -133,6 +133,7 @@ class State:
             peak_bytes=peak_bytes,
             device=device,
             threads=threads,
+            settings=settings,
             hardware=hardware_name(device),
             commit=commit(),
             started_at=self.clock.started_at,

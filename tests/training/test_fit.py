@@ -87,6 +87,7 @@ def test_what_was_measured_says_where_and_with_what(images: Images, make_trial: 
     assert measured.images_per_s == pytest.approx(2 * 576 / measured.train_s)
     assert 0 < measured.train_s + measured.eval_s <= measured.wall_s
     assert (measured.device, measured.threads, measured.resumed) == ("cpu", 1, 0)
+    assert measured.settings == ("flush_denormal",)
     assert measured.hardware
     assert measured.versions["torch"] == torch.__version__
 
@@ -207,12 +208,12 @@ def test_kept_weights_without_a_folder_are_refused(images: Images, make_trial: M
 def test_bf16_is_refused_where_the_processor_would_emulate_it(
     images: Images, make_trial: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "_cpu_facts", lambda: ("Old CPU", frozenset({"avx2"})))
+    monkeypatch.setattr(hardware, "cpu_facts", lambda: ("Old CPU", frozenset({"avx2"})))
     with pytest.raises(AblateError, match="bf16: Old CPU has neither AVX512-BF16 nor AMX; use fp32"):
         fit(make_trial(precision="bf16"), images)
 
 
-@pytest.mark.skipif(not hardware.BF16_FLAGS & hardware._cpu_facts()[1], reason="the processor has no bf16")
+@pytest.mark.skipif(not hardware.BF16_FLAGS & hardware.cpu_facts()[1], reason="the processor has no bf16")
 def test_bf16_trains_to_nearly_the_same_curve(images: Images, make_trial: Make) -> None:
     exact, short = fit(make_trial(), images), fit(make_trial(precision="bf16"), images)
     assert short.curve[0].train_loss == pytest.approx(exact.curve[0].train_loss, rel=0.05)

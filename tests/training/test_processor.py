@@ -25,6 +25,21 @@ def test_tiny_numbers_are_flushed_with_one_thread_and_only_within_the_block(thre
     assert (tiny * 0.1).double().item() == pytest.approx(1e-39)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's mallopt")
+def test_the_settings_that_are_in_force_are_told_and_no_others() -> None:
+    code = """
+from ablate.training.processor import keep_memory, processor
+def told(threads):
+    with processor(threads) as settings:
+        print(*settings)
+told(1), told(2)
+keep_memory()
+told(1), told(2)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == ["flush_denormal", "", "flush_denormal keep_memory", "keep_memory"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server's preload is looked at through /proc")
 def test_the_preload_starts_no_thread_of_torchs_and_leaves_nothing_to_import_in_a_step() -> None:
     code = """
