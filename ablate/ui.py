@@ -12,6 +12,7 @@ from pathlib import Path
 from ablate.errors import AblateError
 from ablate.places import default_runs, tracking_uri
 
+PAGE = "#/experiments?workflowType=machine_learning"  # else MLflow opens on its pages for language models
 LOCAL = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             "delete every result and file of this store; MLflow asks for no password.",
             file=sys.stderr,
         )
-    print(f"MLflow UI on http://{options.host}:{options.port} (Ctrl-C ends it)", flush=True)  # noqa: T201
+    print(f"MLflow UI on http://{options.host}:{options.port}/{PAGE} (Ctrl-C ends it)", flush=True)  # noqa: T201
     quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(  # noqa: S603
         server_command(uri, options.runs, options.host, options.port), env={**os.environ, **quiet}
