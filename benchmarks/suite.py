@@ -49,8 +49,7 @@ def main() -> int:
     options = parser.parse_args()
     whole = not options.quick and not options.only
     with tempfile.TemporaryDirectory(prefix="bench-profiles-") as folder:
-        if not whole:
-            table.PROFILES = Path(folder)
+        table.PROFILES = table.KEPT_PROFILES if whole else Path(folder)
         began = time.perf_counter()
         rows = measure(options.only or list(PARTS), quick=options.quick)
         minutes = (time.perf_counter() - began) / 60

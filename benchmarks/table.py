@@ -7,13 +7,15 @@ import operator
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-PROFILES = HERE.parent / "docs" / "profiles"
+KEPT_PROFILES = HERE.parent / "docs" / "profiles"
+PROFILES = Path(tempfile.gettempdir()) / "ablate-bench-profiles"  # of a part run alone; a whole run sets the other
 TRIED = HERE / "tried.md"
 
 COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
