@@ -45,6 +45,7 @@ def run_campaign(
     retries: int = 2,
     time_limit_s: float | None = None,
     keep: bool = False,
+    queue: str | None = None,
     observer: Observer | None = None,
     executor: Executor | None = None,
     prepare: Prepare = prepare_aside,
@@ -62,6 +63,7 @@ def run_campaign(
         retries: further attempts at a trial whose worker was lost.
         time_limit_s: of a trial; None: none.
         keep: whether finished trials' checkpoints and output stay.
+        queue: the URL of a PostgreSQL database for the queue; None: sqlite in ``runs``.
         observer: told how it goes.
         executor: what runs the trials; None: processes of this machine. It is closed at the end.
         prepare: makes the data ready and returns the arms' costs.
@@ -79,6 +81,7 @@ def run_campaign(
         retries=retries,
         time_limit_s=time_limit_s,
         keep=keep,
+        queue=queue,
     )
     uri = resolve_uri(settings.runs, tracking_uri)
     with writable(settings.runs), held(settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"):
@@ -104,9 +107,14 @@ class _Dispatcher:
 
     def run(self, executor: Executor | None, prepare: Prepare) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
+        new = self.inventory.look()
+        with contextlib.closing(self._open_queue()) as queue:
+            return self._carry_out(queue, new, executor, prepare)
+
+    def _carry_out(
+        self, queue: TrialQueue, new: list[str], executor: Executor | None, prepare: Prepare
+    ) -> CampaignResult:
         inventory = self.inventory
-        new = inventory.look()
-        queue = self._open_queue()
         todo = self._enlist(queue, new)
         if not (todo or inventory.unsent) and self.costs:
             return self._result(0)
@@ -143,9 +151,10 @@ class _Dispatcher:
     def _open_queue(self) -> TrialQueue:
         study = self.plan.study
         queue, trouble = open_queue(
-            self.settings.runs / "queue.db",
+            self.settings.queue or self.settings.runs / "queue.db",
             f"{study.name} {study.digest}",
             maximize=HIGHER_IS_BETTER[study.decision.metric],
+            say=self.observer.said,
         )
         if trouble:
             self.observer.said(trouble)
@@ -204,6 +213,8 @@ class _Dispatcher:
             return key
         expected, told = inventory.needs.to_come, len(inventory.needs.news)
         added = self._enlist(queue, inventory.look())
+        if self.plan.study.tuned:
+            ledger.set_plan(inventory.needs.plan)
         self._send(ledger)
         for sentence in inventory.needs.news[told:]:
             self.observer.said(sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ablate.campaign.ledger import Ledger
 from ablate.campaign.lock import held
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.queue import open_queue, queue_states
+from ablate.campaign.server import spoken
 from ablate.campaign.stored import TrialRun, best
 from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
@@ -71,7 +73,9 @@ class _Examination:
     useless: tuple[TrialRun, ...]  # runs that count for nothing: cut off, damaged, or one too many
 
 
-def check_campaign(plan: CampaignPlan, *, runs: Path, tracking_uri: str | None = None) -> Checkup:
+def check_campaign(
+    plan: CampaignPlan, *, runs: Path, tracking_uri: str | None = None, queue: str | None = None
+) -> Checkup:
     """Looks at a campaign at rest and changes nothing.
 
     Every planned trial should have exactly one record, every record its run in MLflow with a sound artifact, and the
@@ -80,26 +84,29 @@ def check_campaign(plan: CampaignPlan, *, runs: Path, tracking_uri: str | None =
     Raises:
         AblateError: the campaign is being run, or MLflow does not answer.
     """
-    return _Doctor(plan, runs.resolve(), tracking_uri).checkup(repair=False)
+    return _Doctor(plan, runs.resolve(), tracking_uri, queue).checkup(repair=False)
 
 
-def repair_campaign(plan: CampaignPlan, *, runs: Path, tracking_uri: str | None = None) -> Checkup:
+def repair_campaign(
+    plan: CampaignPlan, *, runs: Path, tracking_uri: str | None = None, queue: str | None = None
+) -> Checkup:
     """Rebuilds MLflow's entries and the queue from what is there, and looks again.
 
     Raises:
         AblateError: as ``check_campaign``.
     """
-    return _Doctor(plan, runs.resolve(), tracking_uri).checkup(repair=True)
+    return _Doctor(plan, runs.resolve(), tracking_uri, queue).checkup(repair=True)
 
 
 class _Doctor:
-    def __init__(self, plan: CampaignPlan, runs: Path, tracking_uri: str | None) -> None:
+    def __init__(self, plan: CampaignPlan, runs: Path, tracking_uri: str | None, queue: str | None) -> None:
         self.plan = plan
         self.runs = runs
         self.tracking = Tracking(resolve_uri(runs, tracking_uri), runs / "artifacts")
         self.outbox = Outbox(runs / "trials")
         self.keys: list[str] = []
         self.names: dict[str, str] = {}
+        self.queue = queue or runs / "queue.db"
         self.queue_name = f"{plan.study.name} {plan.study.digest}"
 
     def checkup(self, *, repair: bool) -> Checkup:
@@ -200,7 +207,7 @@ class _Doctor:
 
     def _queue(self, records: dict[str, Record]) -> list[Finding]:
         try:
-            states = queue_states(self.runs / "queue.db", self.queue_name)
+            states = queue_states(self.queue, self.queue_name)
         except AblateError as error:
             return [Finding("queue", str(error), REPAIR)]
         done = {key for key, state in states if state in ("COMPLETE", "PRUNED")}
@@ -208,7 +215,7 @@ class _Doctor:
         running = Counter(state for _, state in states)["RUNNING"]
         findings = [f"does not know that {unknown} trials are done"] if unknown else []
         findings += [f"has {running} trials as running that nobody runs"] if running else []
-        return [Finding("queue", f"{self.runs / 'queue.db'}: {finding}", REPAIR) for finding in findings]
+        return [Finding("queue", f"{spoken(self.queue)}: {finding}", REPAIR) for finding in findings]
 
     def _repair(self, seen: _Examination) -> None:
         for key in self.outbox.here(self.keys):
@@ -236,10 +243,11 @@ class _Doctor:
 
     def _rebuild_queue(self, records: dict[str, Record]) -> None:
         decision = self.plan.study.decision
-        queue, _ = open_queue(self.runs / "queue.db", self.queue_name, maximize=HIGHER_IS_BETTER[decision.metric])
-        for key, record in records.items():
-            if record.status != "failed" and key not in queue.done:
-                queue.learn(key, record.metrics.get(decision.metric))
+        queue, _ = open_queue(self.queue, self.queue_name, maximize=HIGHER_IS_BETTER[decision.metric])
+        with contextlib.closing(queue):
+            for key, record in records.items():
+                if record.status != "failed" and key not in queue.done:
+                    queue.learn(key, record.metrics.get(decision.metric))
 
 
 def _is_better(record: Record, than: Record | None) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ablate.campaign.result import CampaignStopped
+from ablate.campaign.server import ServerLock, causes, is_away, server_arguments, spoken
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 # Optuna looks through what waits at every ask, so little is let wait at a time.
 WINDOW = 64
 KEY = "key"
+BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, *[10.0] * 30)  # for a database server that went away: five minutes
+
+T = TypeVar("T")
+Say = Callable[[str], None]
 
 
 class TrialQueue:
@@ -27,34 +33,78 @@ class TrialQueue:
 
     Args:
         study: Optuna's study of the campaign.
+        storage: where it lies.
+        lock: what holds the campaign on a database server; None for a file.
+        say: told once when the server goes away, and once when it is back.
 
     Attributes:
         done: keys of the trials that some dispatcher once finished.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: optuna.storages.RDBStorage,
+        lock: ServerLock | None = None,
+        say: Say = lambda _: None,
+    ) -> None:
         import optuna
 
         self._study = study
+        self._storage = storage
+        self._lock = lock
+        self._say = say
         self._states = optuna.trial.TrialState
         self._running: dict[str, optuna.Trial] = {}
         self._wanted: set[str] = set()
         self._todo: deque[str] = deque()
         self._waiting: list[str] = []
-        self.done = self._take_over()
+        self._given_up = lock is None
+        self.done = self._take_stock()
 
-    def _take_over(self) -> frozenset[str]:
-        """What an earlier dispatcher left: its running trials have failed, what waits goes on waiting."""
-        done = set()
+    def close(self) -> None:
+        """Lets go of the campaign."""
+        if self._lock is not None:
+            self._lock.release()
+        _leave(self._storage)
+
+    def _take_stock(self) -> frozenset[str]:
+        """What the database holds: what runs and is not ours has failed, what waits goes on waiting; what is done."""
+        done, self._waiting = set(), []
+        ours = {trial.number for trial in self._running.values()}
         for trial in self._study.get_trials(deepcopy=False):
             key = trial.user_attrs.get(KEY, "")
-            if trial.state == self._states.RUNNING:
-                self._study.tell(trial.number, state=self._states.FAIL)
+            if trial.state == self._states.RUNNING and trial.number not in ours:
+                self._study.tell(trial.number, state=self._states.FAIL, skip_if_finished=True)
+                if key in self._wanted:
+                    self._todo.appendleft(key)
             elif trial.state == self._states.WAITING:
                 self._waiting.append(key)
             elif trial.state in (self._states.COMPLETE, self._states.PRUNED):
                 done.add(key)
+        self._todo = deque(key for key in self._todo if key not in self._waiting)
         return frozenset(done)
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Calls it until the server answers; a call that broke off may have been carried out, so stock is taken."""
+        told = False
+        for wait_s in BACK_OFF_S:
+            try:
+                if told and self._lock is not None:
+                    self._lock.take()
+                    self._take_stock()
+                    self._say("The queue's database answers again.")
+                    told = False
+                return act()
+            except Exception as error:
+                if self._given_up or not is_away(error):
+                    raise
+                if not told:
+                    self._say(f"The queue's database does not answer ({_sentence(error)}); running trials go on.")
+                told = True
+                time.sleep(wait_s)
+        self._given_up = True
+        raise CampaignStopped("the queue's database has not answered for five minutes; what is finished is kept")
 
     def add(self, keys: Iterable[str]) -> None:
         """Trials to run, behind those that were added before."""
@@ -64,12 +114,14 @@ class TrialQueue:
 
     def next(self) -> str | None:
         """The key of the next trial to run, or None when every one that was added has been handed out."""
+        return self._patiently(self._next)
+
+    def _next(self) -> str | None:
         while self._waiting or self._todo:
             if not self._waiting:
                 for _ in range(min(WINDOW, len(self._todo))):
-                    key = self._todo.popleft()
-                    self._study.enqueue_trial({}, user_attrs={KEY: key})
-                    self._waiting.append(key)
+                    self._study.enqueue_trial({}, user_attrs={KEY: self._todo[0]})
+                    self._waiting.append(self._todo.popleft())
             trial = self._study.ask()
             key = str(trial.user_attrs.get(KEY, ""))
             self._waiting.remove(key)
@@ -83,9 +135,9 @@ class TrialQueue:
     def finished(self, key: str, value: float | None) -> None:
         """A trial has its outcome; ``value`` is None or not finite where it has no number."""
         if value is None or not math.isfinite(value):
-            self._study.tell(self._running.pop(key), state=self._states.PRUNED)
+            self._tell(key, None, self._states.PRUNED)
         else:
-            self._study.tell(self._running.pop(key), value)
+            self._tell(key, value, self._states.COMPLETE)
 
     def learn(self, key: str, value: float | None) -> None:
         """Enters a trial that was finished without this queue's knowledge."""
@@ -93,24 +145,33 @@ class TrialQueue:
 
         known = value is not None and math.isfinite(value)
         state = self._states.COMPLETE if known else self._states.PRUNED
-        self._study.add_trial(
-            optuna.trial.create_trial(state=state, value=value if known else None, user_attrs={KEY: key})
-        )
+        trial = optuna.trial.create_trial(state=state, value=value if known else None, user_attrs={KEY: key})
+        self._patiently(lambda: self._study.add_trial(trial))
 
     def failed(self, key: str) -> None:
         """A trial has none; a later call enqueues it again."""
-        self._study.tell(self._running.pop(key), state=self._states.FAIL)
+        self._tell(key, None, self._states.FAIL)
+
+    def _tell(self, key: str, value: float | None, state: optuna.trial.TrialState) -> None:
+        trial = self._running[key]
+        self._patiently(lambda: self._study.tell(trial, value, state=state, skip_if_finished=True))
+        del self._running[key]
 
 
-def open_queue(path: Path, name: str, *, maximize: bool = True) -> tuple[TrialQueue, str]:
+def open_queue(
+    path: Path | str, name: str, *, maximize: bool = True, say: Say = lambda _: None
+) -> tuple[TrialQueue, str]:
     """The queue of campaign ``name`` in the sqlite file ``path``, and a sentence about what was wrong with the file.
 
     A file that is damaged, or of another version of Optuna, is set aside and the queue rebuilt; the sentence is empty
-    where nothing was wrong.
+    where nothing was wrong. ``path`` may be the URL of a PostgreSQL database instead (postgresql+psycopg://...), which
+    is told apart from a damaged one: it is never touched but by Optuna.
 
     Raises:
-        AblateError: the file cannot be opened or written.
+        AblateError: the file or database cannot be opened or written, or another dispatcher holds the campaign there.
     """
+    if isinstance(path, str):
+        return _open_server(path, name, maximize, say), ""
     try:
         return _open(path, name, maximize), ""
     except Exception as error:
@@ -125,66 +186,84 @@ def open_queue(path: Path, name: str, *, maximize: bool = True) -> tuple[TrialQu
     return queue, f"{path} could not be read ({reason}); it is kept as {aside.name} and the queue was rebuilt."
 
 
-def queue_states(path: Path, name: str) -> list[tuple[str, str]]:
+def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
     """Key and state (WAITING, RUNNING, COMPLETE, PRUNED or FAIL) of all that a campaign's queue holds.
 
     Raises:
-        AblateError: the file cannot be read.
+        AblateError: the file or database cannot be read.
     """
     import optuna
 
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         return []
     try:
-        studies = {
-            study.study_name for study in optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
-        }
+        storage = _storage(path)
+        studies = {study.study_name for study in optuna.get_all_study_summaries(storage, include_best_trial=False)}
         if name not in studies:
             return []
-        trials = optuna.load_study(study_name=name, storage=_storage(path)).get_trials(deepcopy=False)
+        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+        _leave(storage)
     except Exception as error:
-        raise AblateError(f"{path}: the queue cannot be read: {_sentence(error)}") from error
+        raise AblateError(f"{spoken(path)}: the queue cannot be read: {_sentence(error)}") from error
     return [(str(trial.user_attrs.get(KEY, "")), trial.state.name) for trial in trials]
 
 
-def _storage(path: Path) -> optuna.storages.RDBStorage:
+def _storage(path: Path | str) -> optuna.storages.RDBStorage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if isinstance(path, str):
+        return optuna.storages.RDBStorage(path, engine_kwargs=server_arguments(path))
     return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
-def _open(path: Path, name: str, maximize: bool) -> TrialQueue:
+def _leave(storage: optuna.storages.RDBStorage) -> None:
+    """Closes its connections."""
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _study(storage: optuna.storages.RDBStorage, name: str, maximize: bool) -> optuna.Study:
     import optuna
 
-    study = optuna.create_study(
-        storage=_storage(path),
+    return optuna.create_study(
+        storage=storage,
         study_name=name,
         direction="maximize" if maximize else "minimize",
         sampler=optuna.samplers.RandomSampler(seed=0),
         pruner=optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    return TrialQueue(study)
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        wrapped = getattr(error, "orig", None)  # SQLAlchemy's name for the driver's own error
-        error = wrapped if isinstance(wrapped, BaseException) else error.__cause__ or error.__context__
-    return chain
+def _open(path: Path, name: str, maximize: bool) -> TrialQueue:
+    storage = _storage(path)
+    return TrialQueue(_study(storage, name, maximize), storage)
+
+
+def _open_server(url: str, name: str, maximize: bool, say: Say) -> TrialQueue:
+    try:
+        storage = _storage(url)
+        try:
+            lock = ServerLock(storage.engine, name)
+            return TrialQueue(_study(storage, name, maximize), storage, lock, say)
+        except BaseException:
+            _leave(storage)
+            raise
+    except AblateError:
+        raise
+    except Exception as error:
+        raise AblateError(f"{spoken(url)}: the queue's database cannot be used: {_sentence(error)}") from error
 
 
 def _is_access(error: BaseException) -> bool:
     """Whether the file is sound as far as one can tell, and only out of reach."""
     words = ("locked", "readonly", "read-only", "unable to open", "disk is full", "disk i/o")
     return any(
-        isinstance(link, PermissionError) or any(word in str(link).lower() for word in words) for link in _causes(error)
+        isinstance(link, PermissionError) or any(word in str(link).lower() for word in words) for link in causes(error)
     )
 
 
 def _sentence(error: BaseException) -> str:
-    lines = str(_causes(error)[-1]).strip().splitlines()
+    lines = str(causes(error)[-1]).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -145,7 +145,7 @@ class RayExecutor:
                 _probe(self._address)
             ray.init(
                 address=self._address, include_dashboard=False if self._address == LOCAL else None,
-                log_to_driver=False, logging_level="ERROR",
+                log_to_driver=False, logging_level=logging.ERROR,
             )  # fmt: skip
             self._ours = True
         self._ray = ray

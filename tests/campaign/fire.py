@@ -99,10 +99,15 @@ def new_runs(folder: Path, empty_store: Path) -> Path:
     return runs
 
 
-def server(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """A real MLflow server, once it answers."""
+def server(folder: Path, port: int, store: str = "") -> subprocess.Popen[bytes]:
+    """A real MLflow server, once it answers; its database is sqlite in ``folder`` unless ``store`` says otherwise."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
+    command += [
+        "--backend-store-uri",
+        store or f"sqlite:///{folder}/server.db",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    ]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
     assert until(lambda: answers(port), 120), (folder / "server.log").read_text()

@@ -70,3 +70,10 @@ def test_what_is_added_later_comes_behind_and_only_once(tmp_path: Path) -> None:
 def test_a_queue_out_of_reach_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(AblateError, match=r"nowhere/queue.db: the queue cannot be opened: unable to open database"):
         open_queue(tmp_path / "nowhere" / "queue.db", "it")
+
+
+@pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "sqlite:///queue.db", "queue.db"])
+def test_a_queue_of_another_kind_is_refused_and_its_password_kept(url: str) -> None:
+    with pytest.raises(AblateError, match=r"--queue takes postgresql\+psycopg://") as caught:
+        open_queue(url, "it")
+    assert "secret" not in str(caught.value)
