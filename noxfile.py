@@ -37,6 +37,30 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def ray(session: nox.Session) -> None:
+    """Campaigns on a real Ray cluster of several nodes on this machine, one of them killed."""
+    install(session, "tests")
+    session.install("-e", ".[ray]")
+    session.run("pytest", "-m", "slow", "tests/campaign/test_ray_executor.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def postgres(session: nox.Session) -> None:
+    """Queue and MLflow on a real PostgreSQL server, started and removed here; needs Debian's package postgresql."""
+    install(session, "tests")
+    session.install("-e", ".[postgres]")
+    session.run("pytest", "-m", "slow", "tests/campaign/test_postgres.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Every fault that a campaign should survive, provoked; writes docs/faults.md."""
+    install(session, "tests")
+    session.install("-e", ".[ray,postgres]")
+    session.run("python", "benchmarks/faults.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """What needs a CUDA device; every test skips itself where there is none."""
     install(session, "tests")

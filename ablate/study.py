@@ -61,8 +61,20 @@ def parser() -> argparse.ArgumentParser:
         "--tracking-uri", metavar="URI", help="an MLflow store or server (default: sqlite in the runs folder)"
     )
     where.add_argument(
+        "--queue", metavar="URL", help="a PostgreSQL database for the queue (default: sqlite in the runs folder)"
+    )
+    where.add_argument(
         "--no-report", action="store_true", help="judge only; `ablate report NAME` makes the report later"
     )
+    many = new.add_argument_group("many machines (docs/cluster.md)")
+    many.add_argument(
+        "--executor", default="local", metavar="NAME", help="local: processes here (default); ray: a Ray cluster"
+    )
+    many.add_argument(
+        "--ray-address", metavar="ADDRESS", help="HOST:PORT or auto: a running cluster; local: one made here (default)"
+    )
+    many.add_argument("--cpus-per-trial", type=float, metavar="N", help="what a trial takes of its node (default: 1)")
+    many.add_argument("--gpus-per-trial", type=float, metavar="N", help="0.25: four trials share a GPU (default: 0)")
     return new
 
 
@@ -101,8 +113,9 @@ def make(options: argparse.Namespace) -> CampaignPlan:
 
 def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
+    from ablate.campaign.choice import Wishes, choose_executor, trial_device
     from ablate.campaign.dispatch import run_campaign
-    from ablate.campaign.machine import choose_device, choose_jobs
+    from ablate.campaign.machine import choose_jobs
     from ablate.reporting.findings import findings_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
@@ -112,7 +125,15 @@ def train(options: argparse.Namespace) -> int:
     plan = make(options)
     if shortfall := out_of_reach(plan):
         print(f"Note: {shortfall}")  # noqa: T201
-    device = choose_device(options.device)
+    wishes = Wishes(
+        executor=options.executor,
+        device=options.device,
+        jobs=options.jobs,
+        ray_address=options.ray_address,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+    )
+    executor, device = choose_executor(wishes), trial_device(wishes)
     jobs = choose_jobs(options.jobs, device)
     with progress(plan) as observer:
         result = run_campaign(
@@ -124,7 +145,9 @@ def train(options: argparse.Namespace) -> int:
             device=device,
             retries=options.retries,
             time_limit_s=options.time_limit,
+            queue=options.queue,
             observer=observer,
+            executor=executor,
         )
     uri = tracking_uri(options.runs, options.tracking_uri)
     print_findings(findings_of(result, uri))
@@ -151,7 +174,7 @@ def check(options: argparse.Namespace) -> int:
 
     plan = make(options)
     doctor = repair_campaign if options.repair else check_campaign
-    checkup = doctor(plan, runs=options.runs, tracking_uri=options.tracking_uri)
+    checkup = doctor(plan, runs=options.runs, tracking_uri=options.tracking_uri, queue=options.queue)
     print_checkup(checkup)
     return 0 if checkup.sound else EXIT_INCOMPLETE
 

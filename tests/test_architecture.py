@@ -18,6 +18,7 @@ OWNERS = {
     "optuna": ("campaign/queue.py", "campaign/tuning.py"),
     "mlflow": ("campaign/tracking.py", "ui.py"),
     "fvcore": ("measure/",),
+    "ray": ("campaign/ray_executor.py",),
     "seaborn": ("reporting/",),
 }
 TORCH_FREE = ("__init__.py", "errors.py", "files.py", "model/spec.py", "model/zoo.py", "model/layers.py", "design/",

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablate.campaign.executors import Executor
-from ablate.campaign.local import LocalExecutor
-from ablate.campaign.machine import choose_jobs
+from ablate.campaign.machine import choose_device
 from ablate.errors import AblateError, one_of
 
 
@@ -17,21 +16,32 @@ class Wishes:
 
     Attributes:
         executor: ``local`` or ``ray``.
-        device: ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu`` or ``cuda``.
         jobs: trials at a time.
         ray_address, cpus_per_trial, gpus_per_trial: as of ``RayExecutor``; for ``ray`` only.
     """
 
     executor: str = "local"
-    device: str = "cpu"
+    device: str = "auto"
     jobs: int | None = None
     ray_address: str | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
 
 
-def choose_executor(wishes: Wishes) -> Executor:
-    """The executor that was asked for; it takes nothing until it is used.
+def trial_device(wishes: Wishes) -> str:
+    """``cpu`` or ``cuda``. On a cluster ``auto`` is cuda where trials take GPUs; this machine need not have one.
+
+    Raises:
+        AblateError: ``cuda`` is asked for on this machine, which has none.
+    """
+    if wishes.executor == "local":
+        return choose_device(wishes.device)
+    return ("cuda" if wishes.gpus_per_trial else "cpu") if wishes.device == "auto" else wishes.device
+
+
+def choose_executor(wishes: Wishes) -> Executor | None:
+    """The executor that was asked for, not yet connected to anything; None: ``run_campaign``'s own.
 
     Raises:
         AblateError: there is no such executor, or something that it has no use for was asked for.
@@ -41,11 +51,10 @@ def choose_executor(wishes: Wishes) -> Executor:
     return EXECUTORS[wishes.executor](wishes)
 
 
-def _local(wishes: Wishes) -> Executor:
+def _local(wishes: Wishes) -> None:
     for name in ("ray_address", "cpus_per_trial", "gpus_per_trial"):
         if getattr(wishes, name) is not None:
             raise AblateError(f"--{name.replace('_', '-')} goes with --executor ray; this is --executor local")
-    return LocalExecutor(choose_jobs(wishes.jobs, wishes.device))
 
 
 def _ray(wishes: Wishes) -> Executor:
@@ -61,9 +70,9 @@ def _ray(wishes: Wishes) -> Executor:
         raise AblateError(f"--gpus-per-trial must be a fraction of a GPU or a whole number of them, got {gpus:g}")
     if wishes.device == "cuda" and gpus == 0:
         raise AblateError("--gpus-per-trial must be above 0 with --device cuda, got 0")
-    if wishes.jobs is not None:
-        choose_jobs(wishes.jobs, wishes.device)
+    if wishes.jobs is not None and wishes.jobs < 1:
+        raise AblateError(f"--jobs must be at least 1, got {wishes.jobs}")
     return RayExecutor(address=wishes.ray_address or LOCAL, jobs=wishes.jobs, cpus_per_trial=cpus, gpus_per_trial=gpus)
 
 
-EXECUTORS: dict[str, Callable[[Wishes], Executor]] = {"local": _local, "ray": _ray}
+EXECUTORS: dict[str, Callable[[Wishes], Executor | None]] = {"local": _local, "ray": _ray}

@@ -38,11 +38,17 @@ class Preparation:
 
     def __call__(self, say: Callable[[str], None]) -> ArmCosts:
         """The costs, when the data are there."""
+        import torch
+
         from ablate.training.data import prepare
 
         settings = self.settings
         prepare(self.plan.study.data, settings.data_root or default_data_root(), settings.runs / "data", report=say)
-        return measure_costs(self.plan, settings.runs / "costs", settings.device, settings.threads, say)
+        device = settings.device
+        if device == "cuda" and not torch.cuda.is_available():  # the nodes of a cluster have what this machine lacks
+            say("This machine has no GPU, so that latencies are those of its processor.")
+            device = "cpu"
+        return measure_costs(self.plan, settings.runs / "costs", device, settings.threads, say)
 
 
 def prepare_aside(plan: CampaignPlan, settings: Settings, say: Callable[[str], None]) -> ArmCosts:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from fakes import null, outcome, plan_of
 
-from ablate.campaign.choice import Wishes, choose_executor
+from ablate.campaign.choice import Wishes, choose_executor, trial_device
 from ablate.campaign.executors import Finished, Job, Lost, Progress
-from ablate.campaign.local import LocalExecutor
 from ablate.campaign.node import End, owner_of, run_attempt, scratch
 from ablate.errors import AblateError
 
@@ -33,9 +32,12 @@ def test_what_an_executor_has_no_use_for_is_refused(wishes: Wishes, message: str
 
 
 def test_nothing_that_was_asked_for_is_processes_of_this_machine() -> None:
-    executor = choose_executor(Wishes(jobs=3))
-    assert isinstance(executor, LocalExecutor)
-    assert executor.capacity == 3
+    assert choose_executor(Wishes(jobs=3)) is None
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(None, "cpu"), (0.25, "cuda"), (0.0, "cpu")])
+def test_trials_on_a_cluster_run_on_gpus_where_they_take_some(gpus: float | None, device: str) -> None:
+    assert trial_device(Wishes(executor="ray", gpus_per_trial=gpus)) == device
 
 
 def test_without_ray_its_absence_is_said_with_the_way_to_mend_it() -> None:
