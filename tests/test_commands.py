@@ -1,0 +1,192 @@
+"""The commands as a user types them: processes of their own, real data sets at a small size."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate import study as study_command
+from ablate import ui
+
+STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
+SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
+
+
+def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"ablate.{module}", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def carried_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which the main job was done, and what it printed."""
+    folder = tmp_path_factory.mktemp("main_job")
+    return folder, run("study", *SMALL, cwd=folder)
+
+
+def verdicts(text: str) -> str:
+    """From the title on, without the lines that the clock decides."""
+    return text[text.index("Linear bottlenecks") :]
+
+
+def test_the_main_job_trains_judges_and_reports(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = carried_out
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^\[ *\d+/4\]", done.stdout, re.MULTILINE)) == 4
+    assert "relu_bottleneck" in verdicts(done.stdout)
+    assert "python -m ablate.ui" in done.stdout
+    assert (folder / "runs/reports/linear_bottleneck/report.html").stat().st_size > 10_000
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, first = carried_out
+    second = run("study", *SMALL, cwd=folder)
+    assert second.returncode == 0
+    assert "to train" not in second.stdout
+    assert verdicts(second.stdout) == verdicts(first.stdout)
+
+
+def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = carried_out
+    page = folder / "runs/reports/linear_bottleneck/report.html"
+    page.unlink()
+    assert run("report", "linear_bottleneck", cwd=folder).returncode == 0
+    assert page.exists()
+    wrong = run("report", "no_such_study", cwd=folder)
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+    assert "no_such_study" in wrong.stderr
+
+
+def test_the_doctor_finds_a_finished_campaign_sound(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = carried_out
+    checked = run("study", *SMALL, "--check", cwd=folder)
+    assert checked.returncode == 0
+    assert "4 of 4 planned trials have a sound record" in checked.stdout
+
+
+def test_an_interrupted_campaign_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = (*SMALL[:-4], "--epochs", "30", "--no-report", "--jobs", "1")
+    command = [sys.executable, "-m", "ablate.study", *arguments]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("[1/"):
+            break
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "To go on: python -m ablate.study linear_bottleneck" in errors
+    assert "Traceback" not in errors
+    assert "planned trials have a sound record" in run("study", *arguments, "--check", cwd=tmp_path).stdout
+
+
+def test_list_names_every_study_with_its_question(tmp_path: Path) -> None:
+    listed = run("study", "--list", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert [name for name in STUDIES if name not in listed.stdout] == []
+    assert "Does the bound of ReLU6" in listed.stdout
+
+
+def test_help_and_list_cost_less_than_half_a_second_of_processor_time(tmp_path: Path) -> None:
+    for option in ("--help", "--list"):
+        spent = []
+        for _ in range(3):
+            before = time.perf_counter(), os.times()
+            assert run("study", option, cwd=tmp_path).returncode == 0
+            after = os.times()
+            spent.append(
+                after.children_user + after.children_system - before[1].children_user - before[1].children_system
+            )
+        assert min(spent) < 0.5, f"{option} took {min(spent):.2f} s"
+
+
+def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path) -> None:
+    planned = run("study", "linear_bottleneck", "--plan", cwd=tmp_path)
+    assert planned.returncode == 0
+    assert "243,658" in planned.stdout
+    assert "2,586,736" in planned.stdout
+    assert "80 % power" in planned.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("linear_botleneck",), "did you mean 'linear_bottleneck'"),
+        (("relu6", "--set", "recipe.lrr=1"), "did you mean 'lr'"),
+        (("relu6", "--set", "recipe.lr"), "takes KEY=VALUE"),
+        (("relu6", "--seeds", "0"), "plan.seeds must be at least 1"),
+        (("relu6", "--data", "cifar01"), "did you mean 'cifar10'"),
+        (("relu6", "--budget", "ful"), "did you mean 'full'"),
+        (("relu6", "--jobs", "0"), "--jobs must be at least 1"),
+        (("relu6", "--data", "nowhere.npz"), "nowhere.npz: is missing"),
+        ((), "name a study"),
+    ],
+)
+def test_wrong_input_is_told_in_a_sentence_and_starts_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = run("study", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_problem_of_the_command_line_is_told_at_once(tmp_path: Path) -> None:
+    done = run("study", "relu6", "--seeds", "0", "--set", "recipe.optimizer=adamm", cwd=tmp_path)
+    assert "plan.seeds" in done.stderr
+    assert "did you mean 'adam'" in done.stderr
+
+
+def test_set_reads_values_as_a_study_file_would() -> None:
+    options = study_command.parser().parse_args(
+        ["x", "--set", "recipe.lr=1e-3", "--set", "recipe.flip=true", "--set", "recipe.optimizer=sgd", "--epochs", "2"]
+    )
+    assert study_command.overrides(options) == {
+        "recipe.lr": 1e-3,
+        "recipe.flip": True,
+        "recipe.optimizer": "sgd",
+        "recipe.epochs": 2,
+    }
+
+
+def test_a_runs_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("study", *SMALL, "--runs", "file/runs", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_ui_says_what_is_missing_and_what_listening_elsewhere_exposes(tmp_path: Path) -> None:
+    empty = run("ui", cwd=tmp_path)
+    assert empty.returncode == 2
+    assert "holds no results yet" in empty.stderr
+    assert ui.parser().parse_args([]).host == "127.0.0.1"
+    assert "--workers" in ui.server_command("sqlite:///x.db", tmp_path, "127.0.0.1", 5000)
+
+
+def test_one_command_calls_the_others(tmp_path: Path) -> None:
+    wrong = run("__main__", "stuyd", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "did you mean 'study'" in wrong.stderr
+    assert "relu6" in run("__main__", "study", "--list", cwd=tmp_path).stdout
