@@ -6,12 +6,20 @@ it had not been.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING
 
-from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial
+from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, trials, tuned_arms
 from ablate.design.record import Record
+from ablate.design.study import Recipe, Study
+from ablate.design.tuning import ArmTuning, Values, tuned_recipe
+
+if TYPE_CHECKING:
+    from ablate.campaign.tuning import Search
 
 MOST_NAMED = 3  # arms in one sentence
 
@@ -21,7 +29,7 @@ class Needs:
     """What a campaign needs so far.
 
     Attributes:
-        plan: the campaign's.
+        plan: the campaign's, with what was tried in tuning so far, and with the arms' best recipes when that is over.
         trials: those that it needs, with a record or without, in the order to run them.
         to_come: how many more are sure to follow these.
         news: a sentence for each time that the agenda grew.
@@ -42,11 +50,43 @@ class Agenda:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self._plan = plan
-        self._confirming = Confirming(plan)
+        self._searches: dict[str, Search] = {}
+        self._news: list[str] = []
+        self._confirming: Confirming | None = None
+        if plan.study.tuned:
+            from ablate.campaign.tuning import Search
+
+            self._searches = {arm.name: Search(plan, arm) for arm in tuned_arms(plan.arms)}
 
     def needs(self, records: Mapping[str, Record]) -> Needs:
-        """What is needed, given these records."""
-        return Needs(plan=self._plan, trials=self._confirming.trials(records), news=tuple(self._confirming.news))
+        """What is needed, given these records: the tuning first, then the seeds that confirm."""
+        tuning = tuple(search.advance(records) for search in self._searches.values())
+        tried = [
+            trial
+            for settings in zip_longest(*(_by_setting(arm) for arm in tuning), fillvalue=())
+            for trial in chain(*settings)
+        ]
+        open_settings = sum(search.to_come for search in self._searches.values())
+        if not all(search.done for search in self._searches.values()):
+            study = self._plan.study
+            to_come = open_settings * study.tuning.seeds + len(self._plan.arms) * study.plan.seeds
+            return Needs(plan=replace(self._plan, tuning=tuning), trials=tuple(tried), to_come=to_come)
+        if self._confirming is None:
+            self._confirming = Confirming(self._tuned(tuning))
+        trials = (*tried, *self._confirming.trials(records))
+        return Needs(plan=self._confirming.plan, trials=trials, news=(*self._news, *self._confirming.news))
+
+    def _tuned(self, tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
+        """The plan with each arm's best recipe; the A/A arm has the control's, since it is the control."""
+        if not self._searches:
+            return self._plan
+        study, recipes = self._plan.study, dict[str, Recipe]()
+        for name, search in self._searches.items():
+            best, score = search.best
+            recipes[name] = tuned_recipe(study.recipe, best.values)
+            self._news.append(f"{name} is tuned: {described(best.values)} ({told_score(study, score)})")
+        arms = tuple(replace(arm, recipe=recipes.get(arm.name, recipes[CONTROL])) for arm in self._plan.arms)
+        return replace(self._plan, arms=arms, trials=trials(study, arms, self._plan.data), tuning=tuning)
 
 
 class Confirming:
@@ -57,7 +97,7 @@ class Confirming:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.news: list[str] = []
-        self._plan = plan
+        self.plan = plan
         self._settles = plan.study.plan.until == "settled"
         self._wanted = plan.trials
         if self._settles:
@@ -72,10 +112,10 @@ class Confirming:
             from ablate.verdicts.judge import wanted
 
             before = {trial.key for trial in self._wanted}
-            after = before | {trial.key for trial in wanted(self._plan, {key: records[key] for key in before})}
+            after = before | {trial.key for trial in wanted(self.plan, {key: records[key] for key in before})}
             if after == before:
                 break
-            grown = tuple(trial for trial in self._plan.trials if trial.key in after)
+            grown = tuple(trial for trial in self.plan.trials if trial.key in after)
             self.news.append(_growth(self._wanted, grown))
             self._wanted = grown
         return self._wanted
@@ -92,6 +132,24 @@ def unfold(plan: CampaignPlan, read: Callable[[list[str]], Mapping[str, Record]]
             return needs, records
         asked.update(new)
         records |= read(new)
+
+
+def _by_setting(tuning: ArmTuning) -> list[tuple[Trial, ...]]:
+    return [setting.trials for setting in tuning.settings]
+
+
+def described(values: Values) -> str:
+    """``lr 0.00714, weight_decay 0.001``."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
+def told_score(study: Study, score: float) -> str:
+    """``validation accuracy 97.10 %``."""
+    if not math.isfinite(score):
+        return "no setting finished; the recipe as written"
+    if study.decision.metric.endswith("accuracy"):
+        return f"validation accuracy {100 * score:.2f} %"
+    return f"validation loss {-score:.4f}"
 
 
 def _growth(before: Iterable[Trial], after: Iterable[Trial]) -> str:

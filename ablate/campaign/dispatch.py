@@ -18,6 +18,7 @@ from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import held
 from ablate.campaign.observer import Observer, Silent
 from ablate.campaign.outbox import Outbox
+from ablate.campaign.packer import Wanted, packed
 from ablate.campaign.preparation import Prepare, Settings, prepare_aside
 from ablate.campaign.queue import TrialQueue, open_queue
 from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
@@ -39,8 +40,8 @@ def run_campaign(
     runs: Path,
     tracking_uri: str | None = None,
     data_root: Path | None = None,
-    jobs: int = 1,
-    threads: int = 1,
+    jobs: int | None = 1,
+    threads: int | None = 1,
     device: str = "cpu",
     retries: int = 2,
     time_limit_s: float | None = None,
@@ -57,8 +58,8 @@ def run_campaign(
         runs: the runs folder.
         tracking_uri: the MLflow store; None: $MLFLOW_TRACKING_URI, else sqlite in ``runs``.
         data_root: where data sets lie; None: the default.
-        jobs: trials at a time.
-        threads: of each trial.
+        jobs: trials at a time; None: as many as train fastest and fit into memory.
+        threads: of each trial; None: as many as train fastest, or as the campaign began with.
         device: ``cpu`` or ``cuda``.
         retries: further attempts at a trial whose worker was lost.
         time_limit_s: of a trial; None: none.
@@ -75,8 +76,8 @@ def run_campaign(
     settings = Settings(
         runs=runs.resolve(),
         data_root=data_root.resolve() if data_root else None,
-        jobs=jobs,
-        threads=threads,
+        jobs=jobs or 1,
+        threads=threads or 1,
         device=device,
         retries=retries,
         time_limit_s=time_limit_s,
@@ -85,9 +86,8 @@ def run_campaign(
     )
     uri = resolve_uri(settings.runs, tracking_uri)
     with writable(settings.runs), held(settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"):
-        return _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent()).run(
-            executor, prepare
-        )
+        dispatcher = _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent())
+        return dispatcher.run(executor, prepare, Wanted(jobs, threads))
 
 
 class _Dispatcher:
@@ -105,19 +105,21 @@ class _Dispatcher:
         self.unread: tuple[str, ...] = ()
         self.trained = 0
 
-    def run(self, executor: Executor | None, prepare: Prepare) -> CampaignResult:
+    def run(self, executor: Executor | None, prepare: Prepare, wanted: Wanted) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
         new = self.inventory.look()
         with contextlib.closing(self._open_queue()) as queue:
-            return self._carry_out(queue, new, executor, prepare)
+            return self._carry_out(queue, new, executor, prepare, wanted)
 
     def _carry_out(
-        self, queue: TrialQueue, new: list[str], executor: Executor | None, prepare: Prepare
+        self, queue: TrialQueue, new: list[str], executor: Executor | None, prepare: Prepare, wanted: Wanted
     ) -> CampaignResult:
         inventory = self.inventory
         todo = self._enlist(queue, new)
         if not (todo or inventory.unsent) and self.costs:
             return self._result(0)
+        if executor is None and (todo or inventory.needs.to_come):
+            self.settings = packed(self.plan, self.settings, wanted, self.inventory, self.observer.said)
         ledger = Ledger(
             self.tracking, inventory.needs.plan, self.outbox, keep=self.settings.keep, say=self.observer.said
         )

@@ -15,7 +15,7 @@ from ablate.campaign.entries import Costs, trial_entry
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.stored import TrialRun, best
 from ablate.campaign.tracking import Tracking
-from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Record
 
 # A store that has not refused anything is only slow, as a new sqlite store is on a busy machine.
@@ -39,11 +39,13 @@ class Ledger:
     ) -> None:
         self._tracking = tracking
         self._plan = plan
+        self._save_plan = False
         self._outbox = outbox
         self._keep = keep
         self._say = say
-        self._trials: dict[str, Trial] = {trial.key: trial for trial in reversed(plan.trials)}
-        self._arms = {arm.name: arm for arm in plan.arms}
+        self._trials: dict[str, Trial] = {}
+        self._arms: dict[str, Arm] = {}
+        self._index()
         self._costs: Mapping[str, Costs] = {}
         self._save_costs = False
         self._complete: bool | None = None
@@ -64,6 +66,17 @@ class Ledger:
         with self._wake:
             self._records.append(record)
             self._wake.notify_all()
+
+    def set_plan(self, plan: CampaignPlan) -> None:
+        """The plan as it has grown, for the campaign and for every record from now on."""
+        with self._wake:
+            self._plan, self._save_plan = plan, True
+            self._index()
+            self._wake.notify_all()
+
+    def _index(self) -> None:
+        self._trials = {trial.key: trial for trial in reversed((*self._plan.trials, *self._plan.tuning_trials))}
+        self._arms = {arm.name: arm for arm in self._plan.arms}
 
     def set_costs(self, costs: Mapping[str, Costs]) -> None:
         """The arms' costs, for the campaign and for every record from now on."""
@@ -92,7 +105,7 @@ class Ledger:
         return patience_s if self._stumbling else patience_s * PATIENCE_WITH_THE_SLOW
 
     def _pending(self) -> bool:
-        return self._busy or bool(self._records) or self._save_costs or self._complete is not None
+        return self._busy or bool(self._records) or self._save_plan or self._save_costs or self._complete is not None
 
     def _work(self) -> None:
         failures = 0
@@ -119,7 +132,10 @@ class Ledger:
         if self._known is None:
             self._begin()
             return False
-        if self._save_costs:
+        if self._save_plan:
+            self._save_plan = False  # one that follows is saved too
+            self._tracking.save_plan(self._campaign, self._plan)
+        elif self._save_costs:
             self._tracking.save_costs(self._campaign, self._costs)
             self._save_costs = False
         elif self._records:

@@ -121,7 +121,7 @@ class Tracking:
         run_id, artifacts = found
         plan = self.plan(run_id, artifacts)
         costs = json.loads(self._text(run_id, artifacts, COSTS, missing="{}"))
-        records = self.records(study, [trial.key for trial in plan.trials])
+        records = self.records(study, [trial.key for trial in (*plan.trials, *plan.tuning_trials)])
         return Campaign(run_id=run_id, plan=plan, costs=costs, records=records)
 
     def plan(self, run_id: str, artifacts: str) -> CampaignPlan:
@@ -159,6 +159,11 @@ class Tracking:
             self._client.log_text(run_id, plan.to_json(), PLAN)
             self._client.log_text(run_id, study.model_dump_json(indent=2), STUDY)
         return run_id
+
+    def save_plan(self, campaign: str, plan: CampaignPlan) -> None:
+        """Keeps the plan as it has grown with the campaign."""
+        with self._answers():
+            self._client.log_text(campaign, plan.to_json(), PLAN)
 
     def save_costs(self, campaign: str, costs: Mapping[str, Costs]) -> None:
         """Keeps the arms' costs with the campaign."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -112,10 +112,17 @@ def _unknown(parts: list[str]) -> str:
 
 
 def _names_at(parts: list[str]) -> set[str]:
-    model: type[BaseModel] = Study
+    model: Any = Study
     for part in parts:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]  # extra keys occur in models only
+        model = _below(model, part)
     return set(model.model_fields) - ({"name", "budget"} if model is Study else set())
+
+
+def _below(kind: Any, part: str) -> Any:
+    """What stands under a key of a model, or of a table of models."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind.model_fields[part].annotation
+    return get_args(kind)[1]
 
 
 def _all_keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
@@ -130,10 +137,13 @@ def _field(parts: list[str]) -> Any:
     model: Any = Study
     field = None
     for part in parts:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            if part not in model.model_fields:
+                break
+            field = model.model_fields[part]
+        elif get_origin(model) is not dict:
             break
-        field = model.model_fields[part]
-        model = field.annotation
+        model = _below(model, part)
     return field
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ablate.design.arms import ArmsError, Images
 from ablate.design.datasets import KNOWN, DataInfo
 from ablate.design.drafts import draft_arms
-from ablate.design.plan import CampaignPlan
+from ablate.design.plan import CampaignPlan, tuned_arms
 from ablate.design.study import Study
 from ablate.model.layers import layers
 from ablate.model.spec import NetSpec
@@ -27,7 +27,8 @@ class Forecast:
     """What a study will take.
 
     Attributes:
-        arms, trials: how many; under ``until = "settled"`` the trials at most.
+        arms, trials: how many, tuning included; under ``until = "settled"`` the trials at most.
+        tuning: how many of the trials tune.
         minutes: from the first trial's start to the last one's end, nothing cached.
         measured: how many of the arms the time of was measured rather than estimated.
     """
@@ -35,6 +36,7 @@ class Forecast:
     arms: int
     trials: int
     minutes: float
+    tuning: int = 0
     measured: int = 0
 
 
@@ -51,8 +53,21 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
     for arm in plan.arms:
         rate = known.get(arm.name) or estimated_rate(arm.spec, plan.data)
         seconds += _seconds(rate, plan.study, plan.data) * len(plan.arm_trials(arm.name))
-    measured = sum(arm.name in known for arm in plan.arms)
-    return Forecast(arms=len(plan.arms), trials=len(plan.trials), minutes=seconds / jobs / 60, measured=measured)
+        if arm in tuned_arms(plan.arms):
+            seconds += _seconds(rate, plan.study, plan.data, test=False) * tuning_trials(plan.study)
+    tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+    return Forecast(
+        arms=len(plan.arms),
+        trials=len(plan.trials) + tuning,
+        minutes=seconds / jobs / 60,
+        tuning=tuning,
+        measured=sum(arm.name in known for arm in plan.arms),
+    )
+
+
+def tuning_trials(study: Study) -> int:
+    """How many trials tune each arm."""
+    return (study.tuning.trials or 0) * study.tuning.seeds
 
 
 def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
@@ -71,10 +86,13 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
     if study.match != "none":
         moved = [rate for rate in rates if rate != rates[0]]
         rates = [rates[0]] * len(rates) + (moved if study.unmatched else [])
+    tuning = tuning_trials(study) * len(rates)
+    seconds = sum(_seconds(rate, study, data, test=False) for rate in rates) * tuning_trials(study)
     rates += [rates[0]] * study.noise_floor
     seeds = study.plan.most_seeds
-    seconds = sum(_seconds(rate, study, data) for rate in rates) * seeds
-    return Forecast(arms=len(rates), trials=len(rates) * seeds, minutes=seconds / jobs / 60)
+    seconds += sum(_seconds(rate, study, data) for rate in rates) * seeds
+    trials = len(rates) * seeds + tuning
+    return Forecast(arms=len(rates), trials=trials, minutes=seconds / jobs / 60, tuning=tuning)
 
 
 def estimated_rate(spec: NetSpec, data: DataInfo) -> float:
@@ -84,9 +102,9 @@ def estimated_rate(spec: NetSpec, data: DataInfo) -> float:
     return 1 / seconds
 
 
-def _seconds(rate: float, study: Study, data: DataInfo) -> float:
-    """One trial: its training images, the validation after each epoch, the test once."""
+def _seconds(rate: float, study: Study, data: DataInfo, *, test: bool = True) -> float:
+    """One trial: its training images, the validation after each epoch, the test once unless it tunes."""
     held_back = data.num_train * study.data.validation
     trained = data.num_train - held_back
-    images = study.recipe.epochs * (trained + _EVALUATED * held_back) + _EVALUATED * data.num_test
+    images = study.recipe.epochs * (trained + _EVALUATED * held_back) + _EVALUATED * data.num_test * test
     return START_S + images / rate

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,13 +13,14 @@ from ablate.design.arms import CONTROL, NOISE_FLOOR, ArmsError, Draft, Images
 from ablate.design.datasets import DataInfo, describe
 from ablate.design.drafts import draft_arms
 from ablate.design.match import Match, matched
-from ablate.design.study import DataSpec, Level, Recipe, Study, digest
+from ablate.design.study import Level, Recipe, Study
+from ablate.design.trial import Trial
+from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_faults, tuning_seeds
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.model.spec import Change, NetSpec, diff
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
-TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
 PLAN_FORMAT = 1
 MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
@@ -37,6 +37,7 @@ class Arm:
             control.
         match: how its width was solved, where the study asks for equal cost; such an arm is called ``NAME@macs``
             if its width had to move, and NAME if it cost the same anyway.
+        recipe: the best of its tuning; None: the study's.
     """
 
     name: str
@@ -45,46 +46,24 @@ class Arm:
     factors: dict[str, Level] = field(default_factory=dict, hash=False)
     parent: str = CONTROL
     match: Match | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One arm trained once with one seed.
-
-    ``key`` is a hash of everything that decides the result: net, recipe, data, seed. Names do not decide it, so a
-    renamed arm keeps its records.
-    """
-
-    study: str
-    arm: str
-    seed: int
-    spec: NetSpec
-    recipe: Recipe
-    data: DataSpec
-    data_digest: str = ""  # of the file's content, for an .npz of the user's own
-    keep_weights: bool = False
-
-    @cached_property
-    def key(self) -> str:
-        """16 hex digits."""
-        decides: dict[str, Any] = {
-            "format": TRIAL_FORMAT,
-            "spec": self.spec.to_dict(),
-            "recipe": self.recipe.model_dump(mode="json"),
-            "data": self.data.model_dump(mode="json") | {"digest": self.data_digest},
-            "seed": self.seed,
-        }
-        return digest(decides)
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignPlan:
-    """Everything that one study is going to do; a report is made from it years later, without the study file."""
+    """Everything that one study is going to do; a report is made from it years later, without the study file.
+
+    Attributes:
+        arms: the control first.
+        trials: the confirming ones, seed by seed, every arm within.
+        tuning: what was tried for each arm so far, in a study that tunes; the arms have their recipes at its end.
+    """
 
     study: Study
     data: DataInfo
-    arms: tuple[Arm, ...]  # the control first
-    trials: tuple[Trial, ...]  # seed by seed, every arm within
+    arms: tuple[Arm, ...]
+    trials: tuple[Trial, ...]
+    tuning: tuple[ArmTuning, ...] = ()
 
     @property
     def control(self) -> Arm:
@@ -94,6 +73,11 @@ class CampaignPlan:
     def arm(self, name: str) -> Arm:
         """The arm of this name; KeyError if there is none."""
         return {arm.name: arm for arm in self.arms}[name]
+
+    @property
+    def tuning_trials(self) -> tuple[Trial, ...]:
+        """The trials of every setting tried so far, arm by arm."""
+        return tuple(trial for arm in self.tuning for setting in arm.settings for trial in setting.trials)
 
     def arm_trials(self, name: str) -> tuple[Trial, ...]:
         """The trials of one arm in the order of the seeds' pairs."""
@@ -107,6 +91,7 @@ class CampaignPlan:
             "data": dataclasses.asdict(self.data),
             "arms": [_arm_to_plain(arm) for arm in self.arms],
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
+            "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
         }
         return json.dumps(plain, sort_keys=True)
 
@@ -130,7 +115,9 @@ class CampaignPlan:
                     raise AblateError(f"the plan's trial of {arm} with seed {seed} is out of place")
                 # The records lie under the keys of that day, even if the formula has moved on since.
                 vars(trial)["key"] = key
-            return cls(study=study, data=data, arms=arms, trials=made)
+            named = {arm.name: arm for arm in arms}
+            tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
+            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AblateError(f"not a plan: {error}") from error
 
@@ -142,6 +129,7 @@ def _arm_to_plain(arm: Arm) -> dict[str, Any]:
         "spec": arm.spec.to_dict(),
         "changes": [[change.field, change.before, change.after] for change in arm.changes],
         "match": None if arm.match is None else dataclasses.asdict(arm.match),
+        "recipe": None if arm.recipe is None else arm.recipe.model_dump(mode="json"),
     }
 
 
@@ -151,8 +139,23 @@ def _arm_from_plain(plain: dict[str, Any]) -> Arm:
         "spec": NetSpec.from_dict(plain["spec"]),
         "changes": tuple(Change(*change) for change in plain["changes"]),
         "match": None if plain["match"] is None else Match(**plain["match"]),
+        "recipe": None if plain.get("recipe") is None else Recipe.model_validate(plain["recipe"]),
     }
     return Arm(**known)
+
+
+def _tuning_to_plain(arm: ArmTuning) -> dict[str, Any]:
+    return {"arm": arm.arm, "settings": [[dict(one.values), [t.key for t in one.trials]] for one in arm.settings]}
+
+
+def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain: dict[str, Any]) -> ArmTuning:
+    settings = []
+    for values, keys in plain["settings"]:
+        made = setting(study, arms[plain["arm"]], data, values)
+        for trial, key in zip(made.trials, keys, strict=True):
+            vars(trial)["key"] = key
+        settings.append(made)
+    return ArmTuning(arm=plain["arm"], settings=tuple(settings))
 
 
 def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm, ...]:
@@ -203,13 +206,38 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
             arm=arm.name,
             seed=seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0),
             spec=arm.spec,
-            recipe=study.recipe,
+            recipe=arm.recipe or study.recipe,
             data=study.data,
             data_digest=data.digest,
             keep_weights=study.keep_weights,
         )
         for seed in range(first, first + study.plan.most_seeds)
         for arm in arms
+    )
+
+
+def tuned_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The arms that have a tuning of their own: all but the A/A arm, which is the control and takes its recipe."""
+    return tuple(arm for arm in arms if arm.name != NOISE_FLOOR)
+
+
+def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
+    """One setting of an arm's recipe with its trials, a tuning seed each."""
+    return Setting(
+        values=dict(values),
+        trials=tuple(
+            Trial(
+                study=study.name,
+                arm=arm.name,
+                seed=seed,
+                spec=arm.spec,
+                recipe=tuned_recipe(study.recipe, values),
+                data=study.data,
+                data_digest=data.digest,
+                phase="tuning",
+            )
+            for seed in tuning_seeds(study)
+        ),
     )
 
 
@@ -223,7 +251,11 @@ def _too_much(study: Study, data: DataInfo, num_arms: int) -> list[tuple[str, st
     if num_arms * study.plan.most_seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {study.plan.most_seeds} seeds"
         faults.append(("plan.seeds", message))
-    return faults
+    settings, seeds = study.tuning.trials or 0, study.tuning.seeds
+    if num_arms * settings * seeds > MAX_TRIALS:
+        message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {settings} settings x {seeds} seeds"
+        faults.append(("tuning.trials", message))
+    return faults + [(fault.key, fault.message) for fault in tuning_faults(study)]
 
 
 def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -> CampaignPlan:

@@ -16,6 +16,7 @@ from ablate.design.datasets import KNOWN
 from ablate.design.drafts import draft_arms
 from ablate.design.faults import plain_faults
 from ablate.design.study import NAME_PATTERN, Matched, Study
+from ablate.design.tuning import tuning_faults
 from ablate.errors import Problem, StudyError, nearest, one_of
 
 QUICK = "quick"
@@ -239,6 +240,8 @@ def _checked(name: str, budget_name: str, tables: _Table) -> tuple[Study | None,
             known = _without(known, error)
     whole = known == {**tables, "name": name, "budget": budget_name}
     faults += _data_faults(study)
+    if known.get("recipe") == tables.get("recipe"):
+        faults += tuning_faults(study)
     try:
         arms = [draft.name for draft in draft_arms(study, _ANY_IMAGES)]
     except ArmsError as error:

@@ -29,9 +29,17 @@ def rows(model: type[BaseModel] = Study, above: str = "") -> Iterator[tuple[str,
         if not above and name in _NOT_WRITTEN:
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from rows(kind, f"{name}.")
+            yield from rows(kind, f"{above}{name}.")
+        elif (inner := _table_of(kind)) is not None:
+            yield from rows(inner, f"{above}{name}.FIELD.")
         else:
             yield f"{above}{name}", _allowed(field), _default(field), field.description or ""
+
+
+def _table_of(kind: Any) -> type[BaseModel] | None:
+    """The model that a table holds under names of the writer's choice."""
+    inner = get_args(kind)[1] if get_origin(kind) is dict else None
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
 def table() -> str:

@@ -117,6 +117,30 @@ class Plan(_Noun):
         return self.seeds if self.max_seeds is None else self.max_seeds
 
 
+class Range(_Noun):
+    """Between which ends a field of the recipe is tuned; ``log`` draws it evenly in its logarithm."""
+
+    low: float = Field(description="the smallest value tried")
+    high: float = Field(description="the largest value tried")
+    log: bool = Field(default=False, description="evenly in the logarithm, as for a learning rate")
+
+
+class Tuning(_Noun):
+    """Before the confirming seeds, every arm (the control too) tries settings of its recipe, all arms equally many.
+
+    The first setting is the recipe as written. Settings are scored on the validation images, with seeds of their own.
+    """
+
+    trials: int | None = Field(
+        default=None, ge=1, le=10_000, description="settings that each arm may try; not written: nothing is tuned"
+    )
+    sampler: Literal["quasi_random", "tpe"] = Field(
+        default="quasi_random", description="quasi_random: the same settings for every arm; tpe: led by the scores"
+    )
+    seeds: int = Field(default=1, ge=1, le=1_000, description="tuning seeds that each setting is trained with")
+    space: dict[str, Range] = Field(default_factory=dict, description="fields of the recipe and their ranges")
+
+
 class Decision(_Noun):
     """The rule that turns contrasts into verdicts, fixed before the runs.
 
@@ -181,6 +205,7 @@ class Study(_Noun):
     recipe: Recipe = Recipe()
     plan: Plan = Plan()
     decision: Decision = Decision()
+    tuning: Tuning = Tuning()
     design: Design = Design()
     match: Matched = Field(
         default="none",
@@ -201,9 +226,15 @@ class Study(_Noun):
         return self.design.kind or ("factorial" if self.factors else "one_change")
 
     @property
+    def tuned(self) -> bool:
+        """Whether the arms' recipes are tuned before they are compared."""
+        return self.tuning != Tuning()
+
+    @property
     def digest(self) -> str:
         """16 hex digits over everything the study says: the campaign's identity."""
-        return digest(self.model_dump(mode="json"))
+        # a study that tunes nothing keeps the identity that it had before there was tuning
+        return digest(self.model_dump(mode="json", exclude=set() if self.tuned else {"tuning"}))
 
 
 def digest(plain: Any) -> str:

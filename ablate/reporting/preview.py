@@ -74,9 +74,10 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     lines = [
         ("data", f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, {size}"),
         ("recipe", f"{recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}"),
-        ("trials", f"{len(plan.trials)}: {len(plan.arms)} arms × {study.plan.seeds} seeds"),
+        *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
+        ("trials", _trials(plan)),
         ("time", f"about {_minutes(expected.minutes)} for {jobs} trials at a time (estimated from FLOPs)"),
-        ("disk", f"about {disk_bytes(plan, len(plan.trials), jobs) / 1e6:,.0f} MB"),
+        ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
         ("campaign", study.digest),
     ]
@@ -84,6 +85,26 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     for name, value in lines:
         grid.add_row(Text(name, "bold"), Text(value))
     console.print(grid)
+
+
+def _tuning(plan: CampaignPlan, trials: int) -> str:
+    """``12 trials first: 2 arms × 6 settings (quasi_random) of lr 0.001 to 0.03 (log)``."""
+    from ablate.design.plan import tuned_arms
+
+    tuning, arms = plan.study.tuning, len(tuned_arms(plan.arms))
+    seeds = f" × {tuning.seeds} seeds" if tuning.seeds > 1 else ""
+    space = ", ".join(
+        f"{name} {span.low:g} to {span.high:g}{' (log)' * span.log}" for name, span in tuning.space.items()
+    )
+    return f"{trials} trials first: {arms} arms × {tuning.trials} settings{seeds} ({tuning.sampler}) of {space}"
+
+
+def _trials(plan: CampaignPlan) -> str:
+    """``16: 2 arms × 8 seeds``; the range of seeds where they are added until all is settled."""
+    seeds, arms = plan.study.plan, len(plan.arms)
+    if seeds.until == "settled":
+        return f"{arms * seeds.seeds} to {len(plan.trials)}: {arms} arms × {seeds.seeds} to {seeds.max_seeds} seeds"
+    return f"{len(plan.trials)}: {arms} arms × {seeds.seeds} seeds"
 
 
 def _minutes(minutes: float) -> str:

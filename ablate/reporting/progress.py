@@ -72,9 +72,16 @@ class Tally:
         self._epochs_done += max(0, self.epochs - len(record.curve))
 
 
+def title(trial: Trial) -> str:
+    """``control, seed 3``."""
+    return f"{trial.arm}, {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}"
+
+
 def outcome(trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
-    name = f"{trial.arm}, seed {trial.seed}"
+    name = title(trial)
+    if record.status == "finished" and trial.phase == "tuning":
+        return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
         return f"{name}: test accuracy {100 * record.metrics['test_accuracy']:.2f} %"
     if record.status == "diverged":
@@ -119,7 +126,7 @@ class Lines:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self._print(f"{trial.arm}, seed {trial.seed}: {_first_line(reason)}; trying again")
+        self._print(f"{title(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         tally = self._tally
@@ -160,7 +167,7 @@ class Bars:
     def started(self, trial: Trial, attempt: int) -> None:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         if trial.key not in self._bars:
-            name = f"  {trial.arm}, seed {trial.seed}{again}"
+            name = f"  {title(trial)}{again}"
             self._bars[trial.key] = self.live.add_task(name, total=self._tally.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
@@ -183,7 +190,7 @@ class Bars:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self.said(f"{trial.arm}, seed {trial.seed}: {_first_line(reason)}; trying again")
+        self.said(f"{title(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         self._tally.done += 1

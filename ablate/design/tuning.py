@@ -1,0 +1,142 @@
+"""Tuning as a study asks for it: the settings of an arm's recipe that are tried, each a few ordinary trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from ablate.design.arms import Fault
+from ablate.design.study import Range, Recipe, Study
+from ablate.design.trial import Trial
+from ablate.errors import one_of
+
+TUNING_SEEDS = 2_000_000  # how far the tuning seeds lie from the confirming ones; the A/A arm's lie between them
+EDGE = 0.05  # of the range: a best setting nearer to its end may have a better one beyond
+# The fields of a recipe that can be tuned, and what reads those that not every recipe does.
+TUNABLE: dict[str, tuple[str, ...]] = {
+    "lr": (), "weight_decay": (), "label_smoothing": (), "ema": (), "warmup_epochs": (), "crop_padding": (),
+    "momentum": ("optimizer", "sgd", "rmsprop"), "rms_decay": ("optimizer", "rmsprop"),
+    "step_epochs": ("schedule", "step"), "step_factor": ("schedule", "step"),
+}  # fmt: skip
+WHOLE = ("crop_padding",)
+Values = Mapping[str, float]  # field of the recipe -> its value in one setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One point of the space, and the trials that score it: one for each tuning seed."""
+
+    values: Values
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmTuning:
+    """The settings of one arm in the order in which they were asked for; the first is the recipe as written."""
+
+    arm: str
+    settings: tuple[Setting, ...]
+
+
+def tuned_recipe(recipe: Recipe, values: Values) -> Recipe:
+    """The recipe with the values of a setting."""
+    whole = {name: int(value) if name in WHOLE else value for name, value in values.items()}
+    return Recipe.model_validate(recipe.model_dump() | whole)
+
+
+def own_values(study: Study) -> dict[str, float]:
+    """The setting that the recipe is as written."""
+    return {name: getattr(study.recipe, name) for name in study.tuning.space}
+
+
+def place(value: float, span: Range) -> float:
+    """Where a value lies in its range, from 0 to 1, in the scale that it is drawn in."""
+    if span.log:
+        return math.log(value / span.low) / math.log(span.high / span.low)
+    return (value - span.low) / (span.high - span.low)
+
+
+def at_edge(study: Study, values: Values) -> tuple[str, ...]:
+    """The fields whose value lies within ``EDGE`` of an end of its range.
+
+    An end beyond which the recipe allows nothing (no weight decay at all) is none.
+    """
+    found = []
+    for name, span in study.tuning.space.items():
+        share = place(values[name], span)
+        low, high = (
+            (share <= EDGE and _goes_on(study, name, span, -1)),
+            (share >= 1 - EDGE and _goes_on(study, name, span, 1)),
+        )
+        if low or high:
+            found.append(name)
+    return tuple(found)
+
+
+def _goes_on(study: Study, name: str, span: Range, way: int) -> bool:
+    end = span.high if way > 0 else span.low
+    step = 1.0 if name in WHOLE else 1e-9 * max(abs(end), 1e-3)
+    return not _refused(study.recipe, name, end + way * step)
+
+
+def tuning_faults(study: Study) -> list[Fault]:
+    """What is wrong with ``[tuning]`` beside the types of its keys."""
+    tuning = study.tuning
+    if tuning.trials is None:
+        if tuning == type(tuning)():
+            return []
+        return [Fault("tuning.trials", "is missing: say how many settings of its recipe each arm may try")]
+    if not tuning.space:
+        return [
+            Fault("tuning.space", "must hold at least one field of the recipe, as lr = { low = 1e-3, high = 1e-1 }")
+        ]
+    return [fault for name, span in tuning.space.items() if (fault := _range_fault(study.recipe, name, span))]
+
+
+def _range_fault(recipe: Recipe, name: str, span: Range) -> Fault | None:
+    key = f"tuning.space.{name}"
+    if name in ("epochs", "batch_size"):
+        return Fault(key, "is not tuned: it decides what training costs, which has to be alike for every setting")
+    if name not in TUNABLE:
+        return Fault(key, one_of(name, TUNABLE))
+    reader, *options = TUNABLE[name] or ("",)
+    if options and getattr(recipe, reader) not in options:
+        return Fault(
+            key,
+            f"does nothing with recipe.{reader} = {getattr(recipe, reader)!r}: it is read by {' and '.join(options)}",
+        )
+    if span.low >= span.high:
+        return Fault(f"{key}.low", f"must be below high = {span.high:g}, got {span.low:g}")
+    if span.log and span.low <= 0:
+        return Fault(f"{key}.low", f"must be above 0 where log = true, got {span.low:g}")
+    for end in ("low", "high"):
+        value = getattr(span, end)
+        if name in WHOLE and (value % 1 or span.log):
+            return Fault(f"{key}.{end}", f"must be a whole number, without log, got {value:g}")
+        if message := _refused(recipe, name, value):
+            return Fault(f"{key}.{end}", message)
+    own = getattr(recipe, name)
+    if not span.low <= own <= span.high:
+        written = f"which is tried first, got {span.low:g} to {span.high:g}"
+        return Fault(key, f"must hold recipe.{name} = {own:g}, {written}")
+    return None
+
+
+def _refused(recipe: Recipe, name: str, value: float) -> str:
+    """Why the recipe may not have this value; empty if it may."""
+    try:
+        tuned_recipe(recipe, {name: value})
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].replace("Input should be", "must be")
+        told = told.removeprefix("Value error, ").removeprefix(f"{name} ")
+        return told if ", got" in told else f"{told}, got {value:g}"
+    return ""
+
+
+def tuning_seeds(study: Study) -> tuple[int, ...]:
+    """The seeds that settings are scored with, the same for every arm; no confirming trial has any of them."""
+    first = study.plan.first_seed + TUNING_SEEDS
+    return tuple(range(first, first + study.tuning.seeds))
