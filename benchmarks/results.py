@@ -25,7 +25,7 @@ FIGURES = ("differences", "cost", "effects", "interactions", "roadmap")
 HEAD = """# What the shipped studies found
 
 Made by `python benchmarks/results.py`, from the quick budgets: mnist5k, the small MNIST net, 4 epochs. Nothing here is
-written by hand, and what came out otherwise than expected stands as it came out. Small nets on 4,000 digits for 4 epochs
+written by hand, and what came out otherwise than expected stands so. Small nets on 4,000 digits for 4 epochs
 are a small world: `--budget full` asks the same questions on CIFAR-10.
 """
 
