@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     where = new.add_argument_group("where and how it runs")
-    where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: one a core)")
+    where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: what trains fastest and fits)")
+    where.add_argument("--threads", type=int, metavar="N", help="threads of a trial (default: likewise; mostly 1)")
     where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     where.add_argument(
         "--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)"
@@ -115,7 +116,6 @@ def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
     from ablate.campaign.choice import Wishes, choose_executor, trial_device
     from ablate.campaign.dispatch import run_campaign
-    from ablate.campaign.machine import choose_jobs
     from ablate.reporting.findings import findings_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
@@ -134,14 +134,14 @@ def train(options: argparse.Namespace) -> int:
         gpus_per_trial=options.gpus_per_trial,
     )
     executor, device = choose_executor(wishes), trial_device(wishes)
-    jobs = choose_jobs(options.jobs, device)
     with progress(plan) as observer:
         result = run_campaign(
             plan,
             runs=options.runs,
             tracking_uri=options.tracking_uri,
             data_root=options.data_root,
-            jobs=jobs,
+            jobs=options.jobs,
+            threads=options.threads,
             device=device,
             retries=options.retries,
             time_limit_s=options.time_limit,
@@ -186,14 +186,15 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         from ablate.reporting.preview import print_studies
 
-        print_studies(choose_jobs(options.jobs, "cpu"))
+        print_studies(choose_jobs(options.jobs, "cpu", options.threads))
         return 0
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
         from ablate.reporting.preview import print_plan
 
-        print_plan(make(options), jobs=choose_jobs(options.jobs, choose_device(options.device)))
+        jobs = choose_jobs(options.jobs, choose_device(options.device), options.threads)
+        print_plan(make(options), jobs=jobs)
         return 0
     return check(options) if options.check or options.repair else train(options)
 

@@ -30,6 +30,7 @@ def run(
     uri: str | None = None,
     data_root: Path | None = None,
     jobs: int | None = None,
+    threads: int | None = None,
     device: str = "auto",
 ) -> tuple[Record, ...]:
     """Trains what is missing and returns every record of the study, in the order of the plan.
@@ -39,23 +40,24 @@ def run(
         runs: the runs folder; None: $ABLATE_RUNS, or ./runs.
         uri: the MLflow store; None: $MLFLOW_TRACKING_URI, or sqlite in ``runs``.
         data_root: where data sets lie; None: $ABLATE_DATA, or ./data.
-        jobs: trials at a time; None: one a core.
+        jobs: trials at a time; None: as many as train fastest and fit into memory.
+        threads: of each trial; None: likewise.
         device: auto, cpu or cuda.
 
     Raises:
         AblateError: the study, the data, the runs folder or the store will not do.
     """
     from ablate.campaign.dispatch import run_campaign
-    from ablate.campaign.machine import choose_device, choose_jobs
+    from ablate.campaign.machine import choose_device
 
-    chosen = choose_device(device)
     result = run_campaign(
         plan(study, data_root=data_root),
         runs=runs or default_runs(),
         tracking_uri=uri,
         data_root=data_root,
-        jobs=choose_jobs(jobs, chosen),
-        device=chosen,
+        jobs=jobs,
+        threads=threads,
+        device=choose_device(device),
     )
     return tuple(result.records.values())
 

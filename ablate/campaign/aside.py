@@ -1,12 +1,13 @@
-"""A function called in a process of its own, so that what it loads does not stay in the dispatcher."""
+"""Functions called in processes of their own, so that what they load does not stay in the dispatcher."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
 from typing import Any, TypeVar
 
 from ablate.campaign.local import TRAINING, quiet_server, without_main
@@ -22,29 +23,55 @@ def call_aside(function: Callable[..., T], *arguments: Any, say: Say, threads: i
     Raises:
         AblateError: what the function raised, or that its process ended without a result.
     """
+    return calls_aside([function], *arguments, say=say, threads=threads)[0]
+
+
+def calls_aside(functions: Sequence[Callable[..., T]], *arguments: Any, say: Say, threads: int = 1) -> list[T]:
+    """The same with several functions at a time, each in a process of its own; the results in their order.
+
+    Raises:
+        AblateError: what the first function to fail raised, or that its process ended without a result; the others'
+            processes are ended.
+    """
     context = get_context("forkserver")
     context.set_forkserver_preload(["ablate.campaign.worker", *TRAINING])
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(function, arguments, theirs), daemon=True)
-    with quiet_server(threads), without_main(function):
-        process.start()
-    theirs.close()
+    running: dict[Connection, tuple[int, ForkServerProcess]] = {}
+    results: dict[int, T] = {}
     try:
-        while True:
-            kind, value = ours.recv()
-            if kind == "said":
-                say(value)
-            elif kind == "returned":
-                return value  # type: ignore[no-any-return]
-            else:
-                raise value
+        for number, function in enumerate(functions):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_serve, args=(function, arguments, theirs), daemon=True)
+            with quiet_server(threads), without_main(function):
+                process.start()
+            theirs.close()
+            running[ours] = number, process
+        while len(results) < len(functions):
+            for pipe in wait([pipe for pipe, (number, _) in running.items() if number not in results]):
+                assert isinstance(pipe, Connection)
+                number, process = running[pipe]
+                kind, value = _hear(pipe, process, functions[number])
+                if kind == "said":
+                    say(value)
+                else:
+                    results[number] = value
+        return [results[number] for number in range(len(functions))]
+    finally:
+        for pipe, (_, process) in running.items():
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _hear(pipe: Connection, process: ForkServerProcess, function: Callable[..., Any]) -> tuple[str, Any]:
+    try:
+        kind, value = pipe.recv()
     except EOFError:
         process.join()
-        raise AblateError(f"{function.__name__} ended without a result (exit code {process.exitcode})") from None
-    finally:
-        process.kill()
-        process.join()
-        ours.close()
+        name = getattr(function, "__name__", type(function).__name__)
+        raise AblateError(f"{name} ended without a result (exit code {process.exitcode})") from None
+    if kind == "raised":
+        raise value
+    return kind, value
 
 
 def _serve(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
