@@ -243,3 +243,19 @@ def test_a_gpu_trains_to_nearly_the_same_curve(
     assert on_gpu.curve[0].train_loss == pytest.approx(on_cpu.curve[0].train_loss, rel=0.05)
     assert on_gpu.measured.peak_bytes > 0
     assert on_gpu.measured.hardware == torch.cuda.get_device_name()
+
+
+def test_a_tuning_trial_trains_alike_and_never_looks_at_the_test_images(
+    images: Images, make_trial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = make_trial()
+    confirmed = fit(trial, images)
+    evaluated: list[int] = []
+    evaluate = fit_module._evaluate
+    monkeypatch.setattr(fit_module, "_evaluate", lambda *call: evaluated.append(len(call[3])) or evaluate(*call))
+    tuning = fit(replace(trial, phase="tuning"), images)
+    assert evaluated == [len(images.val)] * trial.recipe.epochs
+    assert set(tuning.metrics) == {"val_accuracy", "val_loss", "train_loss"}
+    assert tuning.metrics.items() <= confirmed.metrics.items()
+    assert tuning.curve == confirmed.curve
+    assert (tuning.predictions, tuning.correct, tuning.test_labels, tuning.chance) == (b"", b"", "", 0.0)
