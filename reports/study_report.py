@@ -21,7 +21,19 @@ digest = None  # the campaign's 16 hex digits; None: the newest
 # %%
 from ablate.files import write_whole
 from ablate.places import default_runs, tracking_uri
-from ablate.reporting import figures, figures_cost, figures_factorial, frames, markdown, pages, tables, terminal, words
+from ablate.reporting import (
+    figures,
+    figures_cost,
+    figures_factorial,
+    figures_tuning,
+    frames,
+    frames_tuning,
+    markdown,
+    pages,
+    tables,
+    terminal,
+    words,
+)
 from ablate.reporting.findings import load_findings
 
 runs = default_runs()
@@ -97,6 +109,33 @@ effects = frames.effects(findings)
         f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(findings)} t interval.",
     )
     + pages.table(tables.arm_rows(findings, summary))
+)
+
+# %%
+tried = frames_tuning.scores(findings)
+scored_by = frames_tuning.scored_by(findings)
+(
+    pages.heading("Tuning" if study.tuned else "")
+    + pages.box(frames_tuning.warnings(findings, tried), "notice")
+    + (
+        pages.NOTHING
+        if tried.empty
+        else pages.picture(
+            figures_tuning.expected_best(
+                frames_tuning.expected_best(findings, tried), "control", scored_by.axis, palette
+            ),
+            folder,
+            "tuning",
+            "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
+            "within what was seen (arXiv:1909.03004). No test image was looked at.",
+        )
+        + pages.table(
+            frames_tuning.best_rows(findings, tried),
+            f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
+            f"{study.tuning.seeds} seed{'s' * (study.tuning.seeds > 1)} that no verdict rests on",
+        )
+        + pages.table(frames_tuning.setting_rows(findings, tried), "Every setting that was tried", folded=True)
+    )
 )
 
 # %%

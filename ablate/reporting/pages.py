@@ -84,7 +84,7 @@ def table(frame: pd.DataFrame, caption: str = "", *, folded: bool = False) -> Pi
 # Columns of words stand to the left, all others are numbers and stand to the right.
 _WORDS = {
     "arm", "change", "verdict", "expected", "value", "status", "remark", "trial key", "metric", "effect", "from",
-    "outcome", "aliased with",
+    "outcome", "aliased with", "best setting", "at the edge",
 }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ablate.campaign.observer import Observer
-from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.forecast import tuning_trials
+from ablate.design.plan import CampaignPlan, Trial, tuned_arms
 from ablate.design.record import EpochPoint, Record
 
 
@@ -108,7 +109,9 @@ class Lines:
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
         self._tally.begin(todo)
-        self._print(f"{plan.study.name}: {todo} of {len(plan.trials)} trials to train")
+        tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+        most = "at most " * (plan.study.plan.until == "settled")
+        self._print(f"{plan.study.name}: {todo} of {most}{len(plan.trials) + tuning} trials to train")
 
     def added(self, trials: int) -> None:
         self._tally.add(trials)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ablate.design.plan import CONTROL
-from ablate.reporting import frames, words
+from ablate.reporting import frames, frames_tuning, words
 from ablate.reporting.findings import Findings
 from ablate.reporting.style import number, p_text, ratio, unit
 
@@ -48,9 +48,9 @@ def times(value: float | None) -> str:
 
 
 def arm_rows(findings: Findings, summary: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the accuracy figure."""
+    """The table behind the accuracy figure; with each arm's best setting where the study tunes."""
     measure = findings.unit
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "arm": summary["arm"],
             "seeds": summary["n"],
@@ -59,6 +59,11 @@ def arm_rows(findings: Findings, summary: pd.DataFrame) -> pd.DataFrame:
             f"sd ({measure.short})": _column(summary["sd"], measure.digits),
         }
     )
+    if findings.plan.study.tuned:
+        table["best setting"] = [
+            frames_tuning.setting_text(frames_tuning.best_setting(findings, arm)) for arm in summary["arm"]
+        ]
+    return table
 
 
 def _column(values: Iterable[float], digits: int, factor: float = 1, *, signed: bool = False) -> list[str]:

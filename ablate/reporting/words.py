@@ -168,7 +168,8 @@ def quantity(study: Study) -> str:
 
 def study_text(study: Study) -> str:
     """The study as a study file would say it, with every default written out."""
-    plain = study.model_dump(mode="json", exclude={"name", "budget"}, exclude_none=True)
+    left_out = {"name", "budget"} if study.tuned else {"name", "budget", "tuning"}
+    plain = study.model_dump(mode="json", exclude=left_out, exclude_none=True)
     tables = {key: value for key, value in plain.items() if isinstance(value, dict) and value}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for key, value in tables.items():

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablate.campaign.agenda import unfold
+from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.read import load_study
+from ablate.design.record import Record
+from ablate.design.study import Decision, Range, Tuning
+from ablate.reporting import figures_tuning, frames, frames_tuning, tables, words
+from ablate.reporting.canvas import save
+from ablate.reporting.findings import Findings
+
+SPACE = {"lr": Range(low=1e-3, high=1e-1, log=True)}
+Make = Callable[..., Findings]
+
+
+def trained(trial: Trial) -> Record:
+    """The control is best at a rate of 0.01, ``relu_bottleneck`` at the highest; ``full`` never finishes."""
+    rate = trial.recipe.lr
+    value = 0.9 - 0.1 * abs(math.log10(rate / 0.01)) if trial.arm == "control" else 0.5 + rate
+    metrics = {"val_accuracy": value, "val_loss": 1 - value, "test_accuracy": value, "test_loss": 1 - value}
+    fails = trial.arm == "full" and trial.phase == "tuning"
+    return Record(
+        key=trial.key, study=trial.study, arm=trial.arm, seed=trial.seed, status="diverged" if fails else "finished",
+        metrics={} if fails else metrics,
+    )  # fmt: skip
+
+
+def tuned(make_findings: Make, *, settings: int = 33, drop: int = 0, **study: Any) -> Findings:
+    findings = make_findings(noise_floor=True, tuning=Tuning(trials=settings, space=SPACE), **study)
+    records: dict[str, Record] = {}
+
+    def read(keys: list[str]) -> dict[str, Record]:
+        if drop and len(records) > drop:
+            return {}
+        trials = {trial.key: trial for trial in _every(findings.plan, records)}
+        records.update({key: trained(trials[key]) for key in keys[: drop or None]})
+        return records
+
+    needs, _ = unfold(findings.plan, read)
+    return replace(findings, plan=needs.plan, records=dict(records), needed=frozenset(t.key for t in needs.trials))
+
+
+def _every(plan: CampaignPlan, records: dict[str, Record]) -> tuple[Trial, ...]:
+    from ablate.campaign.agenda import Agenda
+
+    return Agenda(plan).needs(records).trials
+
+
+@pytest.fixture(scope="module")
+def findings(make_findings: Make) -> Findings:
+    return tuned(make_findings)
+
+
+def test_every_setting_of_every_arm_has_its_score_in_percent(findings: Findings) -> None:
+    table = frames_tuning.scores(findings)
+    assert dict(table.groupby("arm").size()) == {"control": 33, "relu_bottleneck": 33, "full": 33}
+    control = table[table["arm"] == "control"]
+    assert control["value"].tolist() == pytest.approx(
+        [90 - 10 * abs(math.log10(rate / 0.01)) for rate in control["lr"]]
+    )
+    assert table[table["arm"] == "full"]["value"].isna().all()
+
+
+def test_the_expected_best_rises_from_the_mean_towards_the_highest_score(findings: Findings) -> None:
+    table = frames_tuning.scores(findings)
+    best = frames_tuning.expected_best(findings, table)
+    for arm in ("control", "relu_bottleneck"):
+        values = table[table["arm"] == arm]["value"]
+        curve = best[best["arm"] == arm]
+        assert curve["budget"].tolist() == list(range(1, 34))
+        assert curve["value"].iloc[0] == pytest.approx(values.mean())
+        assert (curve["low"] <= curve["value"] + 1e-9).all()
+        assert (curve["high"] >= curve["value"] - 1e-9).all()
+        assert curve["high"].max() <= values.max() + 1e-9
+    assert (best[best["arm"] == "full"]["value"] == 0).all()
+
+
+def test_a_loss_is_drawn_as_a_loss_which_falls(make_findings: Make) -> None:
+    findings = tuned(make_findings, decision=Decision(metric="test_loss", margin=0.1))
+    table = frames_tuning.scores(findings)
+    curve = frames_tuning.expected_best(findings, table)
+    control = curve[curve["arm"] == "control"]["value"]
+    assert control.is_monotonic_decreasing
+    assert (control > 0).all()
+    assert frames_tuning.scored_by(findings).axis == "validation loss (nats)"
+    full = curve[curve["arm"] == "full"]["value"]
+    assert full.tolist() == pytest.approx([table["value"].max()] * 33)
+
+
+def test_a_best_setting_at_the_edge_is_said_and_so_is_an_arm_of_which_none_finished(findings: Findings) -> None:
+    first, second = frames_tuning.warnings(findings, frames_tuning.scores(findings))
+    assert first.startswith("The best lr of relu_bottleneck, 0.0")
+    assert first.endswith(
+        "lies at the edge of the range that was searched, 0.001 to 0.1 (log): a better one may lie beyond."
+    )
+    assert second == "No setting of full finished: it was compared under the recipe as written."
+
+
+def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(findings: Findings) -> None:
+    table = frames_tuning.scores(findings)
+    printed = frames_tuning.best_rows(findings, table).set_index("arm")
+    values = table[table["arm"] == "control"]["value"]
+    row = printed.loc["control"]
+    assert row["settings"] == 33
+    assert row["validation accuracy (%), best"] == f"{values.max():.2f}"
+    assert row["validation accuracy (%), recipe as written"] == f"{90 + 10 * math.log10(0.6):.2f}"
+    recipe = findings.arm("control").recipe
+    assert recipe is not None
+    assert row["best setting"] == f"lr {recipe.lr:.3g}"
+    assert printed.loc["full", "failed or diverged"] == 33
+    assert printed.loc["full", "best setting"] == "lr 0.006"
+    assert printed.loc["relu_bottleneck", "at the edge"] == "lr"
+
+
+def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_controls(findings: Findings) -> None:
+    scores = frames.scores(frames.trials(findings), "test_accuracy")
+    rows = tables.arm_rows(findings, frames.summary(scores, findings.arms)).set_index("arm")["best setting"]
+    assert rows["noise_floor"] == rows["control"]
+    assert rows["relu_bottleneck"] != rows["control"]
+
+
+def test_the_figure_is_drawn_the_same_each_time(findings: Findings, tmp_path: Any) -> None:
+    table = frames_tuning.expected_best(findings, frames_tuning.scores(findings))
+    pictures = [
+        save(
+            figures_tuning.expected_best(table, "control", "validation accuracy (%)", findings.palette), tmp_path, name
+        )
+        for name in ("one", "two")
+    ]
+    assert pictures[0] == pictures[1]
+    figure = figures_tuning.expected_best(table, "control", "validation accuracy (%)", findings.palette)
+    assert len([axes for axes in figure.axes if axes.get_visible()]) == 3
+    figure.savefig(io.BytesIO())
+
+
+def test_a_tuning_that_is_not_over_says_so(make_findings: Make) -> None:
+    findings = tuned(make_findings, drop=6)
+    told = frames_tuning.warnings(findings, frames_tuning.scores(findings))
+    assert told[0] == "The tuning of control is not over: 2 of 33 settings are scored."
+    assert len(told) == 3
+
+
+def test_a_study_without_tuning_has_none_of_it(make_findings: Make) -> None:
+    findings = make_findings()
+    table = frames_tuning.scores(findings)
+    assert table.empty
+    assert frames_tuning.warnings(findings, table) == []
+    scores = frames.scores(frames.trials(findings), "test_accuracy")
+    assert "best setting" not in tables.arm_rows(findings, frames.summary(scores, findings.arms))
+    assert isinstance(frames_tuning.best_rows(findings, table), pd.DataFrame)
+
+
+def test_every_setting_is_listed_and_the_study_text_reads_back(findings: Findings, tmp_path: Any) -> None:
+    rows = frames_tuning.setting_rows(findings, frames_tuning.scores(findings))
+    assert len(rows) == 99
+    assert (rows[rows["arm"] == "full"]["status"] == "failed or diverged").all()
+    path = tmp_path / "linear_bottleneck.toml"
+    path.write_text(words.study_text(findings.plan.study))
+    assert load_study(path) == findings.plan.study
