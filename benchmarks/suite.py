@@ -19,7 +19,7 @@ from pathlib import Path
 import table
 from table import Row
 
-PARTS = ("plain_loop", "lightning_loop", "roofline", "overhead", "startup", "growth")
+PARTS = ("plain_loop", "lightning_loop", "roofline", "overhead", "startup", "growth", "settings")
 COMMAND = "python benchmarks/suite.py"
 
 

@@ -101,9 +101,13 @@ def batches(workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
     return itertools.cycle(kept)
 
 
-def harness_step(net: str, steps: int) -> Turn:
-    """Forward, backward and step as the training loop takes them, on batches laid out as its feed gives them."""
-    keep_memory()  # as the server does that workers are forked from
+def harness_step(net: str, steps: int, keep: bool = True) -> Turn:
+    """Forward, backward and step as the training loop takes them, on batches laid out as its feed gives them.
+
+    ``keep``: the allocator keeps what is freed, as in workers.
+    """
+    if keep:
+        keep_memory()
     workload = WORKLOADS[net]
     model = build(workload.spec).train()
     optimizer = make_optimizer(model, Recipe(batch_size=BATCH, optimizer="adam", lr=1e-3))

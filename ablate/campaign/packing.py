@@ -17,7 +17,7 @@ MARGIN = 1.05  # another packing must be so much quicker than one thread a trial
 WORKER_BYTES = 50_000_000  # of a worker's own, beside what it shares with the server that it is forked from
 SHARED_BYTES = 600_000_000  # that server, and the dispatcher with MLflow
 STEP_FACTOR = 1.5  # peak of a step over the tensors that live when its backward pass begins
-STEP_BYTES = 50_000_000  # and a constant, the kernels' code and workspaces
+STEP_BYTES = 120_000_000  # and a constant: the kernels' code and workspaces, evaluation, a checkpoint
 EVAL_BATCH = 256  # as training/feed.py evaluates
 
 

@@ -19,7 +19,8 @@ from ablate.training.streams import generator
 
 WARM_UP = 2  # steps: kernels are chosen and memory is claimed
 LEAST_STEPS = 3
-ENOUGH_S = 0.8  # no further step is started after this
+ENOUGH_S = 0.8  # no further step is started after this, if there were that many
+LONG_S = 4.0  # nor after this: threads that wait for each other on a busy machine can take 20 times as long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Pace:
                 step()
             self.ready()
             steps, began, took = 0, time.perf_counter(), 0.0
-            while steps < LEAST_STEPS or took < ENOUGH_S:
+            while took < (ENOUGH_S if steps >= LEAST_STEPS else LONG_S):
                 step()
                 steps, took = steps + 1, time.perf_counter() - began
         return steps * self.recipe.batch_size / took

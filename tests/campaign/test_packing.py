@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import outcome, plan_of
+from fakes import no_costs, outcome, plan_of
 from hypothesis import given
 from hypothesis import strategies as st
+from instant import Instant
 
+from ablate.campaign import dispatch, packer
 from ablate.campaign.machine import available_bytes
 from ablate.campaign.packer import STEPS, Machine, Packer, Rates, Wanted, measure_aside
 from ablate.campaign.packing import (
@@ -55,10 +58,10 @@ class Bench:
         threads: int | None = None,
         records: Sequence[Record] = (),
     ) -> Packing:
-        packer = Packer(
+        chooser = Packer(
             plan=plan, folder=folder, wanted=Wanted(jobs, threads), say=self.said.append, machine=machine, measure=self
         )
-        return packer.choose(plan.trials, {record.key: record for record in records})
+        return chooser.choose(plan.trials, {record.key: record for record in records})
 
 
 def ran_with(threads: int, plan: CampaignPlan = LONG, number: int = 0, started_at: float = 1.0) -> Record:
@@ -211,6 +214,33 @@ def test_another_thread_count_than_the_campaign_began_with_is_allowed_and_pointe
     bench = Bench()
     assert bench.choose(tmp_path, threads=2, records=[ran_with(1)]) == Packing(2, 2)
     assert "only at the same count does a trial give the same numbers to the last bit" in bench.said[-1]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [((None, None), (2, 2)), ((3, None), (3, 2)), ((None, 1), (4, 1))])
+def test_the_dispatcher_runs_what_was_chosen_and_chooses_nothing_where_nothing_is_missing(
+    tmp_path: Path,
+    empty_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[int | None, int | None],
+    expected: tuple[int, int],
+) -> None:
+    made: list[tuple[int, int]] = []
+
+    def executor(jobs: int, *, threads: int) -> Instant:
+        made.append((jobs, threads))
+        return Instant(outcome, jobs=jobs)
+
+    runs, plan = tmp_path / "runs", plan_of("control", "other")
+    runs.mkdir()
+    shutil.copy(empty_store, runs / "mlflow.db")
+    Bench().choose(runs / "packing", plan, threads=2)  # as a campaign that was cut off leaves it
+    monkeypatch.setattr(dispatch, "LocalExecutor", executor)
+    monkeypatch.setattr(packer, "this_machine", lambda: FOUR)
+    jobs, threads = asked
+    dispatch.run_campaign(plan, runs=runs, jobs=jobs, threads=threads, prepare=no_costs)
+    assert made == [expected]
+    monkeypatch.setattr(packer, "this_machine", lambda: pytest.fail("there is nothing to train"))
+    assert dispatch.run_campaign(plan, runs=runs, jobs=None, threads=None, prepare=no_costs).trained == 0
 
 
 def test_files_are_json_by_machine_and_by_campaign(tmp_path: Path) -> None:
