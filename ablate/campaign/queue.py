@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ablate.campaign.result import CampaignStopped
-from ablate.campaign.server import ServerLock, causes, is_away, server_arguments, spoken
+from ablate.campaign.server import ServerLock, causes, is_away, is_full, server_arguments, spoken
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ class TrialQueue:
                     told = False
                 return act()
             except Exception as error:
+                if is_full(error):
+                    raise CampaignStopped(
+                        "the disk with the queue is full; make space and run the same command to go on, "
+                        "nothing finished is lost"
+                    ) from error
                 if self._given_up or not is_away(error):
                     raise
                 if not told:

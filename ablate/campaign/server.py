@@ -57,6 +57,12 @@ def is_away(error: BaseException) -> bool:
     return any(isinstance(link, InterfaceError | OperationalError) for link in causes(error))
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a database, a file's or a server's, could not be written for want of space."""
+    words = ("disk is full", "No space left on device")
+    return any(word in str(link) for link in causes(error) for word in words)
+
+
 class ServerLock:
     """One dispatcher a campaign on a server, from whichever machine; the server lets go of it when this one ends.
 

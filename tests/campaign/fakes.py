@@ -94,16 +94,15 @@ def _fill() -> None:
     raise OSError(28, "No space left on device")
 
 
-FAULTS: dict[str, Callable[[], object]] = {
+ALWAYS: dict[str, Callable[[], object]] = {
     "killed": _kill,
-    "once_killed": _kill,
     "raises": _raise,
-    "once_raises": _raise,
     "segfaults": lambda: ctypes.string_at(0),
     "hangs": lambda: time.sleep(60),
     "exits": lambda: os._exit(7),
     "fills_disk": _fill,
 }
+FAULTS = ALWAYS | {f"once_{name}": fault for name, fault in ALWAYS.items()}  # at the first attempt only
 
 
 def slow(trial: Trial, context: TrialContext) -> Record:
