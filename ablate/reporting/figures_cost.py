@@ -137,12 +137,14 @@ def roadmap(steps: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figu
         right.barh(rows, steps["macs"] / 1e6, color=BAND_COLOUR, height=0.62)
         for row, line in enumerate(lines_of(steps)):
             left.plot([line.low, line.high], [row, row], color="#222222", linewidth=1.4)
-            text = f"{number(line.mean, unit.digits)}"
-            left.text(floor, row, f" {text}", va="center", ha="left", color="white", weight="bold", fontsize=8.5)
+            end = line.mean if math.isnan(line.high) else line.high
+            text = f" {number(line.mean, unit.digits)}"
+            left.text(end, row, text, va="center", ha="left", weight="bold", fontsize=8.5)
             macs = f"{number(line.macs, 1, 1e-6)} M, {number(line.params, 0, 1e-3)} K params"
             right.text(0, row, f" {macs}", va="center", fontsize=8)
         name_rows(left, [short(step, 40) for step in steps["step"]])
-        left.set_xlim(left=floor)
+        highest = float(steps[["mean", "high"]].max().max())
+        left.set_xlim(floor, highest + 0.2 * (highest - floor))  # room for the number behind the longest bar
         left.set_xlabel(f"{unit.axis}\n(axis starts at {floor:g})")
         right.set_xlabel("MACs (millions)")
         right.grid(visible=False, axis="y")

@@ -12,7 +12,6 @@ import math
 import pandas as pd
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR
-from ablate.model.spec import diff
 from ablate.reporting import words
 from ablate.reporting.findings import Findings
 from ablate.reporting.style import ratio, unit
@@ -215,6 +214,9 @@ def matched(findings: Findings) -> pd.DataFrame:
 MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops", "peak_memory": "train_peak_bytes"}
 
 
+LONGEST_STEP = 36  # characters beside a bar
+
+
 def steps(findings: Findings, points: pd.DataFrame) -> pd.DataFrame:
     """``against_cost``'s rows of an add-one-in study in the order of its steps; ``step`` says what each one changed."""
     arms = [arm for arm in findings.plan.arms if arm.name != NOISE_FLOOR]
@@ -224,7 +226,8 @@ def steps(findings: Findings, points: pd.DataFrame) -> pd.DataFrame:
     told = {CONTROL: "control"}
     for arm in specs.values():
         if arm.name != CONTROL:
-            moved = [str(change).replace("->", "→") for change in diff(specs[arm.parent].spec, arm.spec)]
-            told[arm.name] = f"+ {moved[0]}" if len(moved) == 1 else f"+ {arm.name}"
+            last = [change for change in arm.changes if arm.match is None or change.field != "width_mult"][-1]
+            moved = str(last).replace("->", "→")
+            told[arm.name] = f"+ {moved}" if len(moved) <= LONGEST_STEP else f"+ {last.field}"
     rows = points[points["arm"].isin(specs)]
     return rows.assign(step=rows["arm"].map(told)).reset_index(drop=True)
