@@ -12,6 +12,8 @@ from ablate.errors import AblateError, Problem, StudyError
 from ablate.places import default_data_root, default_runs, tracking_uri
 
 if TYPE_CHECKING:
+    from ablate.campaign.executors import Executor
+    from ablate.campaign.result import CampaignResult
     from ablate.design.plan import CampaignPlan
 
 EXIT_WRONG_INPUT = 2
@@ -74,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument(
         "--ray-address", metavar="ADDRESS", help="HOST:PORT or auto: a running cluster; local: one made here (default)"
     )
+    many.add_argument("--join", action="store_true", help="help whoever runs this study already, with --jobs trials")
     many.add_argument("--cpus-per-trial", type=float, metavar="N", help="what a trial takes of its node (default: 1)")
     many.add_argument("--gpus-per-trial", type=float, metavar="N", help="0.25: four trials share a GPU (default: 0)")
     return new
@@ -116,6 +119,9 @@ def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
     from ablate.campaign.choice import Wishes, choose_executor, trial_device
     from ablate.campaign.dispatch import run_campaign
+    from ablate.campaign.joining import run_or_help
+    from ablate.campaign.local import LocalExecutor
+    from ablate.campaign.machine import choose_jobs
     from ablate.reporting.findings import findings_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
@@ -135,20 +141,31 @@ def train(options: argparse.Namespace) -> int:
     )
     executor, device = choose_executor(wishes), trial_device(wishes)
     with progress(plan) as observer:
-        result = run_campaign(
-            plan,
-            runs=options.runs,
-            tracking_uri=options.tracking_uri,
-            data_root=options.data_root,
-            jobs=options.jobs,
-            threads=options.threads,
-            device=device,
-            retries=options.retries,
-            time_limit_s=options.time_limit,
-            queue=options.queue,
-            observer=observer,
-            executor=executor,
-        )
+
+        def campaign() -> CampaignResult:
+            return run_campaign(
+                plan,
+                runs=options.runs,
+                tracking_uri=options.tracking_uri,
+                data_root=options.data_root,
+                jobs=options.jobs,
+                threads=options.threads,
+                device=device,
+                retries=options.retries,
+                time_limit_s=options.time_limit,
+                queue=options.queue,
+                observer=observer,
+                executor=executor,
+            )
+
+        def helping() -> Executor:
+            return executor or LocalExecutor(choose_jobs(options.jobs, device, options.threads))
+
+        if options.join:
+            name = plan.study.name
+            result = run_or_help(campaign, runs=options.runs, study=name, executor=helping, say=observer.said)
+        else:
+            result = campaign()
     uri = tracking_uri(options.runs, options.tracking_uri)
     print_findings(findings_of(result, uri))
     if result.waiting:

@@ -22,6 +22,8 @@ from ablate.campaign.packer import Wanted, packed
 from ablate.campaign.preparation import Prepare, Settings, prepare_aside
 from ablate.campaign.queue import TrialQueue, open_queue
 from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
+from ablate.campaign.sharing import SharedExecutor
+from ablate.campaign.spool import desk
 from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Measured, Record
@@ -126,6 +128,7 @@ class _Dispatcher:
         self._send(ledger)
         todo += inventory.needs.to_come
         executor = executor or LocalExecutor(self.settings.jobs, threads=self.settings.threads)
+        executor = SharedExecutor(executor, desk(self.settings.runs, self.plan.study.name), self.observer.said)
         patience_s = PATIENCE_S
         try:
             if todo or not self.costs:

@@ -14,6 +14,15 @@ from pathlib import Path
 from ablate.errors import AblateError
 
 
+class Held(AblateError):  # noqa: N818 - a state, not a mistake
+    """Another process holds it."""
+
+    def __init__(self, what: str, holder: str) -> None:
+        self.what = what
+        self.holder = holder
+        super().__init__(f"{what} is being run by {holder}; wait for it, end it first, or help it with --join")
+
+
 @contextlib.contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
     """Holds the lock file ``path``; the system lets go of it when this process ends, however it ends.
@@ -23,7 +32,7 @@ def held(path: Path, what: str) -> Iterator[None]:
         what: what is held, for the error.
 
     Raises:
-        AblateError: another process holds it; the message says which.
+        Held: another process holds it; the message says which.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -31,7 +40,7 @@ def held(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise AblateError(f"{what} is being run by {_holder(file.read())}; wait for it, or end it first") from None
+            raise Held(what, _holder(file.read())) from None
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
         file.flush()

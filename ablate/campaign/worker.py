@@ -57,7 +57,11 @@ def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
 
     Two processes never work in one folder: a worker that outlives its dispatcher for a moment is waited for.
     """
+    outbox = Outbox(job.folder.parent)
     with _held(job.folder / LOCK):
+        record = outbox.get(job.key)  # the dispatcher removed what there was, so this is of the one waited for
+        if record is not None and record.status != "failed":
+            return record
         context = TrialContext(
             folder=job.folder,
             data_root=job.data_root,
@@ -69,7 +73,7 @@ def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
         )
         record = train(job.trial, context)
         record = replace(record, measured=replace(record.measured, attempts=job.attempt))
-        Outbox(job.folder.parent).put(record)
+        outbox.put(record)
     return record
 
 
