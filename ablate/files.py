@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 READABLE = 0o644  # a temporary file is its owner's alone, a report is for others too
@@ -33,3 +35,26 @@ def write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def make_whole(path: Path, make: Callable[[Path], object]) -> None:
+    """Has ``make`` make a file beside ``path``, which then gets that name, unless another process was faster.
+
+    For files that a library makes in many steps. Killed at any instant, it leaves no ``path``, or a whole one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.making"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - 3600:  # of one that was killed
+                left.unlink()
+    own = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.making")
+    try:
+        make(own)
+        try:
+            os.link(own, path)  # unlike a rename, it never replaces
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            own.replace(path)
+    finally:
+        own.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "campaign"))
 
 from driver import killing_plan, stepwise
 from fakes import Notes, no_costs, null, outcome, plan_of, until
-from fire import ENVIRONMENT, dispatch, end_server, kill_one, server, stored, uninterrupted
+from fire import ENVIRONMENT, HERE, dispatch, end_server, kill_one, server, stored, uninterrupted
 from postgres import HINT, PostgresServer, free_port, installed
 from proxy import Proxy
 
@@ -269,6 +269,32 @@ def damaged_queue(folder: Path, tries: int, dice: random.Random) -> Toll:
     campaign(plan, runs)
     records = in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)
     return Toll(tries, lost(plan, records), len(plan.trials), f"{unanswered} calls stopped" if unanswered else "")
+
+
+def helpers(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """Processes join the campaign and are killed at random instants, one after the other."""
+    plan, notes, runs = killing_plan(8 * tries), Notes(), folder / "runs"
+    command = [sys.executable, str(HERE / "helper.py"), str(runs), "kills", "2"]
+    over, done = threading.Event(), [0]
+
+    def trouble() -> None:
+        while done[0] < tries and not over.is_set():
+            process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+            over.wait(dice.uniform(0.5, 3.0))
+            done[0] += process.poll() is None
+            process.kill()
+            process.wait()
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    try:
+        executor = LocalExecutor(1, train=stepwise, preload=())
+        campaign(plan, runs, executor, observer=notes, retries=0)
+    finally:
+        over.set()
+        thread.join()
+    remark = f"{len(notes.retries)} trials were given back"
+    return Toll(done[0], lost(plan, in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)), len(plan.trials), remark)
 
 
 def postgres_restarts(folder: Path, tries: int, dice: random.Random) -> Toll:

@@ -41,9 +41,14 @@ def calls_aside(functions: Sequence[Callable[..., T]], *arguments: Any, say: Say
         for number, function in enumerate(functions):
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_serve, args=(function, arguments, theirs), daemon=True)
-            with quiet_server(threads), without_main(function):
-                process.start()
-            theirs.close()
+            try:
+                with quiet_server(threads), without_main(function):
+                    process.start()
+            except (OSError, EOFError) as error:  # its fork server was killed, or there is no room for a process
+                ours.close()
+                raise AblateError(f"no process could be started: {error}") from error
+            finally:
+                theirs.close()
             running[ours] = number, process
         while len(results) < len(functions):
             for pipe in wait([pipe for pipe, (number, _) in running.items() if number not in results]):

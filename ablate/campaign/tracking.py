@@ -22,6 +22,7 @@ from ablate.campaign.stored import TrialRun, best, is_server, local_folder, sqli
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
+from ablate.files import make_whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -323,6 +324,7 @@ def _connect(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     file = sqlite_file(uri)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    if file is not None and not file.exists():
+        # half of its tables would be a store that MLflow can neither use nor mend
+        make_whole(file, lambda new: MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1))
     return MlflowClient(tracking_uri=uri)

@@ -152,3 +152,18 @@ def test_mlflow_is_quiet_and_sends_nothing_home(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_store_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, threading, time; from pathlib import Path; from ablate.campaign.tracking import Tracking\n"
+        "folder = Path(sys.argv[1])\n"
+        "def kill():\n"
+        "    while not list(folder.glob('.mlflow.db.*.making')): time.sleep(0.001)\n"
+        "    time.sleep(0.3); os._exit(9)\n"
+        "threading.Thread(target=kill, daemon=True).start()\n"
+        "Tracking(f'sqlite:///{folder}/mlflow.db', folder).trial_runs('none')"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == 9
+    assert not (tmp_path / "mlflow.db").exists()
+    assert Tracking(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).trial_runs("none") == []
