@@ -143,7 +143,7 @@ def mlflow(what: str) -> Callable[[Path, int, random.Random], Toll]:
     """MLflow goes away in the middle of a campaign, ``tries`` times."""
 
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
-        seeds, runs = 25 * tries, folder / "runs"
+        seeds, runs = (25 if what == "killed" else 10) * tries, folder / "runs"
         plan = killing_plan(seeds)
         with mlflow_behind(folder) as (proxy, restart):
             process = dispatch(runs, "null", seeds, proxy.uri)
@@ -280,7 +280,8 @@ def helpers(folder: Path, tries: int, dice: random.Random) -> Toll:
     def trouble() -> None:
         while done[0] < tries and not over.is_set():
             process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-            over.wait(dice.uniform(0.5, 3.0))
+            until(lambda: over.is_set() or bool(list(runs.glob("helpers/kills/*/places"))), 30)
+            over.wait(dice.uniform(0.0, 2.0))
             done[0] += process.poll() is None
             process.kill()
             process.wait()
