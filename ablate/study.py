@@ -140,6 +140,7 @@ def train(options: argparse.Namespace) -> int:
         gpus_per_trial=options.gpus_per_trial,
     )
     executor, device = choose_executor(wishes), trial_device(wishes)
+    usual_jobs = choose_jobs(options.jobs, device, options.threads)  # refuses wrong numbers before anything is written
     with progress(plan) as observer:
 
         def campaign() -> CampaignResult:
@@ -159,7 +160,7 @@ def train(options: argparse.Namespace) -> int:
             )
 
         def helping() -> Executor:
-            return executor or LocalExecutor(choose_jobs(options.jobs, device, options.threads))
+            return executor or LocalExecutor(usual_jobs)
 
         if options.join:
             name = plan.study.name
@@ -223,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(options)
     except AblateError as error:
         print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
-        if not getattr(error, "resumable", False):
+        if not error.resumable:
             return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
         print("ablate study: interrupted", file=sys.stderr)  # noqa: T201

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing.util
 import sys
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 
 # so that workers, which inherit the path, find the trainers of these tests by name
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_folder_of_multiprocessing() -> None:
+    """Made before a test moves tempfile's folder: it is removed at the very end, when that test's is long gone."""
+    multiprocessing.util.get_temp_dir()
 
 
 @pytest.fixture(autouse=True)
