@@ -21,7 +21,7 @@ from ablate.reporting.markdown import note
 
 DOCS = Path(__file__).parents[1] / "docs"
 STUDIES = ("linear_bottleneck", "relu6", "inverted_residual", "depthwise", "from_v1_to_v2", "toggles")
-FIGURES = ("differences", "cost", "effects", "interactions", "roadmap")
+FIGURES = ("differences", "matched", "cost", "effects", "interactions", "roadmap")
 HEAD = """# What the shipped studies found
 
 Made by `python benchmarks/results.py`, from the quick budgets: mnist5k, the small MNIST net, 4 epochs. Nothing here is
