@@ -1,10 +1,11 @@
 """Provokes every fault that a campaign should survive, and counts what is lost.
 
-    python benchmarks/faults.py                        a few tries of each, about 5 minutes on 2 quiet cores
-    python benchmarks/faults.py --tries 50             the long form, which writes docs/faults.md
+    python benchmarks/faults.py                        a few tries of each
+    python benchmarks/faults.py --tries 50             the long form: half an hour on 2 cores
     python benchmarks/faults.py --only "Ray" --tries 20
 
-Lost is a planned record that is missing from MLflow in the end, or differs in any bit from that of an undisturbed
+A run of all of them writes docs/faults.md. Needs the extras ray and postgres and Debian's package postgresql; what is
+not there is left out, and the page says so. Lost is a planned record that is missing from MLflow in the end, or differs in any bit from that of an undisturbed
 campaign, or is there twice. Exits with 1 if anything is.
 """
 
