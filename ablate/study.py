@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)"
     )
-    where.add_argument("--time-limit", type=float, metavar="SECONDS", help="a trial that takes longer has failed")
+    where.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="an attempt that takes longer is ended, and tried again"
+    )
     where.add_argument(
         "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="where data sets lie (%(default)s)"
     )
@@ -140,6 +142,7 @@ def train(options: argparse.Namespace) -> int:
         gpus_per_trial=options.gpus_per_trial,
     )
     executor, device = choose_executor(wishes), trial_device(wishes)
+    check_limits(options)
     usual_jobs = choose_jobs(options.jobs, device, options.threads)  # refuses wrong numbers before anything is written
     with progress(plan) as observer:
 
@@ -178,6 +181,18 @@ def train(options: argparse.Namespace) -> int:
     return EXIT_INCOMPLETE if result.missing else 0
 
 
+def check_limits(options: argparse.Namespace) -> None:
+    """Refuses numbers that would make every trial fail.
+
+    Raises:
+        AblateError: a negative number of retries, or no time at all.
+    """
+    if options.retries < 0:
+        raise AblateError(f"--retries must be at least 0, got {options.retries}")
+    if options.time_limit is not None and not options.time_limit > 0:
+        raise AblateError(f"--time-limit must be above 0 seconds, got {options.time_limit:g}")
+
+
 def ui_command(options: argparse.Namespace) -> str:
     """The line that opens the MLflow UI on the store that was written to."""
     where = "" if options.runs == Path("runs") else f" --runs {options.runs}"
@@ -204,7 +219,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         from ablate.reporting.preview import print_studies
 
-        print_studies(choose_jobs(options.jobs, "cpu", options.threads))
+        print_studies(choose_jobs(options.jobs, "cpu", options.threads), options.budget, overrides(options))
         return 0
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
@@ -219,7 +234,8 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input, 3 trials are missing or failed, 130 interrupted."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(given)
     try:
         return run(options)
     except AblateError as error:
@@ -228,15 +244,15 @@ def main(arguments: list[str] | None = None) -> int:
             return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
         print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
-    print(f"To go on: {again()}", file=sys.stderr)  # noqa: T201
+    print(f"To go on: {again(given)}", file=sys.stderr)  # noqa: T201
     return EXIT_INTERRUPTED
 
 
-def again() -> str:
+def again(arguments: list[str]) -> str:
     """The command line as it was given."""
     import shlex
 
-    return shlex.join(["python", "-m", "ablate.study", *sys.argv[1:]])
+    return shlex.join(["python", "-m", "ablate.study", *arguments])
 
 
 if __name__ == "__main__":

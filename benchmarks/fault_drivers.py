@@ -245,7 +245,7 @@ def damaged_checkpoint(folder: Path, tries: int, dice: random.Random) -> Toll:
 def damaged_record(folder: Path, tries: int, dice: random.Random) -> Toll:
     """A bit of a waiting record turned over, or its end cut off."""
     plan, runs = plan_of("control", seeds=tries), folder / "runs"
-    outbox = Outbox(runs / "trials")
+    outbox = Outbox.of(runs, plan.study.name)
     for trial in plan.trials:
         outbox.put(outcome(trial))
         flip(outbox.folder(trial.key) / RECORD, dice)

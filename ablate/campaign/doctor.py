@@ -103,7 +103,7 @@ class _Doctor:
         self.plan = plan
         self.runs = runs
         self.tracking = Tracking(resolve_uri(runs, tracking_uri), runs / "artifacts")
-        self.outbox = Outbox(runs / "trials")
+        self.outbox = Outbox.of(runs, plan.study.name)
         self.keys: list[str] = []
         self.names: dict[str, str] = {}
         self.queue = queue or runs / "queue.db"

@@ -20,9 +20,14 @@ DAMAGED = ".damaged"
 
 @dataclass(frozen=True)
 class Outbox:
-    """The folders of the trials: ``trials/KEY/`` with checkpoint, output and, when it has ended, the record."""
+    """The folders of a study's trials: ``KEY/`` with checkpoint, output and, when it has ended, the record."""
 
     trials: Path
+
+    @classmethod
+    def of(cls, runs: Path, study: str) -> Outbox:
+        """A study's own. Two studies may share a trial's key, but each hands its record to its own experiment."""
+        return cls(runs / "trials" / study)
 
     def folder(self, key: str) -> Path:
         """The folder of a trial; it need not be there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -32,8 +33,8 @@ def _table(*numeric: str, text: tuple[str, ...]) -> Table:
     return table
 
 
-def print_studies(jobs: int) -> None:
-    """Every study that a name reaches, with a line for each file that cannot be read."""
+def print_studies(jobs: int, budget: str, overrides: Mapping[str, object]) -> None:
+    """Every study that a name reaches, with a line for each that cannot be read, or not with these fields."""
     from ablate.design.forecast import rough_forecast
     from ablate.design.read import list_studies, load_study
 
@@ -41,7 +42,7 @@ def print_studies(jobs: int) -> None:
     broken: list[str] = []
     for path in list_studies():
         try:
-            study = load_study(path)
+            study = load_study(path, budget=budget, overrides=overrides)
         except StudyError as error:
             broken.append(str(error))
             continue

@@ -45,7 +45,8 @@ class Tally:
         self.epochs = plan.study.recipe.epochs
         self.of = 0
         self.done = 0
-        self._epochs_done = 0
+        self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
+        self._reached: dict[str, int] = {}
         self._began = time.monotonic()
 
     def begin(self, trials: int) -> None:
@@ -57,20 +58,30 @@ class Tally:
         """So many more are to be trained."""
         self.of += trials
 
-    def epoch(self) -> None:
-        """One more epoch of some trial."""
-        self._epochs_done += 1
+    def epoch(self, key: str, epoch: int) -> None:
+        """A trial has come so far; what it had done before this call is not counted as this call's pace."""
+        self._first.setdefault(key, epoch - 1)
+        self._reached[key] = epoch
+
+    @property
+    def _epochs_done(self) -> int:
+        return sum(reached - self._first[key] for key, reached in self._reached.items())
+
+    @property
+    def _epochs_left(self) -> int:
+        return max(0, self.of * self.epochs - sum(self._reached.values()))
 
     def left(self) -> str:
         """``about 3 min left``; empty until an epoch is done."""
         if not self._epochs_done:
             return ""
         pace = (time.monotonic() - self._began) / self._epochs_done
-        return f"about {duration(max(0, self.of * self.epochs - self._epochs_done) * pace)} left"
+        return f"about {duration(self._epochs_left * pace)} left"
 
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
-        self._epochs_done += max(0, self.epochs - len(record.curve))
+        self._first.setdefault(record.key, len(record.curve))
+        self._reached[record.key] = self.epochs
 
 
 def title(trial: Trial) -> str:
@@ -119,8 +130,8 @@ class Lines:
     def started(self, trial: Trial, attempt: int) -> None:
         """The end of a trial is told, its start is not."""
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:  # noqa: ARG002 - the protocol's
-        self._tally.epoch()
+    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:  # noqa: ARG002 - of the protocol
+        self._tally.epoch(trial.key, point.epoch)
 
     def finished(self, trial: Trial, record: Record) -> None:
         self._end(trial, record)
@@ -174,7 +185,7 @@ class Bars:
             self._bars[trial.key] = self.live.add_task(name, total=self._tally.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
-        self._tally.epoch()
+        self._tally.epoch(trial.key, point.epoch)
         left = (self._tally.epochs - point.epoch) * self._images / images_per_s if images_per_s else 0
         accuracy = f"{100 * point.val_accuracy:.1f} % validation"
         said = f"epoch {point.epoch}, {accuracy}, {images_per_s:,.0f} images/s, {duration(left)}"

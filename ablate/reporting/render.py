@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -49,6 +50,7 @@ def render_report(
     runs = runs.resolve()
     uri = resolve_uri(runs, tracking_uri)
     folder = runs / "reports" / study_name
+    shutil.rmtree(folder / "figures", ignore_errors=True)  # another campaign of this study may have drawn more of them
     notebook = execute({"study_name": study_name, "digest": digest}, runs=runs, uri=uri)
     write_whole(folder / "report.ipynb", _as_json(notebook).encode())
     page = folder / "report.html"

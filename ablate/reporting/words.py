@@ -111,19 +111,24 @@ def expectation(verdict: Verdict) -> str:
     return f"{verdict.expected} ({'held' if verdict.held else 'did not hold'})"
 
 
+def _found(effect: Effect, of: int) -> str:
+    """The outcome of one of the effects of a term; a factor of more than two levels has several."""
+    return effect_outcome(effect) if of == 1 else f"{effect_outcome(effect)} ({effect.contrast.replace(' - ', ' − ')})"
+
+
 def expectations(findings: Findings) -> list[str]:
     """What the study file expected before the runs and what came of it, a sentence each."""
     told = []
     for arm, expected in findings.plan.study.expect.items():
         try:
             verdict = findings.judgement.verdict(arm)
-            came, outcome = verdict.held, verdict.outcome
+            came, outcome = verdict.held, str(verdict.outcome)
         except KeyError:  # a factor of a factorial study is expected under its own name
             effects = [effect for effect in findings.judgement.effects if effect.term == arm]
-            came = effects[0].held if effects else None
-            outcome = effects[0].outcome if effects else "not judged"
-        held = {True: "it held", False: "it did not hold", None: "that is not decided"}[came]
-        told.append(f"{arm}: expected {expected}, found {outcome}; {held}.")
+            came = all(held) if (held := [e.held for e in effects if e.held is not None]) else None
+            outcome = ", ".join(_found(effect, len(effects)) for effect in effects) or "not judged"
+        said = {True: "it held", False: "it did not hold", None: "that is not decided"}[came]
+        told.append(f"{arm}: expected {expected}, found {outcome}; {said}.")
     return told
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -58,7 +59,7 @@ def test_every_trial_is_run_once_and_a_second_call_runs_none(tmp_path: Path) -> 
     assert campaign.plan == plan
     assert campaign.records == result.records
     assert campaign.costs == result.costs
-    assert not list((tmp_path / "runs/trials").iterdir())
+    assert not list((tmp_path / "runs/trials" / plan.study.name).iterdir())
 
 
 def test_more_seeds_train_only_what_is_new(runs: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_damaged_store_is_named_and_nothing_is_trained(runs: Path) -> None:
 
 def test_a_damaged_record_on_disk_is_set_aside_and_its_trial_is_run_again(runs: Path) -> None:
     plan, notes = plan_of("control", seeds=2), Notes()
-    outbox = Outbox(runs / "trials")
+    outbox = Outbox.of(runs, plan.study.name)
     for trial in plan.trials:
         outbox.put(outcome(trial))
     path = outbox.folder(plan.trials[0].key) / "record.json"
@@ -207,7 +208,7 @@ def test_a_damaged_record_on_disk_is_set_aside_and_its_trial_is_run_again(runs: 
 def test_records_that_wait_on_disk_reach_mlflow_without_training(runs: Path) -> None:
     plan, notes = plan_of("control", seeds=3), Notes()
     for trial in plan.trials:
-        Outbox(runs / "trials").put(outcome(trial))
+        Outbox.of(runs, plan.study.name).put(outcome(trial))
     assert len(go(plan, runs, notes).records) == 3
     assert notes.started_trials == []
     assert check_campaign(plan, runs=runs).sound
@@ -216,3 +217,19 @@ def test_records_that_wait_on_disk_reach_mlflow_without_training(runs: Path) -> 
 def test_nothing_of_a_dispatcher_is_left_running(runs: Path) -> None:
     go(plan_of("control", seeds=1), runs)
     assert "mlflow" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_study_leaves_another_ones_waiting_records_alone(runs: Path) -> None:
+    """Two studies may share trials, the control's for one: each hands its own record to its own experiment."""
+    plan = plan_of("control", seeds=2)
+    renamed = plan.study.model_copy(update={"name": "other_study"})
+    other = dataclasses.replace(
+        plan, study=renamed, trials=tuple(dataclasses.replace(t, study="other_study") for t in plan.trials)
+    )
+    assert [t.key for t in other.trials] == [t.key for t in plan.trials]
+    for trial in other.trials:
+        Outbox.of(runs, "other_study").put(outcome(trial))
+    notes = Notes()
+    go(plan, runs, notes)
+    assert len(notes.started_trials) == 2
+    assert all(Outbox.of(runs, "other_study").read(trial.key) for trial in other.trials)

@@ -103,15 +103,15 @@ def test_a_record_on_disk_is_found_and_written(runs: Path) -> None:
     for run in stored(runs):
         store(runs).delete(run.run_id)
     for trial in PLAN.trials:
-        Outbox(runs / "trials").put(outcome(trial))
+        Outbox.of(runs, PLAN.study.name).put(outcome(trial))
     assert messages(check_campaign(PLAN, runs=runs)) == [("disk", REPAIR)] * 3
     assert repaired(runs).sound
     assert len(stored(runs)) == 3
-    assert not list((runs / "trials").iterdir())
+    assert not list((runs / "trials" / PLAN.study.name).iterdir())
 
 
 def test_a_damaged_record_on_disk_is_found_and_removed(runs: Path) -> None:
-    folder = Outbox(runs / "trials").folder(PLAN.trials[0].key)
+    folder = Outbox.of(runs, PLAN.study.name).folder(PLAN.trials[0].key)
     folder.mkdir(parents=True)
     (folder / "record.json").write_bytes(b"\xff half a rec")
     assert messages(check_campaign(PLAN, runs=runs)) == [("disk", REPAIR)]
@@ -142,7 +142,7 @@ def test_a_lost_campaign_run_is_found_and_made_again(runs: Path) -> None:
 def test_failures_and_missing_trials_are_named(tmp_path: Path) -> None:
     plan = plan_of("control", "other", seeds=1)
     failure = replace(outcome(plan.trials[0]), status="failed", reason="killed by SIGKILL\nlast words")
-    Outbox(tmp_path / "trials").put(failure)
+    Outbox.of(tmp_path, plan.study.name).put(failure)
     checkup = check_campaign(plan, runs=tmp_path)
     texts = [finding.message for finding in checkup.findings if finding.what == "trial"]
     assert [text.split(": ", 1)[1] for text in texts] == ["failed: killed by SIGKILL", "has no record"]

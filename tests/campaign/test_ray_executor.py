@@ -130,7 +130,7 @@ def test_real_training_on_a_cluster_gives_the_local_records_to_the_last_bit(
 ) -> None:
     runs = new_runs(tmp_path, empty_store)
     result = go(RayExecutor(address="auto"), runs, seeds=2, prepare=prepare_data)
-    shutil.rmtree(scratch(owner_of(runs / "trials")))
+    shutil.rmtree(scratch(owner_of(runs / "trials" / next(iter(result.records.values())).study)))
     expected = uninterrupted(2, tmp_path)
     assert set(result.records) == set(expected)
     assert all(result.records[key].same_result(expected[key]) for key in expected)
