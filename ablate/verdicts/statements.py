@@ -87,7 +87,8 @@ def _out_of_reach(rule: Rule) -> str:
     reach = seeds_to_reach(rule.alpha * last.share, rule.num_contrasts)
     if reach <= last.seeds:
         return ""
+    contrasts = f"{rule.num_contrasts} contrast{'s' * (rule.num_contrasts > 1)}"
     return (
-        f"With {last.seeds} seeds and {rule.num_contrasts} contrasts the exact test cannot reach its level: no arm can "
-        f"come out better or worse with fewer than {reach} seeds."
+        f"With {last.seeds} seeds and {contrasts} the exact test cannot reach its level: no arm can come out better or "
+        f"worse with fewer than {reach} seeds."
     )
