@@ -149,7 +149,9 @@ def test_matched_and_unmatched_stand_side_by_side_with_their_cost_ratio(findings
 def test_arms_of_one_cost_and_one_accuracy_are_drawn(findings: Findings, tmp_path: Path) -> None:
     same = points(findings).assign(macs=2.5e6, params=2e5, inference_peak_bytes=1e5, mean=97.0, low=97.0, high=97.0)
     save(figures_cost.trade_off(same, ACCURACY, findings.palette), tmp_path, "same")
-    save(figures_cost.roadmap(same.assign(step=same["arm"]), ACCURACY, findings.palette), tmp_path, "same_bars")
+    bars = figures_cost.roadmap(same.assign(step=same["arm"]), ACCURACY, findings.palette)
+    save(bars, tmp_path, "same_bars")
+    assert words(bars).count("97.00") == len(same)
 
 
 def test_hundreds_of_arms_are_drawn_with_only_the_unbeaten_ones_named(tmp_path: Path) -> None:
