@@ -23,7 +23,7 @@ def test_a_campaign_killed_at_random_instants_loses_no_record(tmp_path: Path, em
 def test_killed_in_mid_training_the_records_are_the_same_to_the_last_bit(tmp_path: Path, empty_store: Path) -> None:
     runs, seeds = new_runs(tmp_path, empty_store), 1
     process = dispatch(runs, "real", seeds)
-    assert until(lambda: process.poll() is not None or bool(list(runs.glob("trials/*/checkpoint*"))), 60)
+    assert until(lambda: process.poll() is not None or bool(list(runs.glob("trials/*/*/checkpoint*"))), 60)
     kill_one(process, "everything", random.Random(0))
     assert dispatch(runs, "real", seeds).wait(timeout=120) == 0
     found, expected = stored(runs, seeds), uninterrupted(seeds, tmp_path)
