@@ -147,7 +147,7 @@ def mlflow(what: str) -> Callable[[Path, int, random.Random], Toll]:
         plan = killing_plan(seeds)
         with mlflow_behind(folder) as (proxy, restart):
             process = dispatch(runs, "null", seeds, proxy.uri)
-            until(lambda: bool(list(runs.glob("trials/*/record.json"))) or process.poll() is not None, 60)
+            until(lambda: bool(list(runs.glob("trials/*/*/record.json"))) or process.poll() is not None, 60)
             done = 0
             while done < tries and process.poll() is None:
                 done += 1
