@@ -166,8 +166,7 @@ def harness_campaign(net: str, epochs: int, jobs: int) -> Turn:
 
 def trained_images(plan: CampaignPlan, folder: Path) -> int:
     """Images of an epoch of the plan's training part, whole batches alone."""
-    info = describe(plan.study.data, folder)
-    kept = info.num_train - round(info.num_train * plan.study.data.validation)
+    kept, _ = describe(plan.study.data, folder).split(plan.study.data.validation)
     return kept // BATCH * BATCH
 
 

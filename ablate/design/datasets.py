@@ -16,7 +16,8 @@ class DataInfo:
     """Shape and size of a data set; ``num_train`` counts the training images before validation is held back.
 
     ``digest`` identifies the content of an .npz of the user's own (16 hex digits); a known set needs none, its
-    content is part of its name.
+    content is part of its name. ``num_val`` counts the validation images that such a file brings along: where it does,
+    none is held back.
     """
 
     name: str
@@ -27,6 +28,12 @@ class DataInfo:
     num_train: int
     num_test: int
     digest: str = ""
+    num_val: int = 0
+
+    def split(self, validation: float) -> tuple[int, int]:
+        """How many images are trained on, and how many validate, where ``validation`` is the share held back."""
+        held_back = round(self.num_train * validation)
+        return (self.num_train, self.num_val) if self.num_val else (self.num_train - held_back, held_back)
 
 
 KNOWN: dict[str, DataInfo] = {
@@ -77,6 +84,7 @@ def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
         width=width,
         num_classes=found.num_classes,
         num_train=found.num_train,
+        num_val=found.num_val,
         num_test=found.num_test,
         digest=found.digest[:16],
     )

@@ -104,7 +104,6 @@ def estimated_rate(spec: NetSpec, data: DataInfo) -> float:
 
 def _seconds(rate: float, study: Study, data: DataInfo, *, test: bool = True) -> float:
     """One trial: its training images, the validation after each epoch, the test once unless it tunes."""
-    held_back = data.num_train * study.data.validation
-    trained = data.num_train - held_back
+    trained, held_back = data.split(study.data.validation)
     images = study.recipe.epochs * (trained + _EVALUATED * held_back) + _EVALUATED * data.num_test * test
     return START_S + images / rate

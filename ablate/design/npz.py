@@ -100,6 +100,7 @@ class Summary:
     image_shape: tuple[int, int, int]  # H W C
     num_classes: int
     num_train: int
+    num_val: int  # 0: the file has no validation part of its own
     num_test: int
     digest: str
 
@@ -124,6 +125,7 @@ def _summarise(path: Path, _version: tuple[int, int]) -> Summary:  # a changed f
         image_shape=arrays.image_shape,
         num_classes=arrays.num_classes,
         num_train=len(arrays.train),
+        num_val=len(arrays.val) if arrays.val else 0,
         num_test=len(arrays.test),
         digest=arrays.digest(),
     )

@@ -244,7 +244,7 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
 def _too_much(study: Study, data: DataInfo, num_arms: int) -> list[tuple[str, str]]:
     """Key and message of what only data and arms together show to be impossible."""
     faults = []
-    training = data.num_train - round(data.num_train * study.data.validation)
+    training, _ = data.split(study.data.validation)
     if study.recipe.batch_size > training:
         message = f"must be at most {training}, the training images of {data.name}, got {study.recipe.batch_size}"
         faults.append(("recipe.batch_size", message))

@@ -186,16 +186,13 @@ class Bars:
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
         self._tally.epoch(trial.key, point.epoch)
-        left = (self._tally.epochs - point.epoch) * self._images / images_per_s if images_per_s else 0
+        plan = self._tally.plan
+        trained, _ = plan.data.split(plan.study.data.validation)
+        left = (self._tally.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         accuracy = f"{100 * point.val_accuracy:.1f} % validation"
         said = f"epoch {point.epoch}, {accuracy}, {images_per_s:,.0f} images/s, {duration(left)}"
         self.live.update(self._bars[trial.key], completed=point.epoch, said=said)
         self._update()
-
-    @property
-    def _images(self) -> float:
-        plan = self._tally.plan
-        return plan.data.num_train * (1 - plan.study.data.validation)
 
     def finished(self, trial: Trial, record: Record) -> None:
         self._end(trial, record)

@@ -165,6 +165,7 @@ def _info(spec: DataSpec, arrays: Arrays) -> DataInfo:
         width=width,
         num_classes=arrays.num_classes,
         num_train=len(arrays.train),
+        num_val=len(arrays.val) if arrays.val else 0,
         num_test=len(arrays.test),
         digest=arrays.digest()[:16],
     )
