@@ -200,10 +200,10 @@ class _Doctor:
             found = self.tracking.exists and self.tracking.find_campaign(study.name, study.digest)
             if not found:
                 return [Finding("campaign", "MLflow has no run of the campaign", REPAIR)]
-            self.tracking.plan(*found)
+            self.tracking.plan(found)
         except AblateError as error:
             return [Finding("campaign", str(error), REPAIR)]
-        return []
+        return [Finding("campaign", "MLflow shows it as running, and nobody runs it", REPAIR)] if found.running else []
 
     def _queue(self, records: dict[str, Record]) -> list[Finding]:
         try:
@@ -230,7 +230,8 @@ class _Doctor:
 
     def _write(self, waiting: list[Record], *, complete: bool) -> None:
         study = self.plan.study
-        costs = self.tracking.costs(study.name, study.digest) if self.tracking.exists else {}
+        found = self.tracking.find_campaign(study.name, study.digest) if self.tracking.exists else None
+        costs = self.tracking.costs(found) if found else {}
         messages: list[str] = []
         tell: Callable[[str], None] = messages.append
         ledger = Ledger(self.tracking, self.plan, self.outbox, keep=False, say=tell)

@@ -27,6 +27,8 @@ class Inventory:
         records: of these, failures included.
         unsent: records that lie on disk and were not yet handed to MLflow.
         store_is_away: whether MLflow cannot be read, so that what it holds is not known.
+        stored: the runs of the study's trials in MLflow; None where it cannot be read.
+        is_open: whether an earlier call was cut off before it could close the campaign's run in MLflow.
         costs: of the arms, as MLflow has them.
     """
 
@@ -36,7 +38,6 @@ class Inventory:
         self._outbox = outbox
         self._say = say
         self._agenda = Agenda(plan)
-        self._stored: list[TrialRun] = []
         self._again: set[str] = set()  # failed in an earlier call, and not yet run again
         self._moved = False
         self.needs = self._agenda.needs({})
@@ -44,14 +45,17 @@ class Inventory:
         self.records: dict[str, Record] = {}
         self.unsent: dict[str, Record] = {}
         self.store_is_away = False
+        self.stored: list[TrialRun] | None = []
+        self.is_open = False
         self.costs: ArmCosts = {}
         if tracking.exists:
             self._open_store()
 
     def _open_store(self) -> None:
         try:
-            self.costs = self._tracking.costs(self._study.name, self._study.digest)
-            self._stored = self._tracking.trial_runs(self._study.name)
+            found = self._tracking.find_campaign(self._study.name, self._study.digest)
+            self.costs, self.is_open = (self._tracking.costs(found), found.running) if found else ({}, False)
+            self.stored = self._tracking.trial_runs(self._study.name)
         except TrackingError as error:
             self._lose_store(error)
 
@@ -59,7 +63,7 @@ class Inventory:
         if self._tracking.is_file and self._tracking.exists:
             raise error
         self._say(f"{error} What is already done is taken from the queue alone.")
-        self.store_is_away = True
+        self.store_is_away, self.stored = True, None
 
     @property
     def has_moved(self) -> bool:
@@ -114,7 +118,7 @@ class Inventory:
         self._again |= {key for key in keys if key in self.records and not self.has_outcome(key)}
 
     def _read(self, keys: list[str]) -> dict[str, Record]:
-        runs = list(best(self._stored, keys).values())
+        runs = list(best(self.stored or [], keys).values())
         try:
             return self._tracking.read(runs) if runs else {}
         except TrackingError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ablate.campaign.entries import Costs, trial_entry
 from ablate.campaign.outbox import Outbox
@@ -32,10 +32,18 @@ class Ledger:
         outbox: where records wait; a record that MLflow has is settled there.
         keep: whether a trial's folder stays all the same.
         say: told once when MLflow goes away, and once when it is back.
+        stored: the trials' runs that MLflow holds, where they were just read; None: they are read here.
     """
 
     def __init__(
-        self, tracking: Tracking, plan: CampaignPlan, outbox: Outbox, *, keep: bool, say: Callable[[str], None]
+        self,
+        tracking: Tracking,
+        plan: CampaignPlan,
+        outbox: Outbox,
+        *,
+        keep: bool,
+        say: Callable[[str], None],
+        stored: Sequence[TrialRun] | None = None,
     ) -> None:
         self._tracking = tracking
         self._plan = plan
@@ -43,6 +51,7 @@ class Ledger:
         self._outbox = outbox
         self._keep = keep
         self._say = say
+        self._stored = stored
         self._trials: dict[str, Trial] = {}
         self._arms: dict[str, Arm] = {}
         self._index()
@@ -152,7 +161,9 @@ class Ledger:
         """Finds or makes the campaign's run, and learns afresh which trials' runs there are."""
         self._campaign = self._tracking.begin_campaign(self._plan)
         known: dict[str, list[TrialRun]] = {}
-        for run in self._tracking.trial_runs(self._plan.study.name):
+        # thousands of runs take seconds to list; what fails here or later is listed afresh
+        stored, self._stored = self._stored, None
+        for run in self._tracking.trial_runs(self._plan.study.name) if stored is None else stored:
             known.setdefault(run.key, []).append(run)
         self._known = known
 
@@ -177,7 +188,9 @@ class Ledger:
 
     def _stumble(self, error: Exception, wait_s: float, failures: int) -> None:
         self._stumbling = True
-        self._known = None  # a call that failed may have been carried out all the same, so what is there is read again
+        self._stored = self._known = (
+            None  # a call that failed may have been carried out all the same, so what is there is read again
+        )
         if failures == 2 and not self.problem:
             self._say(f"{error} Training goes on; records wait in {self._outbox.trials}.")
         with self._wake:

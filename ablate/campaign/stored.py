@@ -20,6 +20,15 @@ class TrialRun:
     start_ms: int
 
 
+@dataclass(frozen=True)
+class CampaignRun:
+    """A campaign's run in MLflow; ``running`` until the call that works on it has closed it."""
+
+    run_id: str
+    artifacts: str
+    running: bool
+
+
 def best(runs: Iterable[TrialRun], keys: Iterable[str]) -> dict[str, TrialRun]:
     """The run that counts for each of these trials: complete, not failed if there is one, else the newest."""
     wanted = set(keys)

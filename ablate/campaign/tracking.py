@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.entries import CAMPAIGN, COMPLETE, DIGEST, KEY, KIND, STATUS, TRIAL, Costs, Entry, campaign_entry
-from ablate.campaign.stored import TrialRun, best, is_server, local_folder, sqlite_file
+from ablate.campaign.stored import CampaignRun, TrialRun, best, is_server, local_folder, sqlite_file
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
@@ -119,30 +119,31 @@ class Tracking:
         if found is None:
             which = f" {digest}" if digest else ""
             raise AblateError(f"{self.uri}: holds no campaign{which} of the study {study!r}; run the study first")
-        run_id, artifacts = found
-        plan = self.plan(run_id, artifacts)
-        costs = json.loads(self._text(run_id, artifacts, COSTS, missing="{}"))
+        plan = self.plan(found)
         records = self.records(study, [trial.key for trial in (*plan.trials, *plan.tuning_trials)])
-        return Campaign(run_id=run_id, plan=plan, costs=costs, records=records)
+        return Campaign(run_id=found.run_id, plan=plan, costs=self.costs(found), records=records)
 
-    def plan(self, run_id: str, artifacts: str) -> CampaignPlan:
+    def plan(self, campaign: CampaignRun) -> CampaignPlan:
         """The plan that a campaign's run holds."""
-        return CampaignPlan.from_json(self._text(run_id, artifacts, PLAN))
+        return CampaignPlan.from_json(self._text(campaign, PLAN))
 
-    def find_campaign(self, study: str, digest: str | None) -> tuple[str, str] | None:
-        """Run id and artifact address of a campaign, the newest where several fit, or None."""
+    def find_campaign(self, study: str, digest: str | None) -> CampaignRun | None:
+        """The run of a campaign, the newest where several fit, or None."""
         with self._answers():
             experiment = self._experiment(study)
             if experiment is None:
                 return None
             which = f" AND tags.`{DIGEST}` = '{digest}'" if digest else ""
             runs = self._search(experiment, f"tags.`{KIND}` = '{CAMPAIGN}'{which}")
-            return (runs[-1].info.run_id, runs[-1].info.artifact_uri) if runs else None
+            if not runs:
+                return None
+            newest = runs[-1].info
+            return CampaignRun(newest.run_id, newest.artifact_uri, newest.status == "RUNNING")
 
-    def costs(self, study: str, digest: str) -> dict[str, dict[str, float | int | None]]:
+    def costs(self, campaign: CampaignRun) -> dict[str, dict[str, float | int | None]]:
         """The costs that the campaign holds, by arm; empty if it holds none."""
-        found = self.find_campaign(study, digest)
-        return json.loads(self._text(*found, COSTS, missing="{}")) if found else {}
+        costs: dict[str, dict[str, float | int | None]] = json.loads(self._text(campaign, COSTS, missing="{}"))
+        return costs
 
     # Writing: by one thread alone
 
@@ -155,7 +156,7 @@ class Tracking:
             if found is None:
                 run_id = self._create(self._experiment(study.name, create=True), campaign_entry(plan), "")
             else:
-                run_id = found[0]
+                run_id = found.run_id
                 self._client.update_run(run_id, status="RUNNING")
             self._client.log_text(run_id, plan.to_json(), PLAN)
             self._client.log_text(run_id, study.model_dump_json(indent=2), STUDY)
@@ -265,28 +266,28 @@ class Tracking:
 
     def _read_record(self, run: TrialRun) -> Record | None:
         try:
-            record = Record.from_json(self._text(run.run_id, run.artifacts, RECORD))
+            record = Record.from_json(self._text(run, RECORD))
         except TrackingError:
             raise
         except AblateError:
             return None
         return record if record.key == run.key else None
 
-    def _text(self, run_id: str, artifacts: str, name: str, missing: str | None = None) -> str:
+    def _text(self, run: TrialRun | CampaignRun, name: str, missing: str | None = None) -> str:
         """An artifact's text; ``missing``, or an AblateError, where it is not there."""
-        folder = local_folder(artifacts)
+        folder = local_folder(run.artifacts)
         try:
             if folder is not None:
                 return (folder / name).read_text()
             with self._answers():
-                if all(file.path != name for file in self._client.list_artifacts(run_id)):
+                if all(file.path != name for file in self._client.list_artifacts(run.run_id)):
                     raise FileNotFoundError(name)
                 with tempfile.TemporaryDirectory() as place:
-                    return Path(self._client.download_artifacts(run_id, name, place)).read_text()
+                    return Path(self._client.download_artifacts(run.run_id, name, place)).read_text()
         except (FileNotFoundError, UnicodeDecodeError) as error:
             if missing is not None:
                 return missing
-            raise AblateError(f"{self.uri}: run {run_id} has no readable {name}") from error
+            raise AblateError(f"{self.uri}: run {run.run_id} has no readable {name}") from error
 
 
 class _Answers:

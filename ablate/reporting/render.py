@@ -66,7 +66,7 @@ def _log(folder: Path, study_name: str, runs: Path, uri: str, digest: str | None
     tracking = Tracking(uri, runs / "artifacts")
     found = tracking.find_campaign(study_name, digest)
     if found is not None:
-        tracking.log_report(found[0], folder, (folder / "verdicts.md").read_text(encoding="utf-8"))
+        tracking.log_report(found.run_id, folder, (folder / "verdicts.md").read_text(encoding="utf-8"))
 
 
 def find_notebook() -> Path:

@@ -57,9 +57,9 @@ def write_again(runs: Path, *, complete: bool) -> None:
     found = tracking.find_campaign("faults", None)
     assert found is not None
     if complete:
-        tracking.write("faults", found[0], entry, outcome(trial).to_json())
+        tracking.write("faults", found.run_id, entry, outcome(trial).to_json())
     else:
-        tracking._create(tracking._experiment("faults"), entry, found[0])
+        tracking._create(tracking._experiment("faults"), entry, found.run_id)
 
 
 def test_a_finished_campaign_is_sound_and_repair_changes_nothing(runs: Path) -> None:
@@ -133,10 +133,25 @@ def test_a_lost_campaign_run_is_found_and_made_again(runs: Path) -> None:
     tracking = store(runs)
     found = tracking.find_campaign("faults", None)
     assert found is not None
-    tracking.delete(found[0])
+    tracking.delete(found.run_id)
     assert messages(check_campaign(PLAN, runs=runs)) == [("campaign", REPAIR)]
     assert repaired(runs).sound
     assert store(runs).load_campaign("faults").plan == PLAN
+
+
+@pytest.mark.parametrize("by", ["repair", "the next call"])
+def test_a_campaign_cut_off_before_its_run_was_closed_is_found_and_closed(runs: Path, by: str) -> None:
+    store(runs).begin_campaign(PLAN)
+    assert messages(check_campaign(PLAN, runs=runs)) == [("campaign", REPAIR)]
+    if by == "repair":
+        assert repaired(runs).sound
+    else:
+        result = run_campaign(PLAN, runs=runs, prepare=no_costs, executor=LocalExecutor(1, train=null, preload=()))
+        assert (result.trained, result.missing) == (0, ())
+    assert check_campaign(PLAN, runs=runs).sound
+    found = store(runs).find_campaign("faults", None)
+    assert found is not None
+    assert not found.running
 
 
 def test_failures_and_missing_trials_are_named(tmp_path: Path) -> None:

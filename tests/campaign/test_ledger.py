@@ -15,7 +15,7 @@ from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.outbox import Outbox
-from ablate.campaign.stored import best
+from ablate.campaign.stored import TrialRun, best
 from ablate.campaign.tracking import Tracking, TrackingError
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
@@ -80,8 +80,10 @@ def records(outbox: Outbox) -> list[Record]:
     return made
 
 
-def start(store: Flaky, outbox: Outbox, say: Callable[[str], None] = lambda _: None) -> Ledger:
-    return Ledger(store, PLAN, outbox, keep=False, say=say)
+def start(
+    store: Flaky, outbox: Outbox, say: Callable[[str], None] = lambda _: None, stored: list[TrialRun] | None = None
+) -> Ledger:
+    return Ledger(store, PLAN, outbox, keep=False, say=say, stored=stored)
 
 
 def exactly_once(store: Tracking) -> bool:
@@ -94,11 +96,12 @@ def exactly_once(store: Tracking) -> bool:
 
 
 @pytest.mark.parametrize("break_off", [["write"], ["log"], ["write", "log"], ["log", "log", "write"]])
+@pytest.mark.parametrize("stored", [None, []])
 def test_a_call_that_broke_off_leaves_each_record_exactly_once(
-    store: Flaky, outbox: Outbox, break_off: list[str]
+    store: Flaky, outbox: Outbox, break_off: list[str], stored: list[TrialRun] | None
 ) -> None:
     store.break_off = break_off
-    ledger = start(store, outbox)
+    ledger = start(store, outbox, stored=stored)
     for record in records(outbox):
         ledger.put(record)
     assert ledger.finish(complete=True, patience_s=5) == 0
