@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tomllib
 from pathlib import Path
@@ -12,7 +13,6 @@ from ablate.errors import AblateError, Problem, StudyError
 from ablate.places import default_data_root, default_runs, tracking_uri
 
 if TYPE_CHECKING:
-    from ablate.campaign.executors import Executor
     from ablate.campaign.result import CampaignResult
     from ablate.design.plan import CampaignPlan
 
@@ -51,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     where = new.add_argument_group("where and how it runs")
     where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: what trains fastest and fits)")
     where.add_argument("--threads", type=int, metavar="N", help="threads of a trial (default: likewise; mostly 1)")
+    where.add_argument(
+        "--together", type=int, default=1, metavar="N", help="seeds of an arm that train as one net (%(default)s)"
+    )
     where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     where.add_argument(
         "--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)"
@@ -119,11 +122,9 @@ def make(options: argparse.Namespace) -> CampaignPlan:
 
 def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
-    from ablate.campaign.choice import Wishes, choose_executor, trial_device
+    from ablate.campaign.choice import Wishes, choose
     from ablate.campaign.dispatch import run_campaign
     from ablate.campaign.joining import run_or_help
-    from ablate.campaign.local import LocalExecutor
-    from ablate.campaign.machine import choose_jobs
     from ablate.reporting.findings import findings_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
@@ -133,17 +134,8 @@ def train(options: argparse.Namespace) -> int:
     plan = make(options)
     if shortfall := out_of_reach(plan):
         print(f"Note: {shortfall}")  # noqa: T201
-    wishes = Wishes(
-        executor=options.executor,
-        device=options.device,
-        jobs=options.jobs,
-        ray_address=options.ray_address,
-        cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=options.gpus_per_trial,
-    )
-    executor, device = choose_executor(wishes), trial_device(wishes)
+    choice = choose(Wishes(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Wishes)}))
     check_limits(options)
-    usual_jobs = choose_jobs(options.jobs, device, options.threads)  # refuses wrong numbers before anything is written
     with progress(plan) as observer:
 
         def campaign() -> CampaignResult:
@@ -154,20 +146,18 @@ def train(options: argparse.Namespace) -> int:
                 data_root=options.data_root,
                 jobs=options.jobs,
                 threads=options.threads,
-                device=device,
+                device=choice.device,
                 retries=options.retries,
                 time_limit_s=options.time_limit,
+                together=options.together,
                 queue=options.queue,
                 observer=observer,
-                executor=executor,
+                executor=choice.executor,
             )
-
-        def helping() -> Executor:
-            return executor or LocalExecutor(usual_jobs)
 
         if options.join:
             name = plan.study.name
-            result = run_or_help(campaign, runs=options.runs, study=name, executor=helping, say=observer.said)
+            result = run_or_help(campaign, runs=options.runs, study=name, executor=choice.helping, say=observer.said)
         else:
             result = campaign()
     uri = tracking_uri(options.runs, options.tracking_uri)

@@ -36,12 +36,9 @@ def null(trial: Trial, context: TrialContext) -> Record:
     )
     for point in curve:
         context.on_epoch(point, 1000.0)
-    return Record(
-        key=trial.key,
-        study=trial.study,
-        arm=trial.arm,
-        seed=trial.seed,
-        status="finished",
+    return Record.of(
+        trial,
+        "finished",
         metrics={"test_accuracy": 0.5, "test_loss": 1.0},
         curve=curve,
         predictions=bytes(1000),

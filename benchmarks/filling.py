@@ -69,12 +69,9 @@ def invented_record(trial: Trial, epochs: int) -> Record:
         for epoch in range(1, epochs + 1)
     )
     last = curve[-1]
-    return Record(
-        key=trial.key,
-        study=trial.study,
-        arm=trial.arm,
-        seed=trial.seed,
-        status="finished",
+    return Record.of(
+        trial,
+        "finished",
         metrics={
             "test_accuracy": sum(right) / TEST_IMAGES,
             "test_loss": dice.random(),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablate.campaign.executors import Executor
-from ablate.campaign.machine import choose_device
+from ablate.campaign.local import LocalExecutor
+from ablate.campaign.machine import choose_device, choose_jobs
 from ablate.errors import AblateError, one_of
 
 
@@ -17,16 +18,47 @@ class Wishes:
     Attributes:
         executor: ``local`` or ``ray``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        jobs: trials at a time.
+        jobs, threads: trials at a time, and threads of each.
+        together: seeds of an arm that train as one net; for ``local`` only.
         ray_address, cpus_per_trial, gpus_per_trial: as of ``RayExecutor``; for ``ray`` only.
     """
 
     executor: str = "local"
     device: str = "auto"
     jobs: int | None = None
+    threads: int | None = None
+    together: int = 1
     ray_address: str | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What comes of the wishes.
+
+    Attributes:
+        executor: of a campaign; None: ``run_campaign``'s own.
+        device: of the trials.
+        helping: makes the executor of a process that helps another with --join.
+    """
+
+    executor: Executor | None
+    device: str
+    helping: Callable[[], Executor]
+
+
+def choose(wishes: Wishes) -> Choice:
+    """Executor and device, before anything is written.
+
+    Raises:
+        AblateError: as of ``choose_executor``, ``trial_device`` and ``choose_jobs``.
+    """
+    executor, device = choose_executor(wishes), trial_device(wishes)
+    jobs = choose_jobs(wishes.jobs, device, wishes.threads)
+    return Choice(
+        executor=executor, device=device, helping=lambda: executor or LocalExecutor(jobs, together=wishes.together)
+    )
 
 
 def trial_device(wishes: Wishes) -> str:
@@ -55,11 +87,15 @@ def _local(wishes: Wishes) -> None:
     for name in ("ray_address", "cpus_per_trial", "gpus_per_trial"):
         if getattr(wishes, name) is not None:
             raise AblateError(f"--{name.replace('_', '-')} goes with --executor ray; this is --executor local")
+    if wishes.together < 1:
+        raise AblateError(f"--together must be at least 1, got {wishes.together}")
 
 
 def _ray(wishes: Wishes) -> Executor:
     from ablate.campaign.ray_executor import LOCAL, RayExecutor
 
+    if wishes.together != 1:
+        raise AblateError("--together goes with --executor local; this is --executor ray")
     cpus = 1.0 if wishes.cpus_per_trial is None else wishes.cpus_per_trial
     gpus = wishes.gpus_per_trial
     if gpus is None:

@@ -19,6 +19,7 @@ from ablate.campaign.lock import held
 from ablate.campaign.observer import Observer, Silent
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.packer import Wanted, packed
+from ablate.campaign.packing import side_by_side
 from ablate.campaign.preparation import Prepare, Settings, prepare_aside
 from ablate.campaign.queue import TrialQueue, open_queue
 from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
@@ -47,6 +48,7 @@ def run_campaign(
     device: str = "cpu",
     retries: int = 2,
     time_limit_s: float | None = None,
+    together: int = 1,
     keep: bool = False,
     queue: str | None = None,
     observer: Observer | None = None,
@@ -65,6 +67,7 @@ def run_campaign(
         device: ``cpu`` or ``cuda``.
         retries: further attempts at a trial whose worker was lost.
         time_limit_s: of a trial; None: none.
+        together: how many seeds of an arm train as one net, in one process.
         keep: whether finished trials' checkpoints and output stay.
         queue: the URL of a PostgreSQL database for the queue; None: sqlite in ``runs``.
         observer: told how it goes.
@@ -83,13 +86,14 @@ def run_campaign(
         device=device,
         retries=retries,
         time_limit_s=time_limit_s,
+        together=together,
         keep=keep,
         queue=queue,
     )
     uri = resolve_uri(settings.runs, tracking_uri)
     with writable(settings.runs), held(settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"):
         dispatcher = _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent())
-        return dispatcher.run(executor, prepare, Wanted(jobs, threads))
+        return dispatcher.run(executor, prepare, Wanted(jobs, threads, together))
 
 
 class _Dispatcher:
@@ -118,16 +122,22 @@ class _Dispatcher:
     ) -> CampaignResult:
         inventory = self.inventory
         todo = self._enlist(queue, new)
-        if not (todo or inventory.unsent) and self.costs:
+        if not (todo or inventory.unsent or inventory.is_open) and self.costs:
             return self._result(0)
         if executor is None and (todo or inventory.needs.to_come):
             self.settings = packed(self.plan, self.settings, wanted, self.inventory, self.observer.said)
         ledger = Ledger(
-            self.tracking, inventory.needs.plan, self.outbox, keep=self.settings.keep, say=self.observer.said
+            self.tracking,
+            inventory.needs.plan,
+            self.outbox,
+            keep=self.settings.keep,
+            say=self.observer.said,
+            stored=inventory.stored,
         )
         self._send(ledger)
         todo += inventory.needs.to_come
-        executor = executor or LocalExecutor(self.settings.jobs, threads=self.settings.threads)
+        settings = self.settings
+        executor = executor or LocalExecutor(settings.jobs, threads=settings.threads, together=settings.together)
         executor = SharedExecutor(executor, desk(self.settings.runs, self.plan.study.name), self.observer.said)
         patience_s = PATIENCE_S
         try:
@@ -176,7 +186,9 @@ class _Dispatcher:
                 self.unread += (key,)
             else:
                 missing.append(key)
-        queue.add(missing)
+        queue.add(
+            trial.key for trial in side_by_side(map(inventory.trials.__getitem__, missing), self.settings.together)
+        )
         return len(missing)
 
     def _check_disk(self, trials: int, at_a_time: int) -> None:
@@ -277,15 +289,7 @@ class _Dispatcher:
         reason = f"{lost.reason}\n{lost.output}".rstrip()
         attempts = self.attempts[lost.key]
         measured = Measured(device=self.settings.device, threads=self.settings.threads, attempts=attempts)
-        return Record(
-            key=trial.key,
-            study=trial.study,
-            arm=trial.arm,
-            seed=trial.seed,
-            status="failed",
-            reason=reason,
-            measured=measured,
-        )
+        return Record.of(trial, "failed", reason=reason, measured=measured)
 
     def _disk_full(self) -> CampaignStopped:
         trials = self.inventory.trials

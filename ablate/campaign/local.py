@@ -1,4 +1,4 @@
-"""Processes of this machine: a fresh one for every trial.
+"""Processes of this machine: a fresh one for every trial, or for seeds of an arm that train together.
 
 They are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds,
 memory is measured from a clean state, and a worker that dies takes only its own trial along.
@@ -20,9 +20,9 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, SeedsTrainer, Trainer
 from ablate.campaign.outbox import Outbox
-from ablate.campaign.worker import Fault, run_in_process, train_trial
+from ablate.campaign.worker import Fault, run_in_process, train_seeds, train_trial
 
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -31,7 +31,7 @@ SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is
 
 @dataclass(eq=False)
 class _Running:
-    job: Job
+    jobs: list[Job]
     process: ForkServerProcess
     pipe: Connection
     deadline: float | None
@@ -41,51 +41,83 @@ class _Running:
 
 
 class LocalExecutor:
-    """Runs ``jobs`` trials at a time, each in a process of its own.
+    """Runs ``jobs`` processes at a time, each of one trial or of several seeds of an arm as one net.
 
     Args:
-        jobs: how many at a time.
-        threads: of each worker.
+        jobs: how many processes.
+        threads: of each.
+        together: at most so many trials in one process; those that fit together wait for one another until ``events``
+            is called. A trial that was lost before is tried again by itself.
         train: what trains a trial.
+        train_seeds: what trains several.
         preload: modules that the fork server loads once for all workers.
     """
 
     def __init__(
-        self, jobs: int, *, threads: int = 1, train: Trainer = train_trial, preload: Sequence[str] = TRAINING
+        self,
+        jobs: int,
+        *,
+        threads: int = 1,
+        together: int = 1,
+        train: Trainer = train_trial,
+        train_seeds: SeedsTrainer = train_seeds,
+        preload: Sequence[str] = TRAINING,
     ) -> None:
-        self.capacity = jobs
+        self.capacity = jobs * together
+        self._processes = jobs
+        self._together = together
         self._train = train
+        self._train_seeds = train_seeds
         self._threads = threads
-        self._running: dict[str, _Running] = {}
+        self._waiting: dict[str, list[Job]] = {}  # by what they have in common
+        self._running: list[_Running] = []
         self._early: list[Event] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["ablate.campaign.worker", *preload])
 
     def submit(self, job: Job) -> None:
-        """Starts the job's process.
+        """Starts the job's process, or has it wait for others of its kind.
 
         Raises:
             pickle.PicklingError: the trainer cannot be named from another process.
         """
+        kind = job.key if job.attempt > 1 else job.trial.kind
+        alike = self._waiting.setdefault(kind, [])
+        alike.append(job)
+        if len(alike) == self._together or job.attempt > 1:
+            self._start_waiting(alike)
+
+    def _start_waiting(self, *groups: list[Job]) -> None:
+        """Starts what there is room for, of these or of all that wait."""
+        for jobs in groups or list(self._waiting.values()):
+            if len(self._running) < self._processes:
+                self._waiting = {kind: others for kind, others in self._waiting.items() if others is not jobs}
+                self._start(jobs)
+
+    def _start(self, jobs: list[Job]) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=run_in_process, args=(job, self._train, theirs), daemon=True)
+        process = self._context.Process(
+            target=run_in_process, args=(jobs, self._train, self._train_seeds, theirs), daemon=True
+        )
         try:
             with quiet_server(self._threads), without_main(self._train):
                 process.start()
         except (OSError, EOFError) as error:
             ours.close()
-            self._early.append(Lost(job.key, f"no process could be started: {error}"))
+            self._early += [Lost(job.key, f"no process could be started: {error}") for job in jobs]
             return
         finally:
             theirs.close()
-        deadline = None if job.time_limit_s is None else time.monotonic() + job.time_limit_s
-        self._running[job.key] = _Running(job, process, ours, deadline)
+        limit = jobs[0].time_limit_s
+        deadline = None if limit is None else time.monotonic() + limit * len(jobs)
+        self._running.append(_Running(jobs, process, ours, deadline))
 
     def events(self, timeout_s: float) -> list[Event]:
         """See ``Executor.events``; time limits are kept in here too."""
+        self._start_waiting()
         found, self._early = self._early, []
         sources: dict[Connection | int, _Running] = {}
-        for running in self._running.values():
+        for running in self._running:
             sources[running.process.sentinel] = running
             if running.open:
                 sources[running.pipe] = running
@@ -95,26 +127,32 @@ class LocalExecutor:
                 found += self._hear(running)
         elif not found:
             time.sleep(timeout_s)
-        for running in list(self._running.values()):
+        for running in list(self._running):
             if running.deadline is not None and time.monotonic() > running.deadline:
                 self._stop(running)
-                found.append(self._outcome(running, f"time limit of {running.job.time_limit_s:g} s"))
+                found += self._outcomes(running, f"time limit of {running.jobs[0].time_limit_s:g} s")
         return found
 
     def cancel(self, key: str) -> None:
-        """Kills the job's process; nothing is lost that its last checkpoint holds."""
-        if key in self._running:
-            self._stop(self._running[key])
+        """Kills the job's process; nothing is lost that its last checkpoint holds. Those with it wait for another."""
+        for kind, jobs in list(self._waiting.items()):
+            self._waiting[kind] = [job for job in jobs if job.key != key]
+        self._waiting = {kind: jobs for kind, jobs in self._waiting.items() if jobs}
+        for running in [running for running in self._running if key in [job.key for job in running.jobs]]:
+            self._stop(running)
+            if others := [job for job in running.jobs if job.key != key]:
+                self._waiting[others[0].key] = others
 
     def close(self) -> None:
         """Kills every process that runs."""
-        for running in self._running.values():
+        self._waiting.clear()
+        for running in self._running:
             running.process.kill()
-        for key in list(self._running):
-            self.cancel(key)
+        for running in list(self._running):
+            self._stop(running)
 
     def _patience(self, found: list[Event], timeout_s: float) -> float:
-        deadlines = [running.deadline for running in self._running.values() if running.deadline is not None]
+        deadlines = [running.deadline for running in self._running if running.deadline is not None]
         until = min(deadlines, default=float("inf")) - time.monotonic()
         return 0.0 if found else max(0.0, min(timeout_s, until))
 
@@ -132,11 +170,11 @@ class LocalExecutor:
             if isinstance(message, Fault):
                 running.fault = message
             else:
-                found.append(Progress(running.job.key, *message))
+                found.append(Progress(*message))
         if ended:
             code = running.process.exitcode
             self._stop(running)
-            found.append(self._outcome(running, _ending(code)))
+            found += self._outcomes(running, _ending(code))
         return found
 
     def _stop(self, running: _Running) -> None:
@@ -144,16 +182,20 @@ class LocalExecutor:
         running.process.join()
         running.pipe.close()
         running.process.close()
-        del self._running[running.job.key]
+        self._running.remove(running)
 
-    def _outcome(self, running: _Running, ending: str) -> Event:
-        key, outbox = running.job.key, Outbox(running.job.folder.parent)
-        record = outbox.get(key)
-        if record is not None:
-            return Finished(key, record)
-        if running.fault is not None:
-            return Lost(key, running.fault.reason, outbox.tail(key), running.fault.disk_full)
-        return Lost(key, ending, outbox.tail(key))
+    def _outcomes(self, running: _Running, ending: str) -> list[Event]:
+        outbox = Outbox(running.jobs[0].folder.parent)
+        output = outbox.tail(running.jobs[0].key)
+        found: list[Event] = []
+        for job in running.jobs:
+            if (record := outbox.get(job.key)) is not None:
+                found.append(Finished(job.key, record))
+            elif running.fault is not None:
+                found.append(Lost(job.key, running.fault.reason, output, running.fault.disk_full))
+            else:
+                found.append(Lost(job.key, ending, output))
+        return found
 
 
 def _ending(code: int | None) -> str:

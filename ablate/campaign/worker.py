@@ -1,4 +1,4 @@
-"""What runs in a worker: one attempt at one trial, its record written whole at the end."""
+"""What runs in a worker: one attempt at one trial, or at seeds of one arm; the record is written whole at the end."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import contextlib
 import errno
 import faulthandler
 import fcntl
+import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ablate.campaign.executors import Job, OnEpoch, Trainer, TrialContext
+from ablate.campaign.executors import Job, OnEpoch, SeedsTrainer, Trainer, TrialContext
 from ablate.campaign.outbox import OUTPUT, Outbox
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
@@ -37,62 +38,92 @@ class Fault:
 
 def train_trial(trial: Trial, context: TrialContext) -> Record:
     """Trains one trial on its prepared images."""
-    from ablate.training.data import load_images
-    from ablate.training.fit import fit
+    (record,) = train_seeds([trial], [context])
+    return record
 
-    root = context.data_root or default_data_root()
-    images = load_images(trial.data, root, context.cache, download=False, file=context.data_file)
-    return fit(
-        trial,
+
+def train_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
+    """Trains seeds of one arm as one net, on their prepared images."""
+    from ablate.training.data import load_images
+    from ablate.training.fit import fit_together
+
+    first, told = contexts[0], {trial.key: context for trial, context in zip(trials, contexts, strict=True)}
+    root = first.data_root or default_data_root()
+    images = load_images(trials[0].data, root, first.cache, download=False, file=first.data_file)
+    return fit_together(
+        trials,
         images,
-        device=context.device,
-        threads=context.threads,
-        folder=context.folder,
-        on_epoch=context.on_epoch,
+        device=first.device,
+        threads=first.threads,
+        folders=[context.folder for context in contexts],
+        on_epoch=lambda key, point, images_per_s: told[key].on_epoch(point, images_per_s),
     )
 
 
 def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
-    """One attempt: trains, and leaves the record in the job's folder.
+    """One attempt: trains, and leaves the record in the job's folder."""
 
-    Two processes never work in one folder: a worker that outlives its dispatcher for a moment is waited for.
-    """
-    outbox = Outbox(job.folder.parent)
-    with _held(job.folder / LOCK):
-        record = outbox.get(job.key)  # the dispatcher removed what there was, so this is of the one waited for
-        if record is not None and record.status != "failed":
-            return record
-        context = TrialContext(
-            folder=job.folder,
-            data_root=job.data_root,
-            cache=job.cache,
-            device=job.device,
-            threads=job.threads,
-            on_epoch=on_epoch,
-            data_file=job.data_file,
-        )
-        record = train(job.trial, context)
-        record = replace(record, measured=replace(record.measured, attempts=job.attempt))
-        outbox.put(record)
+    def alone(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
+        return [train(trials[0], contexts[0])]
+
+    (record,) = run_jobs([job], alone, lambda _, point, images_per_s: on_epoch(point, images_per_s))
     return record
 
 
-def run_in_process(job: Job, train: Trainer, pipe: Connection) -> None:
+def run_jobs(
+    jobs: Sequence[Job], train: SeedsTrainer, on_epoch: Callable[[str, EpochPoint, float], None]
+) -> list[Record]:
+    """One attempt at several jobs at once; ``on_epoch`` is told the trial's key besides.
+
+    Two processes never work in one folder: a worker that outlives its dispatcher for a moment is waited for.
+    """
+    outbox = Outbox(jobs[0].folder.parent)
+    with contextlib.ExitStack() as locks:
+        for folder in sorted(job.folder for job in jobs):
+            locks.enter_context(_held(folder / LOCK))
+        # the dispatcher removed what records there were, so these are of the worker that was waited for
+        found = {job.key: outbox.get(job.key) for job in jobs}
+        records = {key: record for key, record in found.items() if record is not None and record.status != "failed"}
+        if left := [job for job in jobs if job.key not in records]:
+            contexts = [_context(job, functools.partial(on_epoch, job.key)) for job in left]
+            for job, record in zip(left, train([job.trial for job in left], contexts), strict=True):
+                records[job.key] = replace(record, measured=replace(record.measured, attempts=job.attempt))
+                outbox.put(records[job.key])
+    return [records[job.key] for job in jobs]
+
+
+def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
+    return TrialContext(
+        folder=job.folder,
+        data_root=job.data_root,
+        cache=job.cache,
+        device=job.device,
+        threads=job.threads,
+        on_epoch=on_epoch,
+        data_file=job.data_file,
+    )
+
+
+def run_in_process(jobs: Sequence[Job], train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
     """The whole life of a worker process of this machine; ``pipe`` carries its progress to the dispatcher."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
-    job.folder.mkdir(parents=True, exist_ok=True)
-    _redirect(job.folder / OUTPUT)
+    for job in jobs:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    _redirect(jobs[0].folder / OUTPUT)
 
-    def on_epoch(point: EpochPoint, images_per_s: float) -> None:
+    def on_epoch(key: str, point: EpochPoint, images_per_s: float) -> None:
         try:
-            pipe.send((point, images_per_s))
+            pipe.send((key, point, images_per_s))
         except OSError:  # nobody listens any more
             os._exit(1)
 
     try:
-        run_job(job, train, on_epoch)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this trial's and becomes its record
+        if len(jobs) == 1:
+            run_job(jobs[0], train, functools.partial(on_epoch, jobs[0].key))
+        else:
+            run_jobs(jobs, train_seeds, on_epoch)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is these trials' and becomes their record
         traceback.print_exc()
         sys.stderr.flush()
         with contextlib.suppress(OSError):

@@ -8,9 +8,12 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    from ablate.design.trial import Trial
 
 Status = Literal["finished", "diverged", "failed"]
 FORMAT = 1
@@ -37,7 +40,8 @@ class Measured:
         images_per_s: training images a second over the whole trial.
         peak_bytes: cuda: max_memory_allocated; cpu: growth of the process's resident set.
         device, threads, hardware, commit, versions: where the number came from.
-        settings: of processor and allocator, beside the threads: ``flush_denormal``, ``keep_memory``.
+        settings: of processor and allocator, beside the threads: ``flush_denormal``, ``keep_memory``; ``together 4``
+            where four seeds trained as one net, each of which then has a fourth of the seconds and bytes.
     """
 
     train_s: float = 0.0
@@ -89,6 +93,11 @@ class Record:
     reason: str = ""
     notes: tuple[str, ...] = ()
     measured: Measured = Measured()
+
+    @classmethod
+    def of(cls, trial: Trial, status: Status, **outcome: Any) -> Self:
+        """The record of a trial; ``outcome`` has the other attributes."""
+        return cls(key=trial.key, study=trial.study, arm=trial.arm, seed=trial.seed, status=status, **outcome)
 
     def to_json(self) -> str:
         """One line of JSON with a checksum over the rest."""

@@ -6,7 +6,7 @@ tests/model/test_kernels.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -109,6 +109,26 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "hardswish": nn.Hardswish,
     "silu": nn.SiLU,
 }
+
+
+class Dropout(nn.Dropout):
+    """Dropout of features N C whose masks come from streams of its own, where it is given some.
+
+    Attributes:
+        generators: none (torch's global one), or K of them, each for C / K of the features; one draws what
+            torch.nn.Dropout draws from the global generator on a processor. They lie on the features' device.
+    """
+
+    generators: Sequence[torch.Generator] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C to N C."""
+        if not (self.training and self.generators):
+            return super().forward(x)
+        count, keep = len(self.generators), 1 - self.p
+        shape = (len(x), x.shape[1] // count)
+        masks = [x.new_empty(shape).bernoulli_(keep, generator=generator) for generator in self.generators]
+        return x * torch.cat(masks, 1).div_(keep)
 
 
 class ChannelsLast(nn.Module):

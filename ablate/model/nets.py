@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.blocks import ConvUnit, build_block
-from ablate.model.kernels import ChannelsLast
+from ablate.model.kernels import ChannelsLast, Dropout
 from ablate.model.spec import NetSpec
 
 
@@ -34,7 +34,7 @@ class Net(nn.Module):
         head = spec.head_width
         self.head = ConvUnit(channels, head, activation=spec.activation) if head else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else nn.Identity()
+        self.dropout = Dropout(spec.dropout) if spec.dropout else nn.Identity()
         self.classifier = nn.Linear(head or channels, spec.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

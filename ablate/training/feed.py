@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -36,6 +37,12 @@ class Feed:
         std = torch.tensor(images.std, device=device).view(-1, 1, 1)
         self._scale = 1 / std
         self._shift = -torch.tensor(images.mean, device=device).view(-1, 1, 1) / std
+
+    def of(self, seed: int) -> Feed:
+        """The same data for another seed, held once."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of float images B C H W, mean 0 and deviation 1 a channel, and labels B."""

@@ -1,18 +1,15 @@
-"""One trial: the training loop, read top to bottom."""
+"""The training loop, read top to bottom: of one trial, or of several seeds of an arm as one net."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ablate.design.plan import Trial
@@ -21,21 +18,15 @@ from ablate.errors import AblateError, DataError
 from ablate.measure.memory import PeakMemory
 from ablate.training.data import Images
 from ablate.training.feed import Feed
+from ablate.training.group import Group
 from ablate.training.hardware import check_device
 from ablate.training.optim import rate_at, set_rate
+from ablate.training.outcome import DivergedError, diverged, evaluate, finished, logits_of, tested
 from ablate.training.processor import processor
-from ablate.training.state import State, start
-from ablate.training.streams import stream_seed
+from ablate.training.state import WEIGHTS, start
 
 CHECK_EVERY = 50  # steps between looks at the loss: on a GPU each look waits for the device
-
-
-class _DivergedError(Exception):
-    """The loss is not finite at a step, counted from 1 over the whole trial."""
-
-    def __init__(self, step: int, what: str) -> None:
-        self.step = step
-        super().__init__(f"the {what} is not finite at step {step}")
+OnPoint = Callable[[str, EpochPoint, float], None]
 
 
 def fit(
@@ -64,157 +55,169 @@ def fit(
     Raises:
         AblateError: the device, the data or the folder cannot serve the trial.
     """
-    _check(trial, images, device, folder)
-    cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with PeakMemory(device) as memory, processor(threads) as settings, torch.random.fork_rng(cuda):
-        state = start(trial, device=device, folder=folder)
-        try:
-            record = _train(trial, images, state, device, on_epoch)
-        except _DivergedError as error:
-            record = _diverged(trial, state, error)
-    if trial.keep_weights and folder is not None:
-        state.keep_weights(folder / "weights.pt")
-    return dataclasses.replace(record, measured=state.measured(device, threads, memory.bytes, settings))
 
-
-def _train(
-    trial: Trial,
-    images: Images,
-    state: State,
-    device: str,
-    on_epoch: Callable[[EpochPoint, float], None] | None,
-) -> Record:
-    recipe, net, optimizer, average = trial.recipe, state.net, state.optimizer, state.average
-    feed = Feed(images, recipe, trial.seed, device)
-    steps = feed.steps_per_epoch
-    for epoch in range(len(state.curve), recipe.epochs):
-        torch.manual_seed(stream_seed(trial.seed, "dropout", epoch))
-        losses = torch.zeros(steps, device=device)
-        correct = torch.zeros((), dtype=torch.int64, device=device)
-        with state.clock.training(steps * feed.batch_size):
-            net.train()
-            for step, (batch, labels) in enumerate(feed.epoch(epoch)):
-                rate = rate_at(recipe, epoch * steps + step, steps)
-                set_rate(optimizer, rate)
-                logits = _logits(net, batch, recipe.precision)
-                loss = functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                if average is not None:
-                    average.update_parameters(net)
-                losses[step] = loss.detach()
-                correct += (logits.detach().argmax(1) == labels).sum()
-                if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-                    _stop_if_diverged(losses[: step + 1], epoch * steps)
-            train_loss = losses.double().mean().item()
-            train_accuracy = correct.item() / (steps * feed.batch_size)
-        with state.clock.evaluating():
-            val = _evaluate(state.evaluated, feed, feed.images.val, feed.images.val_labels)
-        if not math.isfinite(val.loss):
-            raise _DivergedError((epoch + 1) * steps, "validation loss")
-        point = EpochPoint(
-            epoch=epoch + 1,
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
-            val_loss=val.loss,
-            val_accuracy=val.accuracy,
-            lr=rate,
-        )
-        state.curve.append(point)
-        if epoch + 1 < recipe.epochs:
-            state.save()
+    def told(_: str, point: EpochPoint, images_per_s: float) -> None:
         if on_epoch is not None:
-            on_epoch(point, state.clock.images_per_s)
-    if trial.phase == "tuning":  # settings are chosen without the test images
-        return _finished(trial, state)
-    with state.clock.evaluating():
-        test = _evaluate(state.evaluated, feed, feed.images.test, feed.images.test_labels)
-    if not math.isfinite(test.loss):
-        raise _DivergedError(recipe.epochs * steps, "test loss")
-    return _tested(_finished(trial, state), test, images.test_labels.numpy(), trial.spec.num_classes)
+            on_epoch(point, images_per_s)
+
+    (record,) = fit_together([trial], images, device=device, threads=threads, folders=[folder], on_epoch=told)
+    return record
 
 
-def _logits(net: nn.Module, batch: Tensor, precision: str) -> Tensor:
-    with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits: Tensor = net(batch)
-    return logits.float()
+def fit_together(
+    trials: Sequence[Trial],
+    images: Images,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    folders: Sequence[Path | None] | None = None,
+    on_epoch: OnPoint | None = None,
+) -> list[Record]:
+    """Trains seeds of one arm as one net: what ``fit`` gives for each, up to floating-point reassociation.
+
+    Trials whose checkpoints stand at other epochs train in groups of their own, one after the other; one that diverges
+    leaves its group.
+
+    Args:
+        trials: alike in all but the seed.
+        images: as of ``fit``.
+        device: as of ``fit``.
+        threads: as of ``fit``.
+        folders: of each trial, as of ``fit``.
+        on_epoch: called with the trial's key besides.
+
+    Raises:
+        AblateError: as of ``fit``, or the trials differ in more than the seed.
+    """
+    folders = folders or [None] * len(trials)
+    for trial, folder in zip(trials, folders, strict=True):
+        _check(trial, trials[0], images, device, folder)
+    records: dict[str, Record] = {}
+    with PeakMemory(device) as memory, processor(threads) as settings:
+        feed = Feed(images, trials[0].recipe, trials[0].seed, device)
+        states = [start(trial, device=device, folder=folder) for trial, folder in zip(trials, folders, strict=True)]
+        by_epoch = sorted(states, key=lambda state: len(state.curve))
+        for _, alike in itertools.groupby(by_epoch, key=lambda state: len(state.curve)):
+            records |= _train(Group(list(alike), feed, device), images, on_epoch)
+    for state, folder in zip(states, folders, strict=True):
+        if state.trial.keep_weights and folder is not None:
+            state.keep_weights(folder / WEIGHTS)
+    together = [f"together {len(trials)}"] if len(trials) > 1 else []
+    peak = memory.bytes // len(trials)
+    return [
+        dataclasses.replace(records[s.trial.key], measured=s.measured(device, threads, peak, (*settings, *together)))
+        for s in states
+    ]
 
 
-def _stop_if_diverged(losses: Tensor, steps_before: int) -> None:
-    finite = losses.isfinite()
-    if not finite.all():
-        raise _DivergedError(steps_before + int((~finite).nonzero()[0]) + 1, "training loss")
+def _train(group: Group | None, images: Images, on_epoch: OnPoint | None) -> dict[str, Record]:
+    """The records of all that are in the group, by key."""
+    records: dict[str, Record] = {}
+    while group is not None and group.epoch < group.recipe.epochs:
+        points = _epoch(group, group.epoch)
+        if gone := {k: error for k, error in enumerate(points) if isinstance(error, DivergedError)}:
+            records |= {group.states[k].trial.key: diverged(group.states[k], error) for k, error in gone.items()}
+            group = group.without(gone)
+        if group is None:
+            break
+        reached = [point for point in points if isinstance(point, EpochPoint)]
+        for state, point in zip(group.states, reached, strict=True):
+            state.curve.append(point)
+        if group.epoch < group.recipe.epochs:
+            group.save()
+        for state, point in zip(group.states, reached, strict=True):
+            if on_epoch is not None:
+                on_epoch(state.trial.key, point, state.clock.images_per_s)
+    return records | (_ended(group, images) if group is not None else {})
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """An evaluation: mean cross-entropy over images, and for each image the predicted class and whether it is right."""
-
-    loss: float
-    predictions: NDArray[np.int64]
-    right: NDArray[np.bool_]
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.right.mean())
-
-
-@torch.inference_mode()
-def _evaluate(net: nn.Module, feed: Feed, images: Tensor, labels: Tensor) -> _Outcome:
-    net.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=labels.device)
-    predictions = []
-    for batch, their_labels in feed.whole(images, labels):
-        logits = _logits(net, batch, feed.recipe.precision)
-        loss += functional.cross_entropy(logits, their_labels, reduction="sum")
-        predictions.append(logits.argmax(1))
-    predicted = torch.cat(predictions)
-    return _Outcome(loss.item() / len(labels), predicted.cpu().numpy(), (predicted == labels).cpu().numpy())
-
-
-def _finished(trial: Trial, state: State) -> Record:
-    last = state.curve[-1]
-    return Record(
-        key=trial.key,
-        study=trial.study,
-        arm=trial.arm,
-        seed=trial.seed,
-        status="finished",
-        metrics={"val_accuracy": last.val_accuracy, "val_loss": last.val_loss, "train_loss": last.train_loss},
-        curve=tuple(state.curve),
-        notes=tuple(state.notes),
-    )
-
-
-def _tested(record: Record, test: _Outcome, labels: NDArray[np.int64], num_classes: int) -> Record:
-    return dataclasses.replace(
-        record,
-        metrics={"test_accuracy": test.accuracy, "test_loss": test.loss, **record.metrics},
-        predictions=test.predictions.astype(np.uint8 if num_classes <= 256 else "<u2").tobytes(),
-        test_labels=hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16],
-        correct=np.packbits(test.right).tobytes(),
-        chance=float(np.bincount(labels).max() / len(labels)),
-    )
-
-
-def _diverged(trial: Trial, state: State, error: _DivergedError) -> Record:
-    return Record(
-        key=trial.key,
-        study=trial.study,
-        arm=trial.arm,
-        seed=trial.seed,
-        status="diverged",
-        curve=tuple(state.curve),
-        diverged_step=error.step,
-        reason=str(error),
-        notes=tuple(state.notes),
-    )
+def _epoch(group: Group, epoch: int) -> list[EpochPoint | DivergedError]:
+    """Trains an epoch and validates: a point of each trial's curve, or where it diverged."""
+    recipe, net, optimizer, average, count = group.recipe, group.net, group.optimizer, group.average, len(group)
+    feed = group.feeds[0]
+    steps, device = feed.steps_per_epoch, group.device
+    losses = torch.zeros(steps, count, device=device)
+    correct = torch.zeros(count, dtype=torch.int64, device=device)
+    bad: dict[int, int] = {}
+    with group.training(steps * feed.batch_size):
+        for step, (batch, labels) in enumerate(group.batches(epoch)):
+            rate = rate_at(recipe, epoch * steps + step, steps)
+            set_rate(optimizer, rate)
+            logits = logits_of(net, batch, recipe.precision).view(len(batch), count, -1)
+            loss = torch.stack(
+                [
+                    functional.cross_entropy(logits[:, k], labels[k], label_smoothing=recipe.label_smoothing)
+                    for k in range(count)
+                ]
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimizer.step()
+            if average is not None:
+                average.update_parameters(net)
+            losses[step] = loss.detach()
+            correct += (labels == logits.detach().argmax(2).T).sum(1)
+            if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+                bad = _first_not_finite(losses[: step + 1])
+                if len(bad) == count:
+                    break
+        train_losses = losses.double().mean(0).tolist()
+        train_accuracies = [right / (steps * feed.batch_size) for right in correct.tolist()]
+    if len(bad) == count:
+        return [DivergedError(epoch * steps + bad[k] + 1, "training loss") for k in range(count)]
+    with group.evaluating():
+        outcomes = evaluate(group.evaluated, count, feed, feed.images.val, feed.images.val_labels)
+    found: list[EpochPoint | DivergedError] = []
+    for k, val in enumerate(outcomes):
+        if k in bad:
+            found.append(DivergedError(epoch * steps + bad[k] + 1, "training loss"))
+        elif not math.isfinite(val.loss):
+            found.append(DivergedError((epoch + 1) * steps, "validation loss"))
+        else:
+            found.append(
+                EpochPoint(
+                    epoch=epoch + 1,
+                    train_loss=train_losses[k],
+                    train_accuracy=train_accuracies[k],
+                    val_loss=val.loss,
+                    val_accuracy=val.accuracy,
+                    lr=rate,
+                )
+            )
+    return found
 
 
-def _check(trial: Trial, images: Images, device: str, folder: Path | None) -> None:
+def _first_not_finite(losses: Tensor) -> dict[int, int]:
+    """Of each column that is not finite throughout, its first row that is not."""
+    wrong = ~losses.isfinite()
+    if not wrong.any():
+        return {}
+    return {k: int(column.nonzero()[0]) for k, column in enumerate(wrong.T) if column.any()}
+
+
+def _ended(group: Group, images: Images) -> dict[str, Record]:
+    """The records after the last epoch: tested, but settings are chosen without the test images."""
+    group.settle()
+    if group.states[0].trial.phase == "tuning":
+        return {state.trial.key: finished(state) for state in group.states}
+    feed, recipe = group.feeds[0], group.recipe
+    with group.evaluating():
+        tests = evaluate(group.evaluated, len(group), feed, feed.images.test, feed.images.test_labels)
+    records = {}
+    for state, test in zip(group.states, tests, strict=True):
+        if math.isfinite(test.loss):
+            record = tested(finished(state), test, images.test_labels.numpy(), state.trial.spec.num_classes)
+        else:
+            record = diverged(state, DivergedError(recipe.epochs * feed.steps_per_epoch, "test loss"))
+        records[state.trial.key] = record
+    return records
+
+
+def _check(trial: Trial, first: Trial, images: Images, device: str, folder: Path | None) -> None:
     check_device(device, trial.recipe.precision)
     spec, info = trial.spec, images.info
+    if dataclasses.replace(first, seed=trial.seed) != trial:
+        raise AblateError(f"only seeds of one arm train together, not {first.arm} and {trial.arm}")
     if (info.name, info.digest) != (trial.data.name, trial.data_digest):
         raise DataError(
             f"{trial.data.name}: the images at hand are {info.name} {info.digest or '(known)'}, but the plan was made "

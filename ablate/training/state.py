@@ -20,7 +20,7 @@ from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
 from ablate.errors import AblateError
 from ablate.files import write_whole
-from ablate.model.nets import build
+from ablate.model.nets import Net, build
 from ablate.training import checkpoint
 from ablate.training.hardware import commit, hardware_name, versions
 from ablate.training.optim import make_average, make_optimizer
@@ -32,7 +32,10 @@ WEIGHTS = "weights.pt"
 
 @dataclass
 class Clock:
-    """Seconds by what they were spent on, over all the processes that a trial took."""
+    """Seconds by what they were spent on, over all the processes that a trial took.
+
+    Of trials that train as one net, each has its ``share`` of the time.
+    """
 
     train_s: float = 0.0
     eval_s: float = 0.0
@@ -41,13 +44,19 @@ class Clock:
     images_per_s: float = 0.0  # of the latest epoch
     started_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.perf_counter)
+    share: float = 1.0
+
+    def share_with(self, others: int) -> None:
+        """From now on, the trial is one of ``others`` + 1 that train as one net."""
+        self.wall_s, self.began = self.elapsed_s(), time.perf_counter()
+        self.share = 1 / (others + 1)
 
     @contextmanager
     def training(self, images: int) -> Iterator[None]:
         """Around an epoch's steps; whoever uses a GPU waits for it inside."""
         before = time.perf_counter()
         yield
-        took = time.perf_counter() - before
+        took = (time.perf_counter() - before) * self.share
         self.train_s += took
         self.images += images
         self.images_per_s = images / max(took, 1e-9)
@@ -57,11 +66,11 @@ class Clock:
         """Around an evaluation."""
         before = time.perf_counter()
         yield
-        self.eval_s += time.perf_counter() - before
+        self.eval_s += (time.perf_counter() - before) * self.share
 
     def elapsed_s(self) -> float:
         """From the trial's start, without the time between its processes."""
-        return self.wall_s + time.perf_counter() - self.began
+        return self.wall_s + (time.perf_counter() - self.began) * self.share
 
 
 @dataclass
@@ -69,7 +78,7 @@ class State:
     """A trial under way; ``curve`` has a point for every epoch done."""
 
     trial: Trial
-    net: nn.Module
+    net: Net
     optimizer: Optimizer
     average: AveragedModel | None
     path: Path | None
@@ -107,7 +116,7 @@ class State:
             self.average.load_state_dict(saved["average"])
         self.curve = [EpochPoint(**point) for point in saved["curve"]]
         self.notes = list(saved["notes"])
-        self.clock = Clock(**(saved["clock"] | {"began": self.clock.began}))
+        self.clock = Clock(**(saved["clock"] | {"began": self.clock.began, "share": 1.0}))
         self.resumed = saved["resumed"] + 1
 
     def keep_weights(self, path: Path) -> None:

@@ -84,3 +84,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def relative_error(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+    """Of the parameters' gradients, relative to their own size or to the typical one where that is larger.
+
+    What a norm takes away (a shift before it; the scale of a 1x1 convolution of one channel) has no gradient but noise.
+    """
+    typical = torch.stack([gradient.norm() for gradient in theirs.values()]).mean()
+    return max(
+        float((ours[name].double() - gradient).norm() / torch.maximum(gradient.norm(), typical))
+        for name, gradient in theirs.items()
+    )
+
+
+@pytest.fixture(scope="session")
+def largest_error() -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], float]:
+    """See ``relative_error``."""
+    return relative_error

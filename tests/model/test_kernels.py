@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from ablate.model.nets import build
 from ablate.model.spec import NetSpec
 
 Reference = Callable[[NetSpec, Mapping[str, Tensor], Tensor], Tensor]
+LargestError = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], float]
 
 
 def gradients(conv: Callable[[Tensor, Tensor], Tensor], weight: Tensor, images: Tensor) -> list[Tensor]:
@@ -81,58 +82,13 @@ print(max(error(make(c, 16, 1, 2)) for c in range(1, 9) for _ in range(6)))
 """
 
 
-def largest_error_on_avx2(which: str) -> float:
-    """In a process of its own: oneDNN chooses its kernels when it is loaded; infinite if the process died."""
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    command = [sys.executable, "-c", LARGEST_ERROR, which]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return float(done.stdout) if done.returncode == 0 else float("inf")
-
-
-def test_with_the_guard_a_strided_1x1_convolution_is_right_on_avx2() -> None:
-    assert largest_error_on_avx2("guarded") < 1e-4
-
-
-def test_without_the_guard_it_is_wrong_or_corrupts_memory_where_onednn_has_the_fault() -> None:
-    error = largest_error_on_avx2("unguarded")
-    if error < 1e-4:
-        pytest.skip("oneDNN computes strided 1x1 convolutions rightly here (its issue 6035 is not met)")
-    assert not error < 1e-2  # nan too
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("channels", [2, 3, 24])
-def test_a_depthwise_convolution_has_right_gradients_on_any_map(size: int, stride: int, channels: int) -> None:
-    torch.manual_seed(size)
-    conv = convolution(channels, channels, 3, stride, channels)
-    assert isinstance(conv, DepthwiseConv)
-    for height, width in ((size, size), (size, 5), (5, size)):
-        assert difference(*both(conv, torch.randn(3, channels, height, width))) < 1e-4
-
-
-@pytest.mark.parametrize("size", [1, 2, 4, 5, 7])
-@pytest.mark.parametrize("channels", [1, 3, 24])
-def test_a_1x1_convolution_has_right_gradients_on_any_map(size: int, channels: int) -> None:
-    torch.manual_seed(size)
-    conv = convolution(channels, 8, 1, 1)
-    assert isinstance(conv, PointwiseConv)
-    assert difference(*both(conv, torch.randn(3, channels, size, size))) < 1e-4
-
-
-def largest_error(net: nn.Module, weights: Mapping[str, Tensor]) -> float:
-    """Of the parameters' gradients, relative to their own size or to the typical one where that is larger.
-
-    What a norm takes away (a shift before it; the scale of a 1x1 convolution of one channel) has no gradient but noise.
-    """
-    pairs = [(p.grad.double(), weights[name].grad) for name, p in net.named_parameters()]
-    typical = torch.stack([theirs.norm() for _, theirs in pairs]).mean()
-    return max(float((ours - theirs).norm() / torch.maximum(theirs.norm(), typical)) for ours, theirs in pairs)
+def gradients_of(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: parameter.grad for name, parameter in parameters if parameter.grad is not None}
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 7])
 def test_every_toggle_combination_has_the_gradients_of_plain_float64(
-    toggles: dict[str, str], size: int, tiny: Callable[..., NetSpec], reference: Reference
+    toggles: dict[str, str], size: int, tiny: Callable[..., NetSpec], reference: Reference, largest_error: LargestError
 ) -> None:
     for in_channels in (1, 2, 3):
         spec = tiny(**toggles, in_channels=in_channels)
@@ -143,12 +99,12 @@ def test_every_toggle_combination_has_the_gradients_of_plain_float64(
         nn.functional.cross_entropy(net(images), labels).backward()
         weights = {name: p.detach().double().contiguous().requires_grad_() for name, p in net.named_parameters()}
         nn.functional.cross_entropy(reference(spec, weights, images.double()), labels).backward()
-        assert largest_error(net, weights) < 1e-4, in_channels
+        assert largest_error(gradients_of(net.named_parameters()), gradients_of(weights.items())) < 1e-4, in_channels
 
 
 @pytest.mark.parametrize("activation", ["relu6", "relu", "hardswish", "silu"])
 def test_every_activation_has_the_gradients_of_plain_float64(
-    activation: str, tiny: Callable[..., NetSpec], reference: Reference
+    activation: str, tiny: Callable[..., NetSpec], reference: Reference, largest_error: LargestError
 ) -> None:
     spec = tiny(activation=activation)
     net = build(spec, generator=torch.Generator().manual_seed(1)).train()
@@ -159,7 +115,7 @@ def test_every_activation_has_the_gradients_of_plain_float64(
     weights = {name: p.detach().double().contiguous().requires_grad_() for name, p in net.named_parameters()}
     net(images).square().sum().backward()
     reference(spec, weights, images.double()).square().sum().backward()
-    assert largest_error(net, weights) < 1e-4
+    assert largest_error(gradients_of(net.named_parameters()), gradients_of(weights.items())) < 1e-4
 
 
 def test_a_one_channel_batch_runs_in_channels_last_all_the_way(tiny: Callable[..., NetSpec]) -> None:

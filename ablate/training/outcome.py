@@ -1,0 +1,98 @@
+"""What a net answers on held-back images, and the record that comes of a trial."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ablate.design.record import Record
+from ablate.training.feed import Feed
+from ablate.training.state import State
+
+
+class DivergedError(Exception):
+    """The loss is not finite at a step, counted from 1 over the whole trial."""
+
+    def __init__(self, step: int, what: str) -> None:
+        self.step = step
+        super().__init__(f"the {what} is not finite at step {step}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An evaluation: mean cross-entropy over images, and for each image the predicted class and whether it is right."""
+
+    loss: float
+    predictions: NDArray[np.int64]
+    right: NDArray[np.bool_]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+
+def logits_of(net: nn.Module, batch: Tensor, precision: str) -> Tensor:
+    """The net's answers in the recipe's precision, as float32."""
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = net(batch)
+    return logits.float()
+
+
+@torch.inference_mode()
+def evaluate(net: nn.Module, count: int, feed: Feed, images: Tensor, labels: Tensor) -> list[Outcome]:
+    """The outcome of each of ``count`` nets that ``net`` holds side by side; all see the same images."""
+    net.eval()
+    losses = torch.zeros(count, dtype=torch.float64, device=labels.device)
+    predictions = []
+    for batch, their_labels in feed.whole(images, labels):
+        logits = logits_of(net, batch.repeat(1, count, 1, 1), feed.recipe.precision).view(len(batch), count, -1)
+        for k in range(count):
+            losses[k] += functional.cross_entropy(logits[:, k], their_labels, reduction="sum")
+        predictions.append(logits.argmax(2))
+    predicted = torch.cat(predictions).T
+    right = (predicted == labels).cpu().numpy()
+    means = (losses / len(labels)).tolist()
+    return [Outcome(*each) for each in zip(means, predicted.cpu().numpy(), right, strict=True)]
+
+
+def finished(state: State) -> Record:
+    """The record of a trial that was trained to its end, without its test."""
+    last = state.curve[-1]
+    return Record.of(
+        state.trial,
+        "finished",
+        metrics={"val_accuracy": last.val_accuracy, "val_loss": last.val_loss, "train_loss": last.train_loss},
+        curve=tuple(state.curve),
+        notes=tuple(state.notes),
+    )
+
+
+def tested(record: Record, test: Outcome, labels: NDArray[np.int64], num_classes: int) -> Record:
+    """The record with its test."""
+    return dataclasses.replace(
+        record,
+        metrics={"test_accuracy": test.accuracy, "test_loss": test.loss, **record.metrics},
+        predictions=test.predictions.astype(np.uint8 if num_classes <= 256 else "<u2").tobytes(),
+        test_labels=hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16],
+        correct=np.packbits(test.right).tobytes(),
+        chance=float(np.bincount(labels).max() / len(labels)),
+    )
+
+
+def diverged(state: State, error: DivergedError) -> Record:
+    """The record of a trial that diverged."""
+    return Record.of(
+        state.trial,
+        "diverged",
+        curve=tuple(state.curve),
+        diverged_step=error.step,
+        reason=str(error),
+        notes=tuple(state.notes),
+    )
