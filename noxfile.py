@@ -54,7 +54,7 @@ def postgres(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Every fault that a campaign should survive, provoked; writes docs/faults.md."""
+    """Every fault that a campaign should survive, provoked; with --tries 50 it writes docs/faults.md."""
     install(session, "tests")
     session.install("-e", ".[ray,postgres]")
     session.run("python", "benchmarks/faults.py", *session.posargs, env=ONE_THREAD)

@@ -210,6 +210,7 @@ class _Dispatcher:
                     self._submit(executor, key)
                 if not running:
                     return
+                queue.look_ahead()
                 for event in executor.events(EVENTS_S):
                     if isinstance(event, Progress):
                         self.observer.progress(self.inventory.trials[event.key], event.point, event.images_per_s)

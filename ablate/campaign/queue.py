@@ -5,6 +5,7 @@ What should exist is the plan's to say and what does exist is MLflow's; the queu
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
@@ -59,11 +60,15 @@ class TrialQueue:
         self._wanted: set[str] = set()
         self._todo: deque[str] = deque()
         self._waiting: list[str] = []
+        self._ahead: str | None = None
         self._given_up = lock is None
         self.done = self._take_stock()
 
     def close(self) -> None:
         """Lets go of the campaign."""
+        if self._ahead is not None:
+            with contextlib.suppress(CampaignStopped):
+                self.failed(self._ahead)
         if self._lock is not None:
             self._lock.release()
         _leave(self._storage)
@@ -119,7 +124,12 @@ class TrialQueue:
 
     def next(self) -> str | None:
         """The key of the next trial to run, or None when every one that was added has been handed out."""
-        return self._patiently(self._next)
+        key, self._ahead = self._ahead, None
+        return key or self._patiently(self._next)
+
+    def look_ahead(self) -> None:
+        """Makes the next trial ready, so that ``next`` need not keep a worker waiting for the database."""
+        self._ahead = self._ahead or self._patiently(self._next)
 
     def _next(self) -> str | None:
         while self._waiting or self._todo:

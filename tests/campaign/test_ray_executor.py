@@ -87,16 +87,19 @@ def go(executor: Executor, runs: Path, notes: Notes | None = None, seeds: int = 
 
 
 class Watched(RayExecutor):
-    """Does something when so many epochs have been told."""
+    """Does something once, when so many epochs have been told and every processor of the cluster is at work."""
 
     def __init__(self, after: int, act: Any, **more: Any) -> None:
         super().__init__(address="auto", **more)
-        self.left, self.act = after, act
+        self.left, self.act, self.acted = after, act, False
 
     def events(self, timeout_s: float) -> list[Event]:
+        import ray
+
         found = super().events(timeout_s)
-        before, self.left = self.left, self.left - sum(isinstance(event, Progress) for event in found)
-        if before > 0 >= self.left:
+        self.left -= sum(isinstance(event, Progress) for event in found)
+        if not self.acted and self.left <= 0 and not ray.available_resources().get("CPU"):
+            self.acted = True
             self.act()
         return found
 
