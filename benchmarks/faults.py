@@ -4,9 +4,9 @@
     python benchmarks/faults.py --tries 50             the long form: half an hour on 2 cores
     python benchmarks/faults.py --only "Ray" --tries 20
 
-The long form of all of them writes docs/faults.md. Needs the extras ray and postgres and Debian's package postgresql; what is
-not there is left out, and the page says so. Lost is a planned record that is missing from MLflow in the end, or differs
-in any bit from that of an undisturbed campaign, or is there twice. Exits with 1 if anything is.
+The long form of all of them writes docs/faults.md. Needs the extras ray and postgres and Debian's package postgresql;
+what is not there is left out, and the page says so. Lost is a planned record that is missing from MLflow in the end, or
+differs in any bit from that of an undisturbed campaign, or is there twice. Exits with 1 if anything is.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ a report over 10,000 trials of 20 epochs in under 60 s and 2 GB.
 
 Measured: the dispatcher with its queue, outbox and MLflow store, and an executor that trains nothing, early in a
 campaign and on the last trials of 10,000, the others put into the stores beforehand (filling.py). All campaigns have 20
-arms. Its time is processor time, all threads, until MLflow has every record; a call for 100 trials less a call for 50,
+arms. Its time is processor time, all threads, until MLflow has every record; a call for 300 trials less a call for 150,
 so that what a call does once is in neither. That share is in the profile.
 Reports are those of the two campaigns, rendered by `render_report`; memory is the highest of the dispatcher or of the
 report and its kernel together. The long form, every trial in a process of its own, is dispatcher.py.
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 PART = "growth"
 BUDGET_S = 210
 FEW, MANY, ARMS, EPOCHS = 100, 10_000, 20, 20
-STEP = 50
-EARLY = 200  # START + 3 * STEP: whole seeds of 20 arms
+STEP = 150
+EARLY = 500  # START + 3 * STEP: whole seeds of 20 arms
 START = 50  # trials run in the ordinary way before any comparison: two patterns of each arm and more
 RATIO_GOAL, REPORT_GOAL_S = 1.3, 60.0
 GB = 1e9

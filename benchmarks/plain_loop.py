@@ -20,10 +20,10 @@ from interleaved import Contender, race, ratio
 from table import Row
 
 PART = "plain_loop"
-BUDGET_S = 225
+BUDGET_S = 260
 GOALS = {"mobilenet_v2_mnist": 6.0, "mobilenet_v2_cifar": 4.0}
-ROUNDS = {"mobilenet_v2_mnist": 3, "mobilenet_v2_cifar": 2}  # of whole trials
-STEPS = {"mobilenet_v2_mnist": 20, "mobilenet_v2_cifar": 2}
+ROUNDS = {"mobilenet_v2_mnist": 3, "mobilenet_v2_cifar": 3}  # of whole trials
+STEPS = {"mobilenet_v2_mnist": 40, "mobilenet_v2_cifar": 4}
 
 
 def _compare_steps(net: str, rounds: int, cores: int) -> list[Row]:

@@ -19,7 +19,17 @@ from pathlib import Path
 import table
 from table import Row
 
-PARTS = ("plain_loop", "lightning_loop", "roofline", "overhead", "startup", "growth", "settings")
+PARTS = (
+    "plain_loop",
+    "lightning_loop",
+    "roofline",
+    "overhead",
+    "startup",
+    "growth",
+    "settings",
+    "together",
+    "accuracy",
+)
 COMMAND = "python benchmarks/suite.py"
 
 

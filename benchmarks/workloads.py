@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ablate.campaign.dispatch import run_campaign
 from ablate.design.datasets import describe
-from ablate.design.plan import CampaignPlan, make_plan
+from ablate.design.plan import CampaignPlan, Trial, make_plan
 from ablate.design.study import DataSpec, Plan, Recipe, Study
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
@@ -52,7 +52,7 @@ class Workload:
 
 
 MNIST = Workload("mobilenet_v2_mnist", (1, 28, 28), 4000, 1000)
-CIFAR = Workload("mobilenet_v2_cifar", (3, 32, 32), 356, 64)  # 320 to train on, 5 steps an epoch
+CIFAR = Workload("mobilenet_v2_cifar", (3, 32, 32), 1067, 128)  # 960 to train on, 15 steps an epoch
 WORKLOADS = {workload.net: workload for workload in (MNIST, CIFAR)}
 
 
@@ -77,18 +77,26 @@ def images_of(workload: Workload, folder: Path) -> Images:
 
 
 def plan_of(
-    workload: Workload, folder: Path, *, seeds: int, epochs: int, first_seed: int = 0, name: str = "bench"
+    workload: Workload, folder: Path, *, seeds: int, epochs: int, first_seed: int = 0, lr: float = 1e-3
 ) -> CampaignPlan:
     """A campaign of two arms that cost alike: two trials a seed."""
     study = Study(
-        name=name,
+        name="bench",
         control={"net": workload.net},
         arms={"relu_bottleneck": {"bottleneck": "relu"}},
         data=data_spec(workload, folder),
-        recipe=Recipe(epochs=epochs, batch_size=BATCH, optimizer="adam", lr=1e-3),
+        recipe=Recipe(epochs=epochs, batch_size=BATCH, optimizer="adam", lr=lr),
         plan=Plan(seeds=seeds, first_seed=first_seed),
     )
     return make_plan(study, folder)
+
+
+def seeds_of(
+    workload: Workload, folder: Path, count: int, *, epochs: int = 1, lr: float = 1e-3
+) -> tuple[list[Trial], Images]:
+    """Seeds of one arm, and their images."""
+    plan = plan_of(workload, folder, seeds=count, epochs=epochs, lr=lr)
+    return [trial for trial in plan.trials if trial.arm == "control"], images_of(workload, folder)
 
 
 def batches(workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
@@ -142,14 +150,14 @@ def harness_epochs(net: str, epochs: int) -> Turn:
 
 
 def harness_campaign(net: str, epochs: int, jobs: int) -> Turn:
-    """A campaign of one trial a worker, with its queue, records, checkpoints and evaluation.
+    """A campaign of two trials a worker, with its queue, records, checkpoints and evaluation.
 
     Its clock runs from the first trial's start to the last one's end: what a campaign does once, however many trials
     it has (loading torch and MLflow, costing the arms), is stated by overhead.py.
     """
     workload = WORKLOADS[net]
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    pairs = -(-jobs // ARMS)
+    pairs = 2 * -(-jobs // ARMS)  # two trials a worker
     seeds = itertools.count(0, pairs)
 
     def turn() -> Work:

@@ -59,7 +59,7 @@ def main(runs: Path, trainer: str, seeds: int, uri: str | None) -> None:
         prepare=prepare_data if real else no_costs,  # type: ignore[arg-type]
         executor=LocalExecutor(2, train=train_trial if real else stepwise, preload=TRAINING if real else ()),
     )
-    assert not result.missing, result
+    assert not result.missing, f"{len(result.missing)} records are missing"
     assert not result.waiting, result
 
 
