@@ -93,7 +93,7 @@ class CampaignPlan:
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
             "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
         }
-        return json.dumps(plain, sort_keys=True)
+        return json.dumps(plain)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
