@@ -82,17 +82,18 @@ class LocalExecutor:
             pickle.PicklingError: the trainer cannot be named from another process.
         """
         kind = job.key if job.attempt > 1 else job.trial.kind
-        alike = self._waiting.setdefault(kind, [])
-        alike.append(job)
-        if len(alike) == self._together or job.attempt > 1:
-            self._start_waiting(alike)
+        self._waiting.setdefault(kind, []).append(job)
+        if len(self._waiting[kind]) >= self._together or job.attempt > 1:
+            self._start_waiting(kind)
 
-    def _start_waiting(self, *groups: list[Job]) -> None:
-        """Starts what there is room for, of these or of all that wait."""
-        for jobs in groups or list(self._waiting.values()):
-            if len(self._running) < self._processes:
-                self._waiting = {kind: others for kind, others in self._waiting.items() if others is not jobs}
-                self._start(jobs)
+    def _start_waiting(self, *kinds: str) -> None:
+        """Starts what there is room for, of these kinds or of all that wait."""
+        for kind in kinds or list(self._waiting):
+            while kind in self._waiting and len(self._running) < self._processes:
+                jobs = self._waiting.pop(kind)
+                if later := jobs[self._together :]:
+                    self._waiting[kind] = later
+                self._start(jobs[: self._together])
 
     def _start(self, jobs: list[Job]) -> None:
         ours, theirs = self._context.Pipe(duplex=False)

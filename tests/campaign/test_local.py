@@ -37,6 +37,17 @@ class TestLocalExecutor(ExecutorContract):
         self.all_events(executor, 1)
         assert Outbox(tmp_path).get(job.key) is not None
 
+    def test_seeds_of_an_arm_that_come_while_all_processes_run_get_one_each(self, tmp_path: Path) -> None:
+        """As a helper gets them, which hears of an end later than whoever it works for."""
+        executor = LocalExecutor(1, train=null, train_seeds=null_seeds, preload=())
+        jobs = [self.job(tmp_path, "control", seed) for seed in range(4)]
+        for job in jobs:
+            executor.submit(job)
+        ends = [event for event in self.all_events(executor, 4) if not isinstance(event, Progress)]
+        assert {event.key for event in ends if isinstance(event, Finished)} == {job.key for job in jobs}
+        assert not any((job.folder / "pid").exists() for job in jobs)  # the trainer of several was not called
+        executor.close()
+
     def test_a_worker_outlives_neither_its_fork_server_nor_its_lock(self, tmp_path: Path) -> None:
         executor = LocalExecutor(1, train=slow, preload=())
         job = self.job(tmp_path, "control")
@@ -67,6 +78,15 @@ class TestTogether(ExecutorContract):
         assert [len(told) for told in by_arm.values()] == [1, 1]
         assert by_arm["control"] != by_arm["other"]
         assert all(told.endswith(" 2") for told in by_arm["control"] | by_arm["other"])
+
+    def test_no_more_seeds_share_a_process_than_may(self, executor: Executor, tmp_path: Path) -> None:
+        jobs = [self.job(tmp_path, "control", seed) for seed in range(5)]
+        for job in jobs:
+            executor.submit(job)
+        ends = [event for event in self.all_events(executor, 5) if not isinstance(event, Progress)]
+        assert all(isinstance(event, Finished) for event in ends)
+        assert [self.told(job).split()[1] for job in jobs[:4]] == ["2"] * 4
+        assert not (jobs[4].folder / "pid").exists()  # the last one was alone
 
     def told(self, job: Job) -> str:
         return (job.folder / "pid").read_text()

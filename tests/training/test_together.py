@@ -148,3 +148,13 @@ def test_a_tuning_trial_is_not_tested_together_either(images: Images, make_trial
 def test_only_seeds_of_one_arm_train_together(images: Images, make_trial: Make) -> None:
     with pytest.raises(AblateError, match="only seeds of one arm"):
         fit_together([make_trial(), make_trial(seed=1, lr=0.5)], images)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_each_seed_gives_what_it_gives_alone(images: Images, make_trial: Make, precision: str) -> None:
+    trials = [make_trial(seed=seed, lr=1e-4, precision=precision, **EVERYTHING) for seed in range(16)]
+    for trial, record in zip(trials, fit_together(trials, images, device="cuda"), strict=True):
+        alone = fit(trial, images, device="cuda")
+        assert losses(record) == pytest.approx(losses(alone), rel=1e-2 if precision == "fp32" else 5e-2)
