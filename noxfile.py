@@ -102,7 +102,7 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What is claimed about speed, measured: under 12 minutes on 2 quiet cores; writes docs/benchmarks.md."""
+    """What is claimed about speed, measured: about 16 minutes on 2 quiet cores; writes docs/benchmarks.md."""
     install(session, "bench")
     session.run("python", "benchmarks/suite.py", *session.posargs)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/suite.py [--quick] [--only NAME ...]
 
-A whole run takes under 12 minutes on 2 cores and writes docs/benchmarks.md and docs/profiles/. With --quick every part
+A whole run takes about 16 minutes on 2 cores and writes docs/benchmarks.md and docs/profiles/. With --quick every part
 runs once at a small size, to see that it works; with --only some parts run; neither touches the page.
 """
 
