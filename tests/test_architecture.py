@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ablate"
-FLOORS = ("errors", "files", "places", "model", "measure", "design", "training", "verdicts", "campaign", "reporting")
+FLOORS = ("cpu", "errors", "files", "places", "model", "measure", "design", "training", "verdicts", "campaign", "reporting")
 COMMANDS = ("study", "report", "ui", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {

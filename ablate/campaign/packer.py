@@ -58,7 +58,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """The one in front of you, as it is now."""
-    from ablate.training.cpu import cpu_facts
+    from ablate.cpu import cpu_facts
 
     return Machine(cores=cores(), memory=available_bytes(), name=f"{cpu_facts()[0]}, torch {metadata.version('torch')}")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 import ablate
+from ablate.cpu import cpu_facts
 from ablate.errors import AblateError
-from ablate.training.cpu import cpu_facts
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm: as /proc/cpuinfo spells them
 
