@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ablate"
-FLOORS = ("cpu", "errors", "files", "places", "model", "measure", "design", "training", "verdicts", "campaign", "reporting")
+FLOORS = (
+    "cpu",
+    "errors",
+    "files",
+    "places",
+    "model",
+    "measure",
+    "design",
+    "training",
+    "verdicts",
+    "campaign",
+    "reporting",
+)
 COMMANDS = ("study", "report", "ui", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
@@ -21,7 +33,7 @@ OWNERS = {
     "ray": ("campaign/ray_executor.py",),
     "seaborn": ("reporting/",),
 }
-TORCH_FREE = ("__init__.py", "errors.py", "files.py", "model/spec.py", "model/zoo.py", "model/layers.py", "design/",
+TORCH_FREE = ("__init__.py", "errors.py", "files.py", "model/spec.py", "model/zoo.py", "model/layers.py", "model/compiled.py", "design/",
               "verdicts/", "reporting/")  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -1,12 +1,15 @@
 """The block factory: every toggle is resolved here, once, while a block is built.
 
-Tensors are N C H W in shape and channels_last in memory.
+Tensors are N C H W in shape and channels_last in memory. Where the compiled kernels are in use (fused.py), a unit's
+output waits for its batch norm and activation, which the next layer or the end of the block carries out.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ablate.model import fused
+from ablate.model.fused import Map, Waiting
 from ablate.model.kernels import ACTIVATIONS, convolution
 from ablate.model.layers import block_width, hidden_width, shortcut_kind
 from ablate.model.spec import BlockSpec
@@ -29,11 +32,17 @@ class ConvUnit(nn.Module):
         self.conv = convolution(in_channels, out_channels, kernel, stride, groups)
         self.norm = nn.BatchNorm2d(out_channels)
         self.activation = ACTIVATIONS[activation]() if activation else nn.Identity()
+        self._activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Map:
         """N C H W to N C' ceil(H/s) ceil(W/s)."""
-        out: Tensor = self.activation(self.norm(self.conv(x)))
-        return out
+        if not fused.in_use(x):
+            out: Tensor = self.activation(self.norm(self.conv(x)))
+            return out
+        if self._activation in fused.CODES:
+            return fused.conv_norm(self.conv, self.norm, self._activation, x)
+        settled: Tensor = self.activation(fused.settled(fused.conv_norm(self.conv, self.norm, None, x)))
+        return settled
 
 
 def _shortcut(spec: BlockSpec, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
@@ -41,6 +50,13 @@ def _shortcut(spec: BlockSpec, in_channels: int, out_channels: int, stride: int)
     if kind == "projection":
         return ConvUnit(in_channels, out_channels, stride=stride)
     return nn.Identity() if kind == "identity" else None
+
+
+def _sum(main: Map, other: Map | None) -> Tensor:
+    """Both paths of a block, or the main one alone."""
+    if isinstance(main, Waiting):
+        return fused.settled(main, other)
+    return main if other is None else main + fused.settled(other)
 
 
 class InvertedBlock(nn.Module):
@@ -61,10 +77,10 @@ class InvertedBlock(nn.Module):
         self.project = ConvUnit(hidden, narrow, activation=act if spec.bottleneck == "relu" else None)
         self.shortcut = _shortcut(spec, in_channels, narrow, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Tensor:
         """N C H W to N narrow ceil(H/s) ceil(W/s)."""
-        out: Tensor = self.project(self.spatial(self.expand(x)))
-        return out if self.shortcut is None else out + self.shortcut(x)
+        out = self.project(self.spatial(self.expand(x)))
+        return _sum(out, None if self.shortcut is None else self.shortcut(x))
 
 
 class ClassicBlock(nn.Module):
@@ -86,11 +102,15 @@ class ClassicBlock(nn.Module):
         self.expand = ConvUnit(narrow, self.out_channels) if grows else nn.Identity()
         self.shortcut = _shortcut(spec, in_channels, self.out_channels, stride)
         self.activation = ACTIVATIONS[act]()
+        self._activation = act
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Tensor:
         """N C H W to N wide ceil(H/s) ceil(W/s)."""
-        out: Tensor = self.expand(self.spatial(self.reduce(x)))
-        joined: Tensor = self.activation(out if self.shortcut is None else out + self.shortcut(x))
+        out = self.expand(self.spatial(self.reduce(x)))
+        other = None if self.shortcut is None else self.shortcut(x)
+        if isinstance(out, Waiting) and self._activation in fused.CODES:
+            return fused.settled(out, other, self._activation)
+        joined: Tensor = self.activation(_sum(out, other))
         return joined
 
 

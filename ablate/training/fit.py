@@ -93,7 +93,8 @@ def fit_together(
     for trial, folder in zip(trials, folders, strict=True):
         _check(trial, trials[0], images, device, folder)
     records: dict[str, Record] = {}
-    with PeakMemory(device) as memory, processor(threads) as settings:
+    fused = device == "cpu" and trials[0].recipe.precision == "fp32"
+    with PeakMemory(device) as memory, processor(threads, fused=fused) as settings:
         feed = Feed(images, trials[0].recipe, trials[0].seed, device)
         states = [start(trial, device=device, folder=folder) for trial, folder in zip(trials, folders, strict=True)]
         by_epoch = sorted(states, key=lambda state: len(state.curve))

@@ -14,7 +14,7 @@ from ablate.design.study import Recipe
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.optim import make_average, make_optimizer
-from ablate.training.processor import keep_memory
+from ablate.training.processor import keep_memory, processor
 from ablate.training.streams import generator
 
 _net = build(
@@ -22,6 +22,8 @@ _net = build(
 )
 make_optimizer(_net, Recipe())
 make_average(_net, Recipe(ema=0.9))
+with processor(1):
+    pass  # the compiled kernels are loaded, and prove themselves
 keep_memory()  # the workers inherit it
 gc.collect()
 gc.freeze()  # their garbage collections need not look through, and thereby copy, what they share with the server

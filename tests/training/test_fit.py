@@ -15,6 +15,7 @@ from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import DataSpec
 from ablate.errors import AblateError, DataError
+from ablate.model.compiled import library
 from ablate.model.nets import build
 from ablate.training import fit as fit_module
 from ablate.training import hardware
@@ -87,7 +88,7 @@ def test_what_was_measured_says_where_and_with_what(images: Images, make_trial: 
     assert measured.images_per_s == pytest.approx(2 * 576 / measured.train_s)
     assert 0 < measured.train_s + measured.eval_s <= measured.wall_s
     assert (measured.device, measured.threads, measured.resumed) == ("cpu", 1, 0)
-    assert measured.settings == ("flush_denormal",)
+    assert measured.settings == ("flush_denormal", *(["fused"] if library() else []))
     assert measured.hardware
     assert measured.versions["torch"] == torch.__version__
 

@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+from ablate.model.compiled import library
+from ablate.model.fused import in_use
 from ablate.training.processor import processor
 
 
@@ -28,6 +30,8 @@ def test_tiny_numbers_are_flushed_with_one_thread_and_only_within_the_block(thre
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's mallopt")
 def test_the_settings_that_are_in_force_are_told_and_no_others() -> None:
     code = """
+from ablate.model.compiled import library
+from ablate.model.fused import in_use
 from ablate.training.processor import keep_memory, processor
 def told(threads):
     with processor(threads) as settings:
@@ -36,8 +40,18 @@ told(1), told(2)
 keep_memory()
 told(1), told(2)
 """
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "ABLATE_KERNELS": "torch"}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert answer.stdout.splitlines() == ["flush_denormal", "", "flush_denormal keep_memory", "keep_memory"]
+
+
+@pytest.mark.skipif(library() is None, reason="no C compiler")
+def test_compiled_kernels_are_used_with_one_thread_alone_and_told() -> None:
+    images = torch.zeros(1, 1, 2, 2)
+    for threads, fused, expected in ((1, True, True), (2, True, False), (1, False, False)):
+        with processor(threads, fused=fused) as settings:
+            assert ("fused" in settings) == in_use(images) == expected
+    assert not in_use(images)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server's preload is looked at through /proc")
