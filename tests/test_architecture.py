@@ -33,8 +33,16 @@ OWNERS = {
     "ray": ("campaign/ray_executor.py",),
     "seaborn": ("reporting/",),
 }
-TORCH_FREE = ("__init__.py", "errors.py", "files.py", "model/spec.py", "model/zoo.py", "model/layers.py", "model/compiled.py", "design/",
-              "verdicts/", "reporting/")  # fmt: skip
+TORCH_FREE = (
+    "__init__.py",
+    "cpu.py",
+    "errors.py",
+    "files.py",
+    *(f"model/{name}.py" for name in ("spec", "zoo", "layers", "compiled")),
+    "design/",
+    "verdicts/",
+    "reporting/",
+)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 

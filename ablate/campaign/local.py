@@ -1,7 +1,7 @@
-"""Processes of this machine: a fresh one for every trial, or for seeds of an arm that train together.
+"""Processes of this machine, each of which takes one trial, or seeds of an arm that train together, after another.
 
-They are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds,
-memory is measured from a clean state, and a worker that dies takes only its own trial along.
+They are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
+worker that dies takes only the trial along that it was at; another one is forked in its place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from multiprocessing.context import ForkServerProcess
 
 from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, SeedsTrainer, Trainer
 from ablate.campaign.outbox import Outbox
-from ablate.campaign.worker import Fault, run_in_process, train_seeds, train_trial
+from ablate.campaign.worker import DONE, Fault, serve, train_seeds, train_trial
 
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -30,18 +30,24 @@ SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is
 
 
 @dataclass(eq=False)
-class _Running:
-    jobs: list[Job]
+class _Worker:
     process: ForkServerProcess
     pipe: Connection
-    deadline: float | None
+    jobs: list[Job] = field(default_factory=list)  # what it is at; none while it waits for more
+    deadline: float | None = None
     fault: Fault | None = None
     open: bool = True
-    messages: list[Event] = field(default_factory=list)
+
+    def take(self, jobs: list[Job]) -> None:
+        """Sends it to work; OSError if it is not there any more."""
+        limit = jobs[0].time_limit_s
+        self.pipe.send(jobs)
+        self.jobs = jobs
+        self.deadline = None if limit is None else time.monotonic() + limit * len(jobs)
 
 
 class LocalExecutor:
-    """Runs ``jobs`` processes at a time, each of one trial or of several seeds of an arm as one net.
+    """Runs ``jobs`` processes at a time, each at one trial or at several seeds of an arm as one net.
 
     Args:
         jobs: how many processes.
@@ -70,7 +76,7 @@ class LocalExecutor:
         self._train_seeds = train_seeds
         self._threads = threads
         self._waiting: dict[str, list[Job]] = {}  # by what they have in common
-        self._running: list[_Running] = []
+        self._workers: list[_Worker] = []
         self._early: list[Event] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["ablate.campaign.worker", *preload])
@@ -89,36 +95,46 @@ class LocalExecutor:
     def _start_waiting(self, *kinds: str) -> None:
         """Starts what there is room for, of these kinds or of all that wait."""
         for kind in kinds or list(self._waiting):
-            while kind in self._waiting and len(self._running) < self._processes:
+            while kind in self._waiting and len(self._running()) < self._processes:
                 jobs = self._waiting.pop(kind)
                 if later := jobs[self._together :]:
                     self._waiting[kind] = later
                 self._start(jobs[: self._together])
 
+    def _running(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.jobs]
+
     def _start(self, jobs: list[Job]) -> None:
-        ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(
-            target=run_in_process, args=(jobs, self._train, self._train_seeds, theirs), daemon=True
-        )
+        for worker in [worker for worker in self._workers if not worker.jobs]:
+            try:
+                return worker.take(jobs)
+            except OSError:  # it died while it waited
+                self._stop(worker)
+        try:
+            self._forked().take(jobs)
+        except (OSError, EOFError) as error:
+            self._early += [Lost(job.key, f"no process could be started: {error}") for job in jobs]
+
+    def _forked(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=serve, args=(self._train, self._train_seeds, theirs), daemon=True)
         try:
             with quiet_server(self._threads), without_main(self._train):
                 process.start()
-        except (OSError, EOFError) as error:
+        except BaseException:
             ours.close()
-            self._early += [Lost(job.key, f"no process could be started: {error}") for job in jobs]
-            return
+            raise
         finally:
             theirs.close()
-        limit = jobs[0].time_limit_s
-        deadline = None if limit is None else time.monotonic() + limit * len(jobs)
-        self._running.append(_Running(jobs, process, ours, deadline))
+        self._workers.append(_Worker(process, ours))
+        return self._workers[-1]
 
     def events(self, timeout_s: float) -> list[Event]:
         """See ``Executor.events``; time limits are kept in here too."""
         self._start_waiting()
         found, self._early = self._early, []
-        sources: dict[Connection | int, _Running] = {}
-        for running in self._running:
+        sources: dict[Connection | int, _Worker] = {}
+        for running in self._running():
             sources[running.process.sentinel] = running
             if running.open:
                 sources[running.pipe] = running
@@ -128,7 +144,7 @@ class LocalExecutor:
                 found += self._hear(running)
         elif not found:
             time.sleep(timeout_s)
-        for running in list(self._running):
+        for running in self._running():
             if running.deadline is not None and time.monotonic() > running.deadline:
                 self._stop(running)
                 found += self._outcomes(running, f"time limit of {running.jobs[0].time_limit_s:g} s")
@@ -139,25 +155,25 @@ class LocalExecutor:
         for kind, jobs in list(self._waiting.items()):
             self._waiting[kind] = [job for job in jobs if job.key != key]
         self._waiting = {kind: jobs for kind, jobs in self._waiting.items() if jobs}
-        for running in [running for running in self._running if key in [job.key for job in running.jobs]]:
+        for running in [running for running in self._running() if key in [job.key for job in running.jobs]]:
             self._stop(running)
             if others := [job for job in running.jobs if job.key != key]:
                 self._waiting[others[0].key] = others
 
     def close(self) -> None:
-        """Kills every process that runs."""
+        """Kills every process, whether it is at work or waits for more."""
         self._waiting.clear()
-        for running in self._running:
-            running.process.kill()
-        for running in list(self._running):
-            self._stop(running)
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in list(self._workers):
+            self._stop(worker)
 
     def _patience(self, found: list[Event], timeout_s: float) -> float:
-        deadlines = [running.deadline for running in self._running if running.deadline is not None]
+        deadlines = [running.deadline for running in self._running() if running.deadline is not None]
         until = min(deadlines, default=float("inf")) - time.monotonic()
         return 0.0 if found else max(0.0, min(timeout_s, until))
 
-    def _hear(self, running: _Running) -> list[Event]:
+    def _hear(self, running: _Worker) -> list[Event]:
         ended = running.process.exitcode is not None  # asked first: what was sent before the end is all in the pipe
         found: list[Event] = []
         while running.open:
@@ -170,6 +186,10 @@ class LocalExecutor:
                 break
             if isinstance(message, Fault):
                 running.fault = message
+            elif message == DONE:
+                found += self._outcomes(running, "ended without a record")
+                running.jobs = []
+                return found
             else:
                 found.append(Progress(*message))
         if ended:
@@ -178,14 +198,14 @@ class LocalExecutor:
             found += self._outcomes(running, _ending(code))
         return found
 
-    def _stop(self, running: _Running) -> None:
-        running.process.kill()  # where it only seems to have ended, because its fork server has, it ends now
-        running.process.join()
-        running.pipe.close()
-        running.process.close()
-        self._running.remove(running)
+    def _stop(self, worker: _Worker) -> None:
+        worker.process.kill()  # where it only seems to have ended, because its fork server has, it ends now
+        worker.process.join()
+        worker.pipe.close()
+        worker.process.close()
+        self._workers.remove(worker)
 
-    def _outcomes(self, running: _Running, ending: str) -> list[Event]:
+    def _outcomes(self, running: _Worker, ending: str) -> list[Event]:
         outbox = Outbox(running.jobs[0].folder.parent)
         output = outbox.tail(running.jobs[0].key)
         found: list[Event] = []

@@ -17,14 +17,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.campaign.executors import Job, OnEpoch, SeedsTrainer, Trainer, TrialContext
 from ablate.campaign.outbox import OUTPUT, Outbox
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
+from ablate.design.study import DataSpec
 from ablate.places import default_data_root
 
+if TYPE_CHECKING:
+    from ablate.training.data import Images
+
 LOCK = ".lock"
+DONE = "done"  # what a worker says when the jobs that it was given have their records
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,12 +50,10 @@ def train_trial(trial: Trial, context: TrialContext) -> Record:
 
 def train_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
     """Trains seeds of one arm as one net, on their prepared images."""
-    from ablate.training.data import load_images
     from ablate.training.fit import fit_together
 
     first, told = contexts[0], {trial.key: context for trial, context in zip(trials, contexts, strict=True)}
-    root = first.data_root or default_data_root()
-    images = load_images(trials[0].data, root, first.cache, download=False, file=first.data_file)
+    images = _images(trials[0].data, first.data_root or default_data_root(), first.cache, first.data_file)
     return fit_together(
         trials,
         images,
@@ -58,6 +62,14 @@ def train_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> li
         folders=[context.folder for context in contexts],
         on_epoch=lambda key, point, images_per_s: told[key].on_epoch(point, images_per_s),
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _images(data: DataSpec, root: Path, cache: Path, file: Path | None) -> Images:
+    """Kept for the worker's next trial, which as a rule has the same."""
+    from ablate.training.data import load_images
+
+    return load_images(data, root, cache, download=False, file=file)
 
 
 def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
@@ -104,13 +116,14 @@ def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
     )
 
 
-def run_in_process(jobs: Sequence[Job], train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
-    """The whole life of a worker process of this machine; ``pipe`` carries its progress to the dispatcher."""
+def serve(train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
+    """The whole life of a worker process of this machine.
+
+    ``pipe`` brings jobs, one or several to be trained as one net, and carries their progress to the dispatcher, then
+    ``DONE``. A trainer that fails ends the process: what it left behind is in nobody's way.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
-    for job in jobs:
-        job.folder.mkdir(parents=True, exist_ok=True)
-    _redirect(jobs[0].folder / OUTPUT)
 
     def on_epoch(key: str, point: EpochPoint, images_per_s: float) -> None:
         try:
@@ -118,17 +131,33 @@ def run_in_process(jobs: Sequence[Job], train: Trainer, train_seeds: SeedsTraine
         except OSError:  # nobody listens any more
             os._exit(1)
 
-    try:
-        if len(jobs) == 1:
-            run_job(jobs[0], train, functools.partial(on_epoch, jobs[0].key))
-        else:
-            run_jobs(jobs, train_seeds, on_epoch)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is these trials' and becomes their record
-        traceback.print_exc()
-        sys.stderr.flush()
+    while (jobs := _next(pipe)) is not None:
+        for job in jobs:
+            job.folder.mkdir(parents=True, exist_ok=True)
+        _redirect(jobs[0].folder / OUTPUT)
+        try:
+            if len(jobs) == 1:
+                run_job(jobs[0], train, functools.partial(on_epoch, jobs[0].key))
+            else:
+                run_jobs(jobs, train_seeds, on_epoch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is these trials' and becomes their record
+            traceback.print_exc()
+            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                pipe.send(describe_fault(error))
+            os._exit(1)
+        _redirect(Path(os.devnull))  # the folder may go
         with contextlib.suppress(OSError):
-            pipe.send(describe_fault(error))
-        os._exit(1)
+            pipe.send(DONE)
+
+
+def _next(pipe: Connection) -> Sequence[Job] | None:
+    """None: there will be no more."""
+    try:
+        jobs: Sequence[Job] = pipe.recv()
+    except (EOFError, OSError):
+        return None
+    return jobs
 
 
 def describe_fault(error: BaseException) -> Fault:
@@ -156,6 +185,7 @@ def _end_with_dispatcher() -> None:
 
 def _redirect(path: Path) -> None:
     """Output of this process, C libraries' too, goes to ``path`` from here on, in place of an earlier attempt's."""
+    sys.stdout.flush(), sys.stderr.flush()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
