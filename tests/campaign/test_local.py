@@ -62,9 +62,9 @@ class TestLocalExecutor(ExecutorContract):
             job = self.job(tmp_path, "control", seed)
             executor.submit(job)
             assert isinstance(self.all_events(executor, 1)[-1], Finished)
-            pid = int((job.folder / "pid").read_text())
-            os.kill(pid, signal.SIGKILL)
-            assert until(lambda pid=pid: not alive(pid))  # type: ignore[misc]
+            (worker,) = executor._workers
+            worker.process.kill()
+            worker.process.join()
         executor.close()
 
     def test_output_of_a_trial_goes_to_its_own_folder(self, tmp_path: Path) -> None:
