@@ -13,6 +13,7 @@ from ablate.campaign.costs import ArmCosts
 from ablate.campaign.disk import LEAST_FREE, disk_bytes, free_bytes, writable
 from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.inventory import Inventory
+from ablate.campaign.kept import lack_of_weights
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import held
@@ -114,6 +115,8 @@ class _Dispatcher:
     def run(self, executor: Executor | None, prepare: Prepare, wanted: Wanted) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
         new = self.inventory.look()
+        if lack := lack_of_weights(self.inventory.needs.plan, self.inventory.stored or ()):
+            self.observer.said(lack)
         with contextlib.closing(self._open_queue()) as queue:
             return self._carry_out(queue, new, executor, prepare, wanted)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.campaign.agenda import unfold
 from ablate.campaign.disk import writable
+from ablate.campaign.kept import REMEDY, weights_faults
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.lock import held
 from ablate.campaign.outbox import Outbox
@@ -36,7 +37,7 @@ class Finding:
     Attributes:
         what: where it stands: ``store``, ``trial``, ``run``, ``artifact``, ``disk``, ``campaign`` or ``queue``.
         message: a sentence.
-        remedy: ``--repair`` or ``run the study``.
+        remedy: ``--repair``, ``run the study``, or what else helps.
     """
 
     what: str
@@ -115,7 +116,7 @@ class _Doctor:
         name = self.plan.study.name
         with writable(self.runs), held(self.runs / "locks" / name, f"the study {name!r}"):
             first = last = self._examine()
-            if repair and not all(finding.remedy == RUN_AGAIN for finding in first.findings):
+            if repair and any(finding.remedy == REPAIR for finding in first.findings):
                 self._repair(first)
                 last = self._examine()
         return Checkup(
@@ -158,6 +159,7 @@ class _Doctor:
 
         findings += [Finding("store", self.wreck.loss, REPAIR)] if self.wreck.loss else []
         findings += describe(damaged, "has no record.json that matches its checksum", "artifact")
+        findings += self._weights(counting.values())
         findings += describe(cut_off, "was cut off while it was written")
         findings += describe(surplus, "is one run too many for its trial")
         findings += [Finding("disk", f"{self.names[key]}: its record is not in MLflow yet", REPAIR) for key in waiting]
@@ -188,6 +190,10 @@ class _Doctor:
             else:
                 found |= {key: record} if record is not None and _is_better(record, found.get(key)) else {}
         return found, findings
+
+    def _weights(self, runs: Iterable[TrialRun]) -> list[Finding]:
+        faults = weights_faults(self.plan, runs)
+        return [Finding("artifact", f"{self.names[key]}: {fault}", REMEDY) for key, fault in faults.items()]
 
     def _trials(self, records: dict[str, Record]) -> list[Finding]:
         findings = []

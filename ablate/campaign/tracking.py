@@ -13,11 +13,24 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.entries import CAMPAIGN, COMPLETE, DIGEST, KEY, KIND, STATUS, TRIAL, Costs, Entry, campaign_entry
+from ablate.campaign.entries import (
+    CAMPAIGN,
+    COMPLETE,
+    DIGEST,
+    KEPT,
+    KEY,
+    KIND,
+    STATUS,
+    TRIAL,
+    Costs,
+    Entry,
+    campaign_entry,
+)
+from ablate.campaign.kept import checksum
 from ablate.campaign.stored import CampaignRun, TrialRun, best, is_server, local_folder, sqlite_file
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
@@ -179,6 +192,8 @@ class Tracking:
 
     def write(self, study: str, campaign: str, entry: Entry, record: str, weights: Path | None = None) -> str:
         """Writes a trial's run and returns its id. Cut off at any point, it leaves a run that is not complete."""
+        if weights is not None:
+            entry = replace(entry, tags={**entry.tags, KEPT: checksum(weights)})
         with self._answers():
             run_id = self._create(self._experiment(study, create=True), entry, campaign)
             self._client.log_text(run_id, record, RECORD)
@@ -314,6 +329,7 @@ def _trial_run(run: Run) -> TrialRun:
         COMPLETE in tags,
         run.info.artifact_uri,
         run.info.start_time or 0,
+        tags.get(KEPT, ""),
     )
 
 
