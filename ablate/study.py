@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, Problem, StudyError
-from ablate.places import default_data_root, default_runs, tracking_uri
+from ablate.places import default_data_root, default_runs, spoken, tracking_uri
 
 if TYPE_CHECKING:
     from ablate.campaign.result import CampaignResult
@@ -187,7 +187,7 @@ def ui_command(options: argparse.Namespace) -> str:
     """The line that opens the MLflow UI on the store that was written to."""
     where = "" if options.runs == Path("runs") else f" --runs {options.runs}"
     uri = f" --tracking-uri {options.tracking_uri}" if options.tracking_uri else ""
-    return f"python -m ablate.ui{where}{uri}"
+    return spoken(f"python -m ablate.ui{where}{uri}")
 
 
 def check(options: argparse.Namespace) -> int:
@@ -239,10 +239,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def again(arguments: list[str]) -> str:
-    """The command line as it was given."""
+    """The command line as it was given, without passwords."""
     import shlex
 
-    return shlex.join(["python", "-m", "ablate.study", *arguments])
+    return shlex.join(["python", "-m", "ablate.study", *map(spoken, arguments)])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -194,7 +195,7 @@ def test_the_ui_says_what_is_missing_and_what_listening_elsewhere_exposes(tmp_pa
     assert empty.returncode == 2
     assert "holds no results yet" in empty.stderr
     assert ui.parser().parse_args([]).host == "127.0.0.1"
-    assert "--workers" in ui.server_command("sqlite:///x.db", tmp_path, "127.0.0.1", 5000)
+    assert "--workers" in ui.server_command(tmp_path, "127.0.0.1", 5000)
 
 
 def test_one_command_calls_the_others(tmp_path: Path) -> None:
@@ -208,3 +209,37 @@ def test_the_line_to_go_on_is_the_same_from_either_command() -> None:
     given = ["relu6", "--set", "recipe.optimizer=sgd", "--runs", "my runs"]
     line = study_command.again(given)
     assert line == "python -m ablate.study relu6 --set recipe.optimizer=sgd --runs 'my runs'"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
+    given = ["x", "--queue=postgresql+psycopg://me:s3c/r@t@host/db", "--tracking-uri", "http://me:s3c/r@t@host:5000"]
+    options = study_command.parser().parse_args(given)
+    for line in (study_command.again(given), study_command.ui_command(options)):
+        assert "s3c" not in line
+        assert "r@t" not in line
+        assert "me:***@host" in line
+
+
+def test_the_ui_gives_its_server_the_store_out_of_sight_of_other_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    class Server:
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            started.append(command)
+            assert env["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg://me:s3cret@host/db"
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    uri = "postgresql+psycopg://me:s3cret@host/db"
+    assert ui.main(["--runs", str(tmp_path), "--tracking-uri", uri, "--port", str(free_port())]) == 0
+    assert "s3cret" not in " ".join(started[0])

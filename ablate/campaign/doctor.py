@@ -16,13 +16,13 @@ from ablate.campaign.lock import held
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.queue import open_queue, queue_states
 from ablate.campaign.salvage import Wreck, look, rescue
-from ablate.campaign.server import spoken
 from ablate.campaign.stored import TrialRun, best
 from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.errors import AblateError
+from ablate.places import spoken
 from ablate.places import tracking_uri as resolve_uri
 
 PATIENCE_S = 15.0
@@ -255,7 +255,7 @@ class _Doctor:
         for record in waiting:
             ledger.put(record)
         if ledger.finish(complete=complete, patience_s=PATIENCE_S) or ledger.problem:
-            raise AblateError(ledger.problem or f"{self.tracking.uri}: MLflow does not take the records")
+            raise AblateError(ledger.problem or f"{self.tracking.name}: MLflow does not take the records")
 
     def _rebuild_queue(self, records: dict[str, Record]) -> None:
         decision = self.plan.study.decision

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import AblateError
+from ablate.places import spoken
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -97,9 +97,3 @@ class ServerLock:
             self._connection.invalidate()  # closed, not put back into the pool, where it would go on holding the lock
             self._connection.close()
             self._connection = None
-
-
-def spoken(place: Path | str) -> str:
-    """A queue's file, or its URL without the password, as a message names it."""
-    scheme, found, rest = str(place).partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else str(place)

@@ -36,6 +36,7 @@ from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
 from ablate.files import make_whole
+from ablate.places import spoken
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,6 +94,11 @@ class Tracking:
         self._experiments: dict[str, str] = {}
 
     @property
+    def name(self) -> str:
+        """The store as a message names it."""
+        return spoken(self.uri)
+
+    @property
     def exists(self) -> bool:
         """False for an sqlite file that is not there yet, so that nothing can be in it."""
         file = sqlite_file(self.uri)
@@ -131,7 +137,7 @@ class Tracking:
         found = self.find_campaign(study, digest) if self.exists else None
         if found is None:
             which = f" {digest}" if digest else ""
-            raise AblateError(f"{self.uri}: holds no campaign{which} of the study {study!r}; run the study first")
+            raise AblateError(f"{self.name}: holds no campaign{which} of the study {study!r}; run the study first")
         plan = self.plan(found)
         records = self.records(study, [trial.key for trial in (*plan.trials, *plan.tuning_trials)])
         return Campaign(run_id=found.run_id, plan=plan, costs=self.costs(found), records=records)
@@ -239,7 +245,7 @@ class Tracking:
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise TrackingError(
-                f"{self.uri}: the experiment {study!r} was deleted in MLflow; "
+                f"{self.name}: the experiment {study!r} was deleted in MLflow; "
                 f"restore it there, or give the study another name"
             )
         if experiment is not None:
@@ -302,7 +308,7 @@ class Tracking:
         except (FileNotFoundError, UnicodeDecodeError) as error:
             if missing is not None:
                 return missing
-            raise AblateError(f"{self.uri}: run {run.run_id} has no readable {name}") from error
+            raise AblateError(f"{self.name}: run {run.run_id} has no readable {name}") from error
 
 
 class _Answers:
@@ -317,7 +323,8 @@ class _Answers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, AblateError | FileNotFoundError):
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise TrackingError(f"MLflow at {self._uri} does not answer as it should: {lines[0][:300]}") from error
+            said = f"MLflow at {self._uri} does not answer as it should: {lines[0]}"  # which may repeat the address
+            raise TrackingError(spoken(said)[:400]) from error
 
 
 def _trial_run(run: Run) -> TrialRun:
