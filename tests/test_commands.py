@@ -226,20 +226,53 @@ def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
         assert "me:***@host" in line
 
 
-def test_the_ui_gives_its_server_the_store_out_of_sight_of_other_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[list[str]] = []
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    """Command and environment of every server that the UI would start."""
+    started: list[tuple[str, dict[str, str]]] = []
 
     class Server:
         def __init__(self, command: list[str], env: dict[str, str]) -> None:
-            started.append(command)
-            assert env["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg://me:s3cret@host/db"
+            started.append((" ".join(command), env))
 
         def wait(self) -> int:
             return 0
 
     monkeypatch.setattr(subprocess, "Popen", Server)
+    return started
+
+
+def test_the_ui_gives_its_server_the_store_out_of_sight_of_other_users(
+    tmp_path: Path, servers: list[tuple[str, dict[str, str]]]
+) -> None:
     uri = "postgresql+psycopg://me:s3cret@host/db"
     assert ui.main(["--runs", str(tmp_path), "--tracking-uri", uri, "--port", str(free_port())]) == 0
-    assert "s3cret" not in " ".join(started[0])
+    ((command, environment),) = servers
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert "s3cret" not in command
+
+
+@pytest.mark.usefixtures("servers")
+def test_the_ui_tells_what_it_exposes_to_others_and_only_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mlflow.db").touch()
+    port = str(free_port())
+    ui.main(["--runs", str(tmp_path), "--port", port])
+    assert capsys.readouterr().err == ""
+    ui.main(["--runs", str(tmp_path), "--port", port, "--host", "0.0.0.0"])
+    told = capsys.readouterr().err
+    assert f"whoever reaches this machine on port {port} can read, change and delete every result" in told
+    assert "no password" in told
+
+
+def test_the_plan_tells_the_disk_and_more_of_it_where_weights_are_kept(tmp_path: Path) -> None:
+    told = []
+    for keep in ("false", "true"):
+        planned = run(
+            "study", "linear_bottleneck", "--plan", "--jobs", "1", "--set", f"keep_weights={keep}", cwd=tmp_path
+        )
+        (megabytes,) = re.findall(r"^disk +about ([\d,]+) MB", planned.stdout, re.MULTILINE)
+        told.append(int(megabytes.replace(",", "")))
+    weights = 16 * 243_658 * 4 / 1e6  # of 16 trials, of the control's parameters, 4 bytes each
+    assert weights <= told[1] - told[0] <= 3 * weights
