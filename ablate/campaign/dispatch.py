@@ -265,7 +265,7 @@ class _Dispatcher:
     def _given_up(self, lost: Lost, executor: Executor) -> bool:
         """Whether a lost attempt was the last; if not, another is under way."""
         if lost.disk_full:
-            raise self._disk_full()
+            raise self._disk_full(lost.place)
         if lost.blameless:
             self.attempts[lost.key] -= 1
         if self.attempts[lost.key] > self.settings.retries:
@@ -295,12 +295,12 @@ class _Dispatcher:
         measured = Measured(device=self.settings.device, threads=self.settings.threads, attempts=attempts)
         return Record.of(trial, "failed", reason=reason, measured=measured)
 
-    def _disk_full(self) -> CampaignStopped:
+    def _disk_full(self, place: str = "") -> CampaignStopped:
         trials = self.inventory.trials
         done = sum(map(self.inventory.has_outcome, trials))
         return CampaignStopped(
-            f"{self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(trials)} trials "
-            f"finished and kept; make space and run the same command to go on"
+            f"{place or self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(trials)} "
+            f"trials finished and kept; make space and run the same command to go on"
         )
 
     def _result(self, waiting: int) -> CampaignResult:
