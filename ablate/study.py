@@ -162,8 +162,9 @@ def train(options: argparse.Namespace) -> int:
             result = campaign()
     uri = tracking_uri(options.runs, options.tracking_uri)
     print_findings(findings_of(result, uri))
+    waiting = options.runs / "trials" / plan.study.name
     if result.waiting:
-        print(f"{result.waiting} records wait in {options.runs / 'trials'} for MLflow; the next call hands them over")  # noqa: T201
+        print(f"{result.waiting} records wait in {waiting} for MLflow; the next call hands them over")  # noqa: T201
     elif not options.no_report:
         page = render_report(plan.study.name, runs=options.runs, tracking_uri=uri, digest=plan.study.digest)
         print(f"Report:    {page}")  # noqa: T201

@@ -92,7 +92,8 @@ def run_campaign(
         queue=queue,
     )
     uri = resolve_uri(settings.runs, tracking_uri)
-    with writable(settings.runs), held(settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"):
+    lock, what = settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"
+    with writable(settings.runs), held(lock, what, "wait for it, end it first, or help it with --join"):
         dispatcher = _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent())
         return dispatcher.run(executor, prepare, Wanted(jobs, threads, together))
 

@@ -16,6 +16,7 @@ from ablate.campaign.lock import held
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.queue import open_queue, queue_states
 from ablate.campaign.salvage import Wreck, look, rescue
+from ablate.campaign.server import check_free
 from ablate.campaign.stored import TrialRun, best
 from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
@@ -115,6 +116,8 @@ class _Doctor:
     def checkup(self, *, repair: bool) -> Checkup:
         name = self.plan.study.name
         with writable(self.runs), held(self.runs / "locks" / name, f"the study {name!r}"):
+            if isinstance(self.queue, str):
+                check_free(self.queue, self.queue_name)
             first = last = self._examine()
             if repair and any(finding.remedy == REPAIR for finding in first.findings):
                 self._repair(first)

@@ -15,7 +15,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -37,7 +37,6 @@ class _Running:
     deadline: float | None
     fault: Fault | None = None
     open: bool = True
-    messages: list[Event] = field(default_factory=list)
 
 
 class LocalExecutor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -97,3 +98,20 @@ class ServerLock:
             self._connection.invalidate()  # closed, not put back into the pool, where it would go on holding the lock
             self._connection.close()
             self._connection = None
+
+
+def check_free(url: str, name: str) -> None:
+    """Sees to it that nobody runs a campaign whose queue lies in this database; passes where the server is away.
+
+    Raises:
+        AblateError: as of ``ServerLock`` and ``server_arguments``.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = create_engine(url, **server_arguments(url))
+    try:
+        with contextlib.suppress(SQLAlchemyError):  # whoever asks for the queue next says so
+            ServerLock(engine, name).release()
+    finally:
+        engine.dispose()

@@ -156,11 +156,16 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_dispatcher_is_told_who_the_first_is(runs: Path) -> None:
-    with (
-        held(runs / "locks" / "faults", "it"),
-        pytest.raises(AblateError, match=rf"the study 'faults' is being run by process {os.getpid()} on "),
-    ):
+    before = datetime.now().replace(microsecond=0)
+    with held(runs / "locks" / "faults", "it"), pytest.raises(AblateError) as refused:
         go(plan_of("control"), runs)
+    told = re.fullmatch(
+        r"the study 'faults' is being run by process (\d+) on \S+ since ([\d-]+ [\d:]+); .* or help it with --join",
+        str(refused.value),
+    )
+    assert told
+    assert int(told[1]) == os.getpid()
+    assert before <= datetime.fromisoformat(told[2]) <= datetime.now()
 
 
 @pytest.mark.parametrize("damage", [b"this is no database, and never was one", b""])
