@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, Problem, StudyError
-from ablate.places import default_data_root, default_runs, tracking_uri
+from ablate.places import default_data_root, default_runs, spoken, tracking_uri
 
 if TYPE_CHECKING:
     from ablate.campaign.result import CampaignResult
@@ -162,8 +162,9 @@ def train(options: argparse.Namespace) -> int:
             result = campaign()
     uri = tracking_uri(options.runs, options.tracking_uri)
     print_findings(findings_of(result, uri))
+    waiting = options.runs / "trials" / plan.study.name
     if result.waiting:
-        print(f"{result.waiting} records wait in {options.runs / 'trials'} for MLflow; the next call hands them over")  # noqa: T201
+        print(f"{result.waiting} records wait in {waiting} for MLflow; the next call hands them over")  # noqa: T201
     elif not options.no_report:
         page = render_report(plan.study.name, runs=options.runs, tracking_uri=uri, digest=plan.study.digest)
         print(f"Report:    {page}")  # noqa: T201
@@ -187,7 +188,7 @@ def ui_command(options: argparse.Namespace) -> str:
     """The line that opens the MLflow UI on the store that was written to."""
     where = "" if options.runs == Path("runs") else f" --runs {options.runs}"
     uri = f" --tracking-uri {options.tracking_uri}" if options.tracking_uri else ""
-    return f"python -m ablate.ui{where}{uri}"
+    return spoken(f"python -m ablate.ui{where}{uri}")
 
 
 def check(options: argparse.Namespace) -> int:
@@ -239,10 +240,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def again(arguments: list[str]) -> str:
-    """The command line as it was given."""
+    """The command line as it was given, without passwords."""
     import shlex
 
-    return shlex.join(["python", "-m", "ablate.study", *arguments])
+    return shlex.join(["python", "-m", "ablate.study", *map(spoken, arguments)])
 
 
 if __name__ == "__main__":

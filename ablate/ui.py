@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ablate.errors import AblateError
-from ablate.places import default_runs, tracking_uri
+from ablate.places import default_runs, spoken, tracking_uri
 
 PAGE = "#/experiments?workflowType=machine_learning"  # else MLflow opens on its pages for language models
 LOCAL = {"127.0.0.1", "localhost", "::1"}
@@ -28,18 +28,24 @@ def parser() -> argparse.ArgumentParser:
     return new
 
 
-def server_command(uri: str, runs: Path, host: str, port: int) -> list[str]:
-    """The MLflow server on a store, as a command; one worker serves one person."""
+def server_environment(uri: str) -> dict[str, str]:
+    """What tells the MLflow server its store: a command line, where a password may stand, is seen by every user."""
+    quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return {**os.environ, **quiet, "MLFLOW_BACKEND_STORE_URI": uri}
+
+
+def server_command(runs: Path, host: str, port: int) -> list[str]:
+    """The MLflow server on the store of its environment, as a command; one worker serves one person."""
     artifacts = (runs.resolve() / "artifacts").as_uri()
     return [
-        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--default-artifact-root", artifacts),
+        *(sys.executable, "-m", "mlflow", "server", "--default-artifact-root", artifacts),
         *("--host", host, "--port", str(port), "--workers", "1"),
     ]  # fmt: skip
 
 
 def _check(uri: str, runs: Path, host: str, port: int) -> None:
     if uri.startswith(("http://", "https://")):
-        raise AblateError(f"the results are on a server of their own: open {uri} in a browser")
+        raise AblateError(f"the results are on a server of their own: open {spoken(uri)} in a browser")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise AblateError(
             f"{runs}: holds no results yet; run a study first (python -m ablate.study linear_bottleneck) or name the "
@@ -71,9 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     print(f"MLflow UI on http://{options.host}:{options.port}/{PAGE} (Ctrl-C ends it)", flush=True)  # noqa: T201
-    quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(  # noqa: S603
-        server_command(uri, options.runs, options.host, options.port), env={**os.environ, **quiet}
+        server_command(options.runs, options.host, options.port), env=server_environment(uri)
     )
     try:
         return server.wait()

@@ -13,6 +13,7 @@ from ablate.campaign.costs import ArmCosts
 from ablate.campaign.disk import LEAST_FREE, disk_bytes, free_bytes, writable
 from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.inventory import Inventory
+from ablate.campaign.kept import lack_of_weights
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import held
@@ -91,7 +92,8 @@ def run_campaign(
         queue=queue,
     )
     uri = resolve_uri(settings.runs, tracking_uri)
-    with writable(settings.runs), held(settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"):
+    lock, what = settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"
+    with writable(settings.runs), held(lock, what, "wait for it, end it first, or help it with --join"):
         dispatcher = _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent())
         return dispatcher.run(executor, prepare, Wanted(jobs, threads, together))
 
@@ -114,6 +116,8 @@ class _Dispatcher:
     def run(self, executor: Executor | None, prepare: Prepare, wanted: Wanted) -> CampaignResult:
         """Everything, from what exists to the parent run's end."""
         new = self.inventory.look()
+        if lack := lack_of_weights(self.inventory.needs.plan, self.inventory.stored or ()):
+            self.observer.said(lack)
         with contextlib.closing(self._open_queue()) as queue:
             return self._carry_out(queue, new, executor, prepare, wanted)
 
@@ -262,7 +266,7 @@ class _Dispatcher:
     def _given_up(self, lost: Lost, executor: Executor) -> bool:
         """Whether a lost attempt was the last; if not, another is under way."""
         if lost.disk_full:
-            raise self._disk_full()
+            raise self._disk_full(lost.place)
         if lost.blameless:
             self.attempts[lost.key] -= 1
         if self.attempts[lost.key] > self.settings.retries:
@@ -292,12 +296,12 @@ class _Dispatcher:
         measured = Measured(device=self.settings.device, threads=self.settings.threads, attempts=attempts)
         return Record.of(trial, "failed", reason=reason, measured=measured)
 
-    def _disk_full(self) -> CampaignStopped:
+    def _disk_full(self, place: str = "") -> CampaignStopped:
         trials = self.inventory.trials
         done = sum(map(self.inventory.has_outcome, trials))
         return CampaignStopped(
-            f"{self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(trials)} trials "
-            f"finished and kept; make space and run the same command to go on"
+            f"{place or self.settings.runs}: the disk is full; the campaign has stopped with {done} of {len(trials)} "
+            f"trials finished and kept; make space and run the same command to go on"
         )
 
     def _result(self, waiting: int) -> CampaignResult:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.campaign.agenda import unfold
 from ablate.campaign.disk import writable
+from ablate.campaign.kept import REMEDY, weights_faults
 from ablate.campaign.ledger import Ledger
 from ablate.campaign.lock import held
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.queue import open_queue, queue_states
-from ablate.campaign.server import spoken
+from ablate.campaign.salvage import Wreck, look, rescue
+from ablate.campaign.server import check_free
 from ablate.campaign.stored import TrialRun, best
 from ablate.campaign.tracking import Tracking
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.errors import AblateError
+from ablate.places import spoken
 from ablate.places import tracking_uri as resolve_uri
 
 PATIENCE_S = 15.0
@@ -33,9 +36,9 @@ class Finding:
     """Something that is not as it should be.
 
     Attributes:
-        what: where it stands: ``trial``, ``run``, ``artifact``, ``disk``, ``campaign`` or ``queue``.
+        what: where it stands: ``store``, ``trial``, ``run``, ``artifact``, ``disk``, ``campaign`` or ``queue``.
         message: a sentence.
-        remedy: ``--repair`` or ``run the study``.
+        remedy: ``--repair``, ``run the study``, or what else helps.
     """
 
     what: str
@@ -104,6 +107,7 @@ class _Doctor:
         self.runs = runs
         self.tracking = Tracking(resolve_uri(runs, tracking_uri), runs / "artifacts")
         self.outbox = Outbox.of(runs, plan.study.name)
+        self.wreck = Wreck()
         self.keys: list[str] = []
         self.names: dict[str, str] = {}
         self.queue = queue or runs / "queue.db"
@@ -112,8 +116,10 @@ class _Doctor:
     def checkup(self, *, repair: bool) -> Checkup:
         name = self.plan.study.name
         with writable(self.runs), held(self.runs / "locks" / name, f"the study {name!r}"):
+            if isinstance(self.queue, str):
+                check_free(self.queue, self.queue_name)
             first = last = self._examine()
-            if repair and not all(finding.remedy == RUN_AGAIN for finding in first.findings):
+            if repair and any(finding.remedy == REPAIR for finding in first.findings):
                 self._repair(first)
                 last = self._examine()
         return Checkup(
@@ -125,7 +131,8 @@ class _Doctor:
 
     def _take_in(self) -> None:
         """Learns which trials the campaign needs, as far as its records tell."""
-        runs = self.tracking.trial_runs(self.plan.study.name) if self.tracking.exists else []
+        self.wreck = look(self.tracking, self.runs, self.plan.study)
+        runs = self._stored()
 
         def read(keys: list[str]) -> dict[str, Record]:
             found = self.tracking.read(list(best(runs, keys).values()))
@@ -153,7 +160,9 @@ class _Doctor:
         def describe(runs: list[TrialRun], message: str, what: str = "run") -> list[Finding]:
             return [Finding(what, f"{self.names[run.key]}: run {run.run_id} {message}", REPAIR) for run in runs]
 
+        findings += [Finding("store", self.wreck.loss, REPAIR)] if self.wreck.loss else []
         findings += describe(damaged, "has no record.json that matches its checksum", "artifact")
+        findings += self._weights(counting.values())
         findings += describe(cut_off, "was cut off while it was written")
         findings += describe(surplus, "is one run too many for its trial")
         findings += [Finding("disk", f"{self.names[key]}: its record is not in MLflow yet", REPAIR) for key in waiting]
@@ -167,11 +176,14 @@ class _Doctor:
 
     def _trial_runs(self) -> list[TrialRun]:
         """The runs of this plan's trials; the experiment may hold other campaigns' too."""
-        stored = self.tracking.trial_runs(self.plan.study.name) if self.tracking.exists else []
-        return [run for run in stored if run.key in self.names]
+        return [run for run in self._stored() if run.key in self.names]
+
+    def _stored(self) -> list[TrialRun]:
+        readable = self.tracking.exists and not self.wreck.unreadable
+        return self.tracking.trial_runs(self.plan.study.name) if readable else []
 
     def _outbox(self, keys: list[str]) -> tuple[dict[str, Record], list[Finding]]:
-        found: dict[str, Record] = {}
+        found = {key: self.wreck.records[key] for key in keys if key in self.wreck.records}
         findings = []
         for key in self.outbox.here(keys):
             try:
@@ -179,8 +191,12 @@ class _Doctor:
             except AblateError as error:
                 findings.append(Finding("disk", f"{self.names.get(key, key)}: {error}", REPAIR))
             else:
-                found |= {key: record} if record is not None else {}
+                found |= {key: record} if record is not None and _is_better(record, found.get(key)) else {}
         return found, findings
+
+    def _weights(self, runs: Iterable[TrialRun]) -> list[Finding]:
+        faults = weights_faults(self.plan, runs)
+        return [Finding("artifact", f"{self.names[key]}: {fault}", REMEDY) for key, fault in faults.items()]
 
     def _trials(self, records: dict[str, Record]) -> list[Finding]:
         findings = []
@@ -194,7 +210,7 @@ class _Doctor:
 
     def _campaign(self, begun: bool) -> list[Finding]:
         study = self.plan.study
-        if not begun:
+        if not begun or self.wreck.loss:
             return []
         try:
             found = self.tracking.exists and self.tracking.find_campaign(study.name, study.digest)
@@ -218,6 +234,8 @@ class _Doctor:
         return [Finding("queue", f"{spoken(self.queue)}: {finding}", REPAIR) for finding in findings]
 
     def _repair(self, seen: _Examination) -> None:
+        if self.wreck.loss:
+            rescue(self.tracking, self.runs, self.plan.study.name)
         for key in self.outbox.here(self.keys):
             self.outbox.get(key)  # sets a damaged one aside
         for path in self.outbox.damaged(self.keys):
@@ -231,7 +249,7 @@ class _Doctor:
     def _write(self, waiting: list[Record], *, complete: bool) -> None:
         study = self.plan.study
         found = self.tracking.find_campaign(study.name, study.digest) if self.tracking.exists else None
-        costs = self.tracking.costs(found) if found else {}
+        costs = self.tracking.costs(found) if found else self.wreck.costs
         messages: list[str] = []
         tell: Callable[[str], None] = messages.append
         ledger = Ledger(self.tracking, self.plan, self.outbox, keep=False, say=tell)
@@ -240,7 +258,7 @@ class _Doctor:
         for record in waiting:
             ledger.put(record)
         if ledger.finish(complete=complete, patience_s=PATIENCE_S) or ledger.problem:
-            raise AblateError(ledger.problem or f"{self.tracking.uri}: MLflow does not take the records")
+            raise AblateError(ledger.problem or f"{self.tracking.name}: MLflow does not take the records")
 
     def _rebuild_queue(self, records: dict[str, Record]) -> None:
         decision = self.plan.study.decision

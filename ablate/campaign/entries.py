@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Record
 
-KIND, KEY, STATUS, COMPLETE, DIGEST, PHASE = (
-    f"ablate.{name}" for name in ("kind", "key", "status", "complete", "digest", "phase")
+KIND, KEY, STATUS, COMPLETE, DIGEST, PHASE, KEPT = (
+    f"ablate.{name}" for name in ("kind", "key", "status", "complete", "digest", "phase", "weights")
 )
 CAMPAIGN, TRIAL = "campaign", "trial"
 PARAM_LENGTH = 500

@@ -97,6 +97,7 @@ class Lost:
         output: the last lines that it wrote.
         disk_full: it could not write, so that neither another attempt nor another trial will do better.
         blameless: the machine was lost, not the trial, so that the attempt does not count.
+        place: whose disk is full, where it is not the dispatcher's.
     """
 
     key: str
@@ -104,6 +105,7 @@ class Lost:
     output: str = ""
     disk_full: bool = False
     blameless: bool = False
+    place: str = ""
 
 
 Event = Progress | Finished | Lost

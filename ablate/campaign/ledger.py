@@ -205,4 +205,4 @@ class Ledger:
             self._wake.notify_all()
         if self.problem:
             self.problem = ""
-            self._say(f"MLflow at {self._tracking.uri} answers again.")
+            self._say(f"MLflow at {self._tracking.name} answers again.")

@@ -13,23 +13,26 @@ from pathlib import Path
 
 from ablate.errors import AblateError
 
+WAIT = "wait for it, or end it first"
+
 
 class Held(AblateError):  # noqa: N818 - a state, not a mistake
     """Another process holds it."""
 
-    def __init__(self, what: str, holder: str) -> None:
+    def __init__(self, what: str, holder: str, advice: str = WAIT) -> None:
         self.what = what
         self.holder = holder
-        super().__init__(f"{what} is being run by {holder}; wait for it, end it first, or help it with --join")
+        super().__init__(f"{what} is being run by {holder}; {advice}")
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
+def held(path: Path, what: str, advice: str = WAIT) -> Iterator[None]:
     """Holds the lock file ``path``; the system lets go of it when this process ends, however it ends.
 
     Args:
         path: the lock file; it stays.
         what: what is held, for the error.
+        advice: what one can do where it is, for the error.
 
     Raises:
         Held: another process holds it; the message says which.
@@ -40,7 +43,7 @@ def held(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise Held(what, _holder(file.read())) from None
+            raise Held(what, _holder(file.read()), advice) from None
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
         file.flush()
@@ -53,7 +56,7 @@ def held(path: Path, what: str) -> Iterator[None]:
 def _holder(text: str) -> str:
     try:
         plain = json.loads(text)
-        since = time.strftime("%H:%M:%S", time.localtime(plain["since"]))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(plain["since"]))
         return f"process {plain['pid']} on {plain['host']} since {since}"
     except (ValueError, KeyError, TypeError):
         return "another process"

@@ -84,6 +84,8 @@ def run_attempt(
                 if isinstance(event, Progress):
                     yield event
                     continue
+                if isinstance(event, Lost) and event.disk_full:
+                    event = replace(event, place=f"{home} on {socket.gethostname()}")
                 weights = outbox.weights(job.key)
                 yield End(event, weights.read_bytes() if weights and isinstance(event, Finished) else None)
                 if isinstance(event, Finished):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ablate.campaign.result import CampaignStopped
-from ablate.campaign.server import ServerLock, causes, is_away, is_full, server_arguments, spoken
+from ablate.campaign.server import ServerLock, causes, is_away, is_full, server_arguments
 from ablate.errors import AblateError
+from ablate.places import spoken
 
 if TYPE_CHECKING:
     import optuna

@@ -129,6 +129,8 @@ class RayExecutor:
             self._ray.shutdown()
             self._ours = False
         self._ray = None
+        self._parcels.clear()  # they lie in the cluster that was left
+        self._counted = float("-inf")
 
     def _connect(self) -> None:
         if self._ray is not None:
@@ -173,7 +175,7 @@ class RayExecutor:
 
     def _parcel(self, job: Job) -> tuple[Any, str]:
         """The data set in the object store, put there once; (None, "") where there is none, as its trainer will say."""
-        path = prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
+        path = job.data_file or prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
         if path not in self._parcels:
             import numpy as np
 
@@ -214,7 +216,10 @@ class RayExecutor:
 
     def _lost(self, key: str, error: Exception) -> Lost:
         exceptions = self._ray.exceptions
-        if isinstance(error, exceptions.NodeDiedError):
+        lost = isinstance(error, exceptions.ObjectLostError)  # an object goes with the node that held it
+        if lost:
+            self._parcels.clear()  # it may have been the data, which are then put there again
+        if lost or isinstance(error, exceptions.NodeDiedError):
             self._nodes_lost[key] += 1
             return Lost(key, "its node was lost", blameless=self._nodes_lost[key] < NODES_LOST)
         if isinstance(error, exceptions.OutOfMemoryError):
@@ -222,7 +227,7 @@ class RayExecutor:
         if isinstance(error, exceptions.WorkerCrashedError):
             return Lost(key, "its node's worker process was killed (memory may have run out)")
         fault = describe_fault(getattr(error, "cause", None) or error)
-        return Lost(key, fault.reason, str(error)[-4000:], fault.disk_full)
+        return Lost(key, fault.reason, str(error)[-4000:], fault.disk_full, place="a node of the Ray cluster")
 
 
 def _probe(address: str) -> None:

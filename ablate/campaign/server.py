@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import AblateError
+from ablate.places import spoken
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -99,7 +100,18 @@ class ServerLock:
             self._connection = None
 
 
-def spoken(place: Path | str) -> str:
-    """A queue's file, or its URL without the password, as a message names it."""
-    scheme, found, rest = str(place).partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else str(place)
+def check_free(url: str, name: str) -> None:
+    """Sees to it that nobody runs a campaign whose queue lies in this database; passes where the server is away.
+
+    Raises:
+        AblateError: as of ``ServerLock`` and ``server_arguments``.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = create_engine(url, **server_arguments(url))
+    try:
+        with contextlib.suppress(SQLAlchemyError):  # whoever asks for the queue next says so
+            ServerLock(engine, name).release()
+    finally:
+        engine.dispose()

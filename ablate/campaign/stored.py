@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial's run in MLflow."""
+    """A trial's run in MLflow; ``weights`` is the sha256 of the weights that it keeps."""
 
     run_id: str
     key: str
@@ -18,6 +18,7 @@ class TrialRun:
     complete: bool
     artifacts: str
     start_ms: int
+    weights: str = ""
 
 
 @dataclass(frozen=True)

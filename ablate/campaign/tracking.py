@@ -13,16 +13,30 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.entries import CAMPAIGN, COMPLETE, DIGEST, KEY, KIND, STATUS, TRIAL, Costs, Entry, campaign_entry
+from ablate.campaign.entries import (
+    CAMPAIGN,
+    COMPLETE,
+    DIGEST,
+    KEPT,
+    KEY,
+    KIND,
+    STATUS,
+    TRIAL,
+    Costs,
+    Entry,
+    campaign_entry,
+)
+from ablate.campaign.kept import checksum
 from ablate.campaign.stored import CampaignRun, TrialRun, best, is_server, local_folder, sqlite_file
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
 from ablate.files import make_whole
+from ablate.places import spoken
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -80,6 +94,11 @@ class Tracking:
         self._experiments: dict[str, str] = {}
 
     @property
+    def name(self) -> str:
+        """The store as a message names it."""
+        return spoken(self.uri)
+
+    @property
     def exists(self) -> bool:
         """False for an sqlite file that is not there yet, so that nothing can be in it."""
         file = sqlite_file(self.uri)
@@ -118,7 +137,7 @@ class Tracking:
         found = self.find_campaign(study, digest) if self.exists else None
         if found is None:
             which = f" {digest}" if digest else ""
-            raise AblateError(f"{self.uri}: holds no campaign{which} of the study {study!r}; run the study first")
+            raise AblateError(f"{self.name}: holds no campaign{which} of the study {study!r}; run the study first")
         plan = self.plan(found)
         records = self.records(study, [trial.key for trial in (*plan.trials, *plan.tuning_trials)])
         return Campaign(run_id=found.run_id, plan=plan, costs=self.costs(found), records=records)
@@ -179,6 +198,8 @@ class Tracking:
 
     def write(self, study: str, campaign: str, entry: Entry, record: str, weights: Path | None = None) -> str:
         """Writes a trial's run and returns its id. Cut off at any point, it leaves a run that is not complete."""
+        if weights is not None:
+            entry = replace(entry, tags={**entry.tags, KEPT: checksum(weights)})
         with self._answers():
             run_id = self._create(self._experiment(study, create=True), entry, campaign)
             self._client.log_text(run_id, record, RECORD)
@@ -224,7 +245,7 @@ class Tracking:
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and experiment.lifecycle_stage == "deleted":
             raise TrackingError(
-                f"{self.uri}: the experiment {study!r} was deleted in MLflow; "
+                f"{self.name}: the experiment {study!r} was deleted in MLflow; "
                 f"restore it there, or give the study another name"
             )
         if experiment is not None:
@@ -287,7 +308,7 @@ class Tracking:
         except (FileNotFoundError, UnicodeDecodeError) as error:
             if missing is not None:
                 return missing
-            raise AblateError(f"{self.uri}: run {run.run_id} has no readable {name}") from error
+            raise AblateError(f"{self.name}: run {run.run_id} has no readable {name}") from error
 
 
 class _Answers:
@@ -302,7 +323,8 @@ class _Answers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, AblateError | FileNotFoundError):
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise TrackingError(f"MLflow at {self._uri} does not answer as it should: {lines[0][:300]}") from error
+            said = f"MLflow at {self._uri} does not answer as it should: {lines[0]}"  # which may repeat the address
+            raise TrackingError(spoken(said)[:400]) from error
 
 
 def _trial_run(run: Run) -> TrialRun:
@@ -314,6 +336,7 @@ def _trial_run(run: Run) -> TrialRun:
         COMPLETE in tags,
         run.info.artifact_uri,
         run.info.start_time or 0,
+        tags.get(KEPT, ""),
     )
 
 

@@ -94,13 +94,17 @@ def own_file(name: str, root: Path | None = None) -> Path:
     """The path of an .npz of the user's own: from the current directory, else below ``root``.
 
     Raises:
-        DataError: ``name`` is neither a known data set nor ends in .npz.
+        DataError: ``name`` is neither a known data set nor ends in .npz, or is nothing that a file can be called.
     """
     if not name.endswith(".npz"):
-        raise DataError(f"data.name {one_of(name, KNOWN)} (or the path of an .npz file of your own)")
-    path = Path(name).expanduser()
-    below = (root or default_data_root()) / path
-    return below if not path.exists() and below.exists() else path
+        raise DataError(f"{one_of(name, KNOWN)} (or the path of an .npz file of your own)")
+    try:
+        path = Path(name).expanduser()
+        below = (root or default_data_root()) / path
+        return below if not path.exists() and below.exists() else path
+    except (OSError, ValueError, RuntimeError) as error:  # too long, in a locked folder; a NUL in it; ~nobody
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"must be the path of an .npz file that can be read, got {name!r} ({reason})") from error
 
 
 def prepared_file(spec: DataSpec, root: Path, cache: Path) -> Path:

@@ -112,10 +112,10 @@ def summarise(path: Path) -> Summary:
         DataError: as ``read_npz``.
     """
     try:
-        stat = path.stat()
-    except OSError as error:
+        stat, whole = path.stat(), path.resolve()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unreadable(path, error) from error
-    return _summarise(path.resolve(), (stat.st_mtime_ns, stat.st_size))
+    return _summarise(whole, (stat.st_mtime_ns, stat.st_size))
 
 
 @functools.lru_cache(maxsize=8)
@@ -135,29 +135,38 @@ def _fault(path: Path, what: str) -> DataError:
     return DataError(f"{path}: {what}; expected {EXPECTED}")
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return _fault(path, "is missing")
-    return _fault(path, f"cannot be read ({error.strerror or error})")
+    return _fault(path, f"cannot be read ({getattr(error, 'strerror', None) or _line(error)})")
+
+
+def _line(error: Exception) -> str:
+    """What an error says, cut to what fits a line: numpy's may quote the whole header of an array."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _read_members(path: Path) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise _fault(path, "cannot be read (it is not a file)")
         with path.open("rb") as file:  # opened here, so that it is closed whatever numpy makes of it
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
                 raise _fault(path, "is a single array, not an .npz")
             return {name: content[name] for name in content.files if name in REQUIRED + OPTIONAL}
+    except DataError:
+        raise
     except OSError as error:
         raise _unreadable(path, error) from error
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise _fault(path, f"is truncated or damaged ({error})") from error
-    except (ValueError, MemoryError) as error:  # pickled objects, or another size than the header says
+        raise _fault(path, f"is truncated or damaged ({_line(error)})") from error
+    except Exception as error:  # zipfile and numpy raise almost anything, given the wrong bytes
         if not zipfile.is_zipfile(path):  # numpy takes any bytes for a pickle
             raise _fault(path, "is truncated, or no .npz file at all") from error
-        raise _fault(path, f"does not hold plain arrays ({error})") from error
+        raise _fault(path, f"does not hold plain arrays ({_line(error)})") from error
 
 
 def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
@@ -170,7 +179,7 @@ def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
         raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, not N H W or N H W C")
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
         raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, which looks like N C H W, not N H W C")
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":
         raise _fault(path, f"{name}_labels have dtype {labels.dtype}, not whole numbers")
     count = len(images)
     if labels.shape not in ((count,), (count, 1)):

@@ -16,7 +16,7 @@ from ablate.design.match import Match, matched
 from ablate.design.study import Level, Recipe, Study
 from ablate.design.trial import Trial
 from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_faults, tuning_seeds
-from ablate.errors import AblateError, Problem, StudyError
+from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.model.spec import Change, NetSpec, diff
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
@@ -263,11 +263,15 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
 
     Raises:
         StudyError: a problem of the study's arms.
-        DataError: the data set is unknown, missing or damaged.
+        DataError: the data set is unknown, missing or damaged; names the study file besides.
     """
-    data = describe(study.data, data_root)
+    place = where or f"study {study.name}"
+    try:
+        data = describe(study.data, data_root)
+    except DataError as error:
+        raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)
-    problems = [Problem(where or f"study {study.name}", *fault) for fault in _too_much(study, data, len(arms))]
+    problems = [Problem(place, *fault) for fault in _too_much(study, data, len(arms))]
     if problems:
         raise StudyError(problems)
     return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))

@@ -27,8 +27,9 @@ DesignKind = Literal["one_change", "factorial", "fractional", "add_one_in", "lea
 # The name of a study or an arm becomes part of a path and of a page, so it holds nothing that either could mistake.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 # One line of text that people read; every page escapes it.
-Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 Level = str | int | float | bool
 
 
@@ -78,7 +79,11 @@ class DataSpec(_Noun):
     """
 
     name: str = Field(
-        default="mnist5k", min_length=1, max_length=1000, description="a known data set, or the path of an .npz file"
+        default="mnist5k",
+        min_length=1,
+        max_length=1000,
+        pattern=LINE_PATTERN,
+        description="a known data set, or the path of an .npz file",
     )
     validation: float = Field(default=0.1, gt=0, lt=1, description="share of the training images held back")
     split_seed: int = Field(default=0, ge=0, lt=2**32, description="which images are held back")

@@ -150,6 +150,6 @@ def print_checkup(checkup: Checkup) -> None:
     for finding in checkup.repaired:
         console.print(Text(f"repaired ({finding.what}): {finding.message}"))
     for finding in checkup.findings:
-        console.print(Text(f"{finding.what}: {finding.message} {finding.remedy}", "yellow"))
+        console.print(Text(f"{finding.what}: {finding.message} (to mend it: {finding.remedy})", "yellow"))
     console.print(Text(f"{checkup.records} of {checkup.trials} planned trials have a sound record"))
     console.print(Text("nothing is wrong", "green") if checkup.sound else Text("something is wrong", "bold red"))

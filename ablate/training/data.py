@@ -108,7 +108,10 @@ def _prepared(
     if spec.name not in KNOWN:
         return path, read_npz(path)
     if path.exists():
-        arrays = read_npz(path)
+        try:
+            arrays = read_npz(path)
+        except DataError as error:
+            raise DataError(f"{error}; {_remedy(spec.name)}") from error
     else:
         make = MAKERS.get(spec.name)
         arrays = make() if make else through_torchvision(spec.name, root, download=download, report=report)
@@ -134,11 +137,7 @@ def _keep(arrays: Arrays, path: Path) -> None:
 
 
 def _check_known(arrays: Arrays, info: DataInfo, path: Path) -> None:
-    remedy = (
-        f"move it away to have {info.name} made again"
-        if info.name in EMBEDDED
-        else f"move it away to have {info.name} downloaded again, or name the file by its path to use it as your own"
-    )
+    remedy = _remedy(info.name)
     height, width, channels = arrays.image_shape
     facts = (channels, height, width, arrays.num_classes, len(arrays.train), len(arrays.test))
     expected = (info.channels, info.height, info.width, info.num_classes, info.num_train, info.num_test)
@@ -147,6 +146,12 @@ def _check_known(arrays: Arrays, info: DataInfo, path: Path) -> None:
     digest = DIGESTS.get(info.name)
     if digest and (found := arrays.digest()) != digest:
         raise DataError(f"{path}: does not hold {info.name} (sha256 {found}, expected {digest}); {remedy}")
+
+
+def _remedy(name: str) -> str:
+    if name in EMBEDDED:
+        return f"move it away to have {name} made again"
+    return f"move it away to have {name} downloaded again, or name the file by its path to use it as your own"
 
 
 def _words(facts: tuple[int, int, int, int, int, int]) -> str:

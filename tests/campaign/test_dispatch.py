@@ -3,21 +3,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from fakes import Notes, no_costs, null, outcome, plan_of
+from instant import Instant
 
 from ablate.campaign import dispatch
 from ablate.campaign.disk import LEAST_FREE
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.doctor import check_campaign
-from ablate.campaign.executors import Job
+from ablate.campaign.executors import Event, Job, Lost
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import held
 from ablate.campaign.outbox import Outbox
@@ -153,11 +156,16 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_dispatcher_is_told_who_the_first_is(runs: Path) -> None:
-    with (
-        held(runs / "locks" / "faults", "it"),
-        pytest.raises(AblateError, match=rf"the study 'faults' is being run by process {os.getpid()} on "),
-    ):
+    before = datetime.now().replace(microsecond=0)
+    with held(runs / "locks" / "faults", "it"), pytest.raises(AblateError) as refused:
         go(plan_of("control"), runs)
+    told = re.fullmatch(
+        r"the study 'faults' is being run by process (\d+) on \S+ since ([\d-]+ [\d:]+); .* or help it with --join",
+        str(refused.value),
+    )
+    assert told
+    assert int(told[1]) == os.getpid()
+    assert before <= datetime.fromisoformat(told[2]) <= datetime.now()
 
 
 @pytest.mark.parametrize("damage", [b"this is no database, and never was one", b""])
@@ -233,3 +241,12 @@ def test_a_study_leaves_another_ones_waiting_records_alone(runs: Path) -> None:
     go(plan, runs, notes)
     assert len(notes.started_trials) == 2
     assert all(Outbox.of(runs, "other_study").read(trial.key) for trial in other.trials)
+
+
+def test_a_full_disk_elsewhere_is_named(runs: Path) -> None:
+    class Full(Instant):
+        def events(self, timeout_s: float) -> list[Event]:
+            return [Lost(self.open.pop().key, "OSError", disk_full=True, place="/tmp/there on node7")]
+
+    with pytest.raises(CampaignStopped, match=r"^/tmp/there on node7: the disk is full"):
+        go(plan_of("control"), runs, executor=Full(outcome))

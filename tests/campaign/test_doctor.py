@@ -7,7 +7,7 @@ import pytest
 from fakes import no_costs, null, outcome, plan_of
 
 from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.doctor import REPAIR, RUN_AGAIN, Checkup, check_campaign, repair_campaign
+from ablate.campaign.doctor import REPAIR, RUN_AGAIN, Checkup, Finding, check_campaign, repair_campaign
 from ablate.campaign.entries import trial_entry
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import held
@@ -15,6 +15,7 @@ from ablate.campaign.outbox import Outbox
 from ablate.campaign.stored import TrialRun
 from ablate.campaign.tracking import Tracking
 from ablate.errors import AblateError
+from ablate.reporting.preview import print_checkup
 
 PLAN = plan_of("control", seeds=3)
 
@@ -165,5 +166,17 @@ def test_failures_and_missing_trials_are_named(tmp_path: Path) -> None:
 
 
 def test_a_campaign_that_is_being_run_is_left_alone(runs: Path) -> None:
-    with held(runs / "locks" / "faults", "it"), pytest.raises(AblateError, match="is being run by process"):
-        repair_campaign(PLAN, runs=runs)
+    for look in (check_campaign, repair_campaign):
+        with held(runs / "locks" / "faults", "it"), pytest.raises(AblateError, match="is being run by process") as told:
+            look(PLAN, runs=runs)
+        assert "--join" not in str(told.value)  # the doctor helps nobody
+
+
+def test_what_the_doctor_saw_is_printed_with_what_mends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = (Finding("disk", "control, seed 0: its record is not in MLflow yet", REPAIR),)
+    print_checkup(Checkup(trials=2, records=1, findings=findings))
+    assert capsys.readouterr().out.splitlines() == [
+        "disk: control, seed 0: its record is not in MLflow yet (to mend it: --repair)",
+        "1 of 2 planned trials have a sound record",
+        "something is wrong",
+    ]

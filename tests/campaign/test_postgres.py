@@ -67,6 +67,16 @@ def test_a_campaign_held_from_elsewhere_is_refused_by_the_database(url: str, run
     assert run_campaign(plan, runs=runs, prepare=no_costs, executor=executor, queue=url).trained == 1
 
 
+def test_the_doctor_leaves_a_campaign_alone_that_is_run_from_elsewhere(url: str, runs: Path) -> None:
+    plan = plan_of("control", seeds=1)
+    queue, _ = open_queue(url, f"faults {plan.study.digest}")
+    for look in (check_campaign, repair_campaign):
+        with pytest.raises(AblateError, match=r"the study 'faults' is being run by ablate, process \d+ on "):
+            look(plan, runs=runs, queue=url)
+    queue.close()
+    assert [finding.what for finding in check_campaign(plan, runs=runs, queue=url).findings] == ["trial"]
+
+
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_server_restarted_in_mid_campaign_costs_nothing(
     postgres: PostgresServer, url: str, runs: Path, mode: str
@@ -98,7 +108,9 @@ def test_a_server_restarted_in_mid_campaign_costs_nothing(
 def test_what_cannot_be_reached_is_named_without_its_password(runs: Path) -> None:
     plan = plan_of("control", seeds=1)
     address = f"127.0.0.1:{free_port()}/none"
-    with pytest.raises(AblateError, match=f"postgresql\\+psycopg://{address}: the queue's database cannot be used"):
+    with pytest.raises(
+        AblateError, match=rf"postgresql\+psycopg://me:\*\*\*@{address}: the queue's database cannot be used"
+    ):
         run_campaign(plan, runs=runs, prepare=no_costs, queue=f"postgresql+psycopg://me:secret@{address}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.executors import Event, Executor, Finished, Job, Lost, Progress, Trainer
 from ablate.campaign.node import owner_of, scratch
 from ablate.campaign.ray_executor import NODES_LOST, RayExecutor
+from ablate.campaign.result import CampaignStopped
 from ablate.errors import AblateError
 
 pytest.importorskip("ray", reason="Ray is not installed: python -m pip install 'ablate[ray]'")
@@ -112,10 +114,10 @@ def test_a_node_killed_in_mid_campaign_costs_no_record_and_no_attempt(
     executor = Watched(
         4, lambda: connected.remove_node(extra, allow_graceful=False), train=stepwise, preload=(), jobs=4
     )
-    result = go(executor, runs, notes, seeds=8, retries=0)
+    result = go(executor, runs, notes, seeds=24, retries=0)  # enough for a busy machine to have started both nodes
     assert "its node was lost" in notes.retries
     assert not result.missing
-    assert all(result.records[trial.key].same_result(outcome(trial)) for trial in killing_plan(8).trials)
+    assert all(result.records[trial.key].same_result(outcome(trial)) for trial in killing_plan(24).trials)
     assert {record.measured.attempts for record in result.records.values()} == {1}
 
 
@@ -126,6 +128,52 @@ def test_a_trial_under_which_many_nodes_were_lost_is_blamed(connected: Any) -> N
     assert executor.capacity
     ends = [executor._lost("key", ray.exceptions.NodeDiedError("gone")) for _ in range(NODES_LOST)]
     assert [end.blameless for end in ends] == [True] * (NODES_LOST - 1) + [False]
+
+
+def test_data_that_were_lost_with_a_node_are_put_there_again_and_no_trial_is_blamed(
+    connected: Any, tmp_path: Path
+) -> None:
+    import ray
+
+    executor = RayExecutor(address="auto", train=null, preload=())
+    job = Job(trial=plan_of("control").trials[0], folder=tmp_path / "a" / "b", data_root=None, cache=tmp_path)
+    (tmp_path / "mnist5k.npz").write_bytes(b"data")
+    assert executor.capacity
+    held, _ = executor._parcel(job)
+    assert executor._parcel(job)[0] is held
+    end = executor._lost(job.key, ray.exceptions.ObjectLostError("0", "", ""))
+    assert end.blameless
+    assert executor._parcel(job)[0] is not held
+    executor.close()
+
+
+def test_a_job_that_names_its_data_file_gets_that_one(connected: Any, tmp_path: Path) -> None:
+    import ray
+
+    executor = RayExecutor(address="auto", train=null, preload=())
+    assert executor.capacity
+    (tmp_path / "named.npz").write_bytes(b"the named one")
+    job = Job(
+        trial=plan_of("control").trials[0],
+        folder=tmp_path / "a" / "b",
+        data_root=None,
+        cache=tmp_path,
+        data_file=tmp_path / "named.npz",
+    )
+    assert ray.get(executor._parcel(job)[0]).tobytes() == b"the named one"
+    executor.close()
+
+
+def test_a_full_disk_of_a_node_is_named_and_not_the_dispatchers(
+    connected: Any, tmp_path: Path, empty_store: Path
+) -> None:
+    runs, plan = new_runs(tmp_path, empty_store), plan_of("control", "fills_disk", seeds=1)
+    executor = RayExecutor(address="auto", train=null, preload=())
+    with pytest.raises(CampaignStopped) as stopped:
+        run_campaign(plan, runs=runs, executor=executor, prepare=no_costs)
+    node = scratch(owner_of(runs / "trials" / plan.study.name))
+    assert str(stopped.value).startswith(f"{node} on {socket.gethostname()}: the disk is full")
+    shutil.rmtree(node)
 
 
 def test_real_training_on_a_cluster_gives_the_local_records_to_the_last_bit(
@@ -162,5 +210,12 @@ def test_a_cluster_of_its_own_is_ended_with_the_executor(tmp_path: Path) -> None
     while not any(isinstance(event, Finished | Lost) for event in found):
         found += executor.events(0.5)
     assert isinstance(found[-1], Finished)
+    (tmp_path / "mnist5k.npz").write_bytes(b"data")
+    stale, _ = executor._parcel(job)
     executor.close()
     assert not ray.is_initialized()
+    assert executor.capacity
+    fresh, _ = executor._parcel(job)
+    assert fresh != stale
+    assert ray.get(fresh).tobytes() == b"data"
+    executor.close()

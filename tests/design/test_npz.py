@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import io
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ablate.design.npz import read_npz, summarise
 from ablate.errors import DataError
@@ -68,6 +73,7 @@ def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
         ({"train_images": np.zeros((12, 3, 32, 32), np.uint8)}, "looks like N C H W"),
         ({"train_labels": np.zeros(12)}, "train_labels have dtype float64, not whole numbers"),
         ({"train_labels": np.arange(11) % 3}, "train_labels have shape 11, but there are 12 train_images"),
+        ({"train_labels": np.arange(12).astype("m8[s]")}, "train_labels have dtype timedelta64[s], not whole numbers"),
         ({"train_labels": np.eye(12, dtype=int)}, "train_labels have shape 12x12"),
         ({"train_labels": np.arange(12) % 3 - 1}, "train_labels go from -1 to 1"),
         ({"train_labels": np.arange(12) % 3 + 1}, "no training image has label 0"),
@@ -116,3 +122,93 @@ def test_a_missing_file_a_folder_and_a_single_array_are_told_apart(tmp_path: Pat
         np.save(file, np.zeros(3))
     with pytest.raises(DataError, match="single array"):
         read_npz(tmp_path / "one.npz")
+
+
+MANY = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    sprung = Path(tempfile.gettempdir()) / f"ablate-trap-{os.getpid()}"
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.sprung),)
+
+
+def content(*, compressed: bool, **changes: object) -> bytes:
+    file = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(file, **arrays(**changes))  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+SOUND = {compressed: content(compressed=compressed) for compressed in (True, False)}
+PICKLED = content(compressed=False, train_labels=np.array([Trap()] * 12, dtype=object))
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """A file with bytes turned over, most of them in the zip's own headers, and perhaps cut off."""
+    spoilt = bytearray(draw(st.sampled_from([*SOUND.values(), PICKLED])))
+    headers = [at for at in range(len(spoilt)) if spoilt[at : at + 2] == b"PK"]
+    in_header = st.tuples(st.sampled_from(headers), st.integers(0, 45)).map(lambda at: min(sum(at), len(spoilt) - 1))
+    place = st.one_of(in_header, in_header, st.integers(0, len(spoilt) - 1))
+    for at, value in draw(st.lists(st.tuples(place, st.integers(0, 255)), min_size=1, max_size=4)):
+        spoilt[at] = value
+    return bytes(spoilt[: draw(st.one_of(st.just(len(spoilt)), st.integers(0, len(spoilt))))])
+
+
+@MANY
+@given(st.one_of(spoiled(), st.binary(max_size=200), st.binary(max_size=60).map(lambda rest: b"PK\x03\x04" + rest)))
+def test_any_bytes_are_read_or_refused_with_the_files_name_and_nothing_is_unpickled(written: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "any.npz"
+        path.write_bytes(written)
+        refusal = ""
+        try:
+            assert read_npz(path).num_classes >= 2
+        except DataError as fault:
+            refusal = str(fault)
+        assert not refusal or refusal.startswith(f"{path}: ")
+        assert "\n" not in refusal
+    assert not Trap.sprung.exists()
+
+
+@pytest.mark.parametrize("method", [1, 99])
+def test_a_compression_that_cannot_be_read_is_refused_with_the_files_name(tmp_path: Path, method: int) -> None:
+    path = write(tmp_path / "own.npz")
+    spoilt = bytearray(path.read_bytes())
+    at = spoilt.index(b"PK\x01\x02")
+    spoilt[8:10] = spoilt[at + 10 : at + 12] = method.to_bytes(2, "little")
+    path.write_bytes(bytes(spoilt))
+    with pytest.raises(DataError, match=r"own\.npz: does not hold plain arrays \(.*compression"):
+        read_npz(path)
+
+
+def test_an_encrypted_member_is_refused_with_the_files_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.npz")
+    spoilt = bytearray(path.read_bytes())
+    at = spoilt.index(b"PK\x01\x02")
+    spoilt[6] |= 1
+    spoilt[at + 8] |= 1
+    path.write_bytes(bytes(spoilt))
+    with pytest.raises(DataError, match=r"own\.npz: .*password"):
+        read_npz(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    for read in (read_npz, summarise):
+        with pytest.raises(DataError, match="it is not a file"):
+            read(tmp_path / "pipe.npz")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_file_in_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.npz")
+    tmp_path.chmod(0)
+    try:
+        with pytest.raises(DataError, match="cannot be read"):
+            summarise(path)
+    finally:
+        tmp_path.chmod(0o700)

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ablate.design.datasets import KNOWN
 from ablate.design.plan import CampaignPlan, make_plan
 from ablate.design.read import load_study
 from ablate.design.study import Study
@@ -44,6 +45,13 @@ good_change = st.sampled_from(sorted(LEVELS)).flatmap(lambda key: st.tuples(st.j
 any_change = st.one_of(good_change, st.tuples(st.one_of(st.sampled_from(CHANGEABLE), names), WRONG))
 good_changes = st.lists(good_change, min_size=1, max_size=3).map(dict)
 any_changes = st.one_of(good_changes, st.lists(any_change, max_size=3).map(dict), WRONG)
+data_names = st.one_of(
+    st.sampled_from(
+        ["cifar10", "synthetic", "x", "x.npz", "~nobody_here/x.npz", "a\0b.npz", "a" * 300 + ".npz", ".npz"]
+    ),
+    st.text(max_size=8).map(lambda text: f"{text}.npz"),
+    st.text(max_size=8),
+)
 tables: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
@@ -71,9 +79,7 @@ tables: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             st.dictionaries(st.sampled_from(["lr", "epochs", "batch_size", "x"]), WRONG, max_size=2), WRONG
         ),
         "plan": st.one_of(st.fixed_dictionaries({"seeds": st.integers(-1, 4)}), WRONG),
-        "data": st.one_of(
-            st.fixed_dictionaries({"name": st.sampled_from(["cifar10", "synthetic", "x", "x.npz"])}), WRONG
-        ),
+        "data": st.one_of(st.fixed_dictionaries({"name": data_names}), WRONG),
         "budget": st.one_of(st.dictionaries(names, WRONG, max_size=1), WRONG),
         "other": WRONG,
     },
@@ -91,7 +97,7 @@ def toml(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = str(value).encode("utf-8", "replace").decode()
-    return '"' + "".join(f"\\U{ord(letter):08x}" for letter in text) + '"'
+    return '"' + "".join(c if c.isascii() and c.isalnum() else f"\\U{ord(c):08x}" for c in text) + '"'
 
 
 def plan_of(path: Path, **kwargs: Any) -> CampaignPlan | StudyError | DataError:
@@ -105,7 +111,8 @@ def plan_of(path: Path, **kwargs: Any) -> CampaignPlan | StudyError | DataError:
 def check(outcome: CampaignPlan | StudyError | DataError, path: Path) -> None:
     """A plan holds together and reads back; a refusal names where and what."""
     if isinstance(outcome, DataError):
-        assert ".npz" in str(outcome)
+        assert str(outcome).startswith(f"{path}: data.name ")
+        assert "\n" not in str(outcome)
     elif isinstance(outcome, StudyError):
         assert outcome.problems
         for problem in outcome.problems:
@@ -130,6 +137,19 @@ def test_a_file_is_planned_or_refused(written: dict[str, Any]) -> None:
         path = Path(folder) / "x.toml"
         path.write_text("\n".join(f"{key} = {toml(value)}" for key, value in written.items()))
         check(plan_of(path), path)
+
+
+@FEW
+@given(data_names)
+def test_any_name_of_data_is_planned_or_refused(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.toml"
+        path.write_text(
+            f"data = {{name = {toml(name)}}}\narms = {{relu = {{bottleneck = 'relu'}}}}\nplan = {{seeds = 2}}"
+        )
+        outcome = plan_of(path)
+        check(outcome, path)
+        assert isinstance(outcome, CampaignPlan) == (name in KNOWN)
 
 
 @FEW

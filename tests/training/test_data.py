@@ -106,6 +106,18 @@ def test_the_split_does_not_depend_on_numpys_version() -> None:
     assert np.flatnonzero(stratified(np.arange(40) % 2, 0.1, seed=0)).tolist() == [6, 15, 21, 22]
 
 
+@pytest.mark.parametrize(("name", "again"), [("synthetic", "made"), ("cifar10", "downloaded")])
+def test_a_truncated_known_set_is_refused_with_how_to_have_it_again(tmp_path: Path, name: str, again: str) -> None:
+    own_file(tmp_path / f"{name}.npz")
+    path = tmp_path / f"{name}.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=rf"{name}\.npz: .*; move it away to have {name} {again} again"):
+        prepare(DataSpec(name=name), tmp_path, tmp_path, download=False)
+    path.unlink()
+    if name == "synthetic":
+        assert prepare(DataSpec(name=name), tmp_path, tmp_path) == path
+
+
 def test_a_known_set_under_data_root_is_checked_against_what_it_must_hold(tmp_path: Path) -> None:
     own_file(tmp_path / "cifar10.npz")
     with pytest.raises(DataError, match="holds 40 training and 10 test images of 3x6x5 in 2 classes; expected 50000"):
