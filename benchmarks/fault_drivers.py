@@ -253,6 +253,17 @@ def damaged_record(folder: Path, tries: int, dice: random.Random) -> Toll:
     return Toll(tries, lost(plan, in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)), tries)
 
 
+def damaged_artifact(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """A bit of a record in MLflow turned over, or its end cut off, between two calls."""
+    plan, runs = plan_of("control", seeds=tries), folder / "runs"
+    campaign(plan, runs)
+    uri = f"sqlite:///{runs}/mlflow.db"
+    for run in Tracking(uri, runs / "artifacts").trial_runs(plan.study.name):
+        flip(Path(run.artifacts.removeprefix("file://")) / RECORD, dice)
+    trained = campaign(plan, runs).trained
+    return Toll(trained, lost(plan, in_store(plan, uri, runs)), tries)
+
+
 def damaged_queue(folder: Path, tries: int, dice: random.Random) -> Toll:
     """Bytes of queue.db turned over, or its end cut off, between two calls."""
     runs, unanswered = folder / "runs", 0

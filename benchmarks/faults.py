@@ -71,6 +71,7 @@ FAULTS = (
     Fault("the disk is full", "a 120 MB disk is filled at random instants, then emptied", drivers.disk_full, 0.1),
     Fault("a damaged checkpoint", "a random bit turned over, or the end cut off", drivers.damaged_checkpoint, 0.4),
     Fault("a damaged record", "a random bit turned over, or the end cut off", drivers.damaged_record),
+    Fault("a damaged record in MLflow", "a random bit turned over, or the end cut off", drivers.damaged_artifact),
     Fault("a damaged queue", "up to 400 random bits of queue.db, or its end cut off", drivers.damaged_queue, 0.4),
     Fault("PostgreSQL restarts", "pg_ctl stop, immediate or fast, and start", drivers.postgres_restarts, 0.2),
     Fault("a helper is killed", "SIGKILL to a process that joined with --join", drivers.helpers, 0.4),

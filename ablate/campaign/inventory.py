@@ -118,9 +118,13 @@ class Inventory:
         self._again |= {key for key in keys if key in self.records and not self.has_outcome(key)}
 
     def _read(self, keys: list[str]) -> dict[str, Record]:
-        runs = list(best(self.stored or [], keys).values())
+        runs = best(self.stored or [], keys)
         try:
-            return self._tracking.read(runs) if runs else {}
+            found = self._tracking.read(list(runs.values())) if runs else {}
         except TrackingError as error:
             self._lose_store(error)
             return {}
+        for key in [key for key in runs if key not in found]:
+            trial, where = self.trials[key], f"{self._tracking.uri}: run {runs[key].run_id}"
+            self._say(f"{where} of {trial.arm}, seed {trial.seed} has no sound record.json; another run replaces it.")
+        return found

@@ -172,7 +172,8 @@ class Ledger:
         assert self._known is not None
         runs = self._known.get(record.key, [])
         held = best(runs, [record.key]).get(record.key)
-        if held is None or held.status == "failed":
+        # a run whose record is damaged counts for nothing
+        if held is None or held.status == "failed" or not self._tracking.read([held]):
             trial = self._trials[record.key]
             entry = trial_entry(record, trial, self._arms[trial.arm], self._costs.get(trial.arm, {}))
             weights = self._outbox.weights(record.key)
