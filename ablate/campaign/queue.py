@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ablate.campaign.queue_file import FileUse, open_file, opening
 from ablate.campaign.result import CampaignStopped
-from ablate.campaign.server import ServerLock, causes, is_away, is_full, server_arguments, spoken
+from ablate.campaign.server import ServerLock, is_away, is_full, sentence, server_arguments, spoken
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class TrialQueue:
     Args:
         study: Optuna's study of the campaign.
         storage: where it lies.
-        lock: what holds the campaign on a database server; None for a file.
+        hold: what holds the campaign on a database server, or says that a file is used.
         say: told once when the server goes away, and once when it is back.
 
     Attributes:
@@ -46,14 +47,15 @@ class TrialQueue:
         self,
         study: optuna.Study,
         storage: optuna.storages.RDBStorage,
-        lock: ServerLock | None = None,
+        hold: ServerLock | FileUse,
         say: Say = lambda _: None,
     ) -> None:
         import optuna
 
         self._study = study
         self._storage = storage
-        self._lock = lock
+        self._hold = hold
+        self._lock = hold if isinstance(hold, ServerLock) else None
         self._say = say
         self._states = optuna.trial.TrialState
         self._running: dict[str, optuna.Trial] = {}
@@ -61,7 +63,7 @@ class TrialQueue:
         self._todo: deque[str] = deque()
         self._waiting: list[str] = []
         self._ahead: str | None = None
-        self._given_up = lock is None
+        self._given_up = self._lock is None
         self.done = self._take_stock()
 
     def close(self) -> None:
@@ -69,8 +71,7 @@ class TrialQueue:
         if self._ahead is not None:
             with contextlib.suppress(CampaignStopped):
                 self.failed(self._ahead)
-        if self._lock is not None:
-            self._lock.release()
+        self._hold.release()
         _leave(self._storage)
 
     def _take_stock(self) -> frozenset[str]:
@@ -110,7 +111,7 @@ class TrialQueue:
                 if self._given_up or not is_away(error):
                     raise
                 if not told:
-                    self._say(f"The queue's database does not answer ({_sentence(error)}); running trials go on.")
+                    self._say(f"The queue's database does not answer ({sentence(error)}); running trials go on.")
                 told = True
                 time.sleep(wait_s)
         self._given_up = True
@@ -187,18 +188,7 @@ def open_queue(
     """
     if isinstance(path, str):
         return _open_server(path, name, maximize, say), ""
-    try:
-        return _open(path, name, maximize), ""
-    except Exception as error:
-        if not path.exists() or _is_access(error):
-            raise AblateError(f"{path}: the queue cannot be opened: {_sentence(error)}") from error
-        reason = _sentence(error)
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    path.replace(aside)
-    for suffix in ("-journal", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    queue = _open(path, name, maximize)
-    return queue, f"{path} could not be read ({reason}); it is kept as {aside.name} and the queue was rebuilt."
+    return open_file(path, lambda new: _leave(_storage(new)), lambda use: _open(path, name, maximize, use))
 
 
 def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
@@ -207,10 +197,15 @@ def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
     Raises:
         AblateError: the file or database cannot be read.
     """
+    if isinstance(path, str):
+        return _states(path, name)
+    with opening(path):  # to look at a file that is just being set aside would make another one
+        return _states(path, name) if path.exists() else []
+
+
+def _states(path: Path | str, name: str) -> list[tuple[str, str]]:
     import optuna
 
-    if isinstance(path, Path) and not path.exists():
-        return []
     try:
         storage = _storage(path)
         studies = {study.study_name for study in optuna.get_all_study_summaries(storage, include_best_trial=False)}
@@ -219,7 +214,7 @@ def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
         trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
         _leave(storage)
     except Exception as error:
-        raise AblateError(f"{spoken(path)}: the queue cannot be read: {_sentence(error)}") from error
+        raise AblateError(f"{spoken(path)}: the queue cannot be read: {sentence(error)}") from error
     return [(str(trial.user_attrs.get(KEY, "")), trial.state.name) for trial in trials]
 
 
@@ -251,9 +246,13 @@ def _study(storage: optuna.storages.RDBStorage, name: str, maximize: bool) -> op
     )
 
 
-def _open(path: Path, name: str, maximize: bool) -> TrialQueue:
+def _open(path: Path, name: str, maximize: bool, use: FileUse) -> TrialQueue:
     storage = _storage(path)
-    return TrialQueue(_study(storage, name, maximize), storage)
+    try:
+        return TrialQueue(_study(storage, name, maximize), storage, use)
+    except BaseException:
+        _leave(storage)
+        raise
 
 
 def _open_server(url: str, name: str, maximize: bool, say: Say) -> TrialQueue:
@@ -268,17 +267,4 @@ def _open_server(url: str, name: str, maximize: bool, say: Say) -> TrialQueue:
     except AblateError:
         raise
     except Exception as error:
-        raise AblateError(f"{spoken(url)}: the queue's database cannot be used: {_sentence(error)}") from error
-
-
-def _is_access(error: BaseException) -> bool:
-    """Whether the file is sound as far as one can tell, and only out of reach."""
-    words = ("locked", "readonly", "read-only", "unable to open", "disk is full", "disk i/o")
-    return any(
-        isinstance(link, PermissionError) or any(word in str(link).lower() for word in words) for link in causes(error)
-    )
-
-
-def _sentence(error: BaseException) -> str:
-    lines = str(causes(error)[-1]).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise AblateError(f"{spoken(url)}: the queue's database cannot be used: {sentence(error)}") from error

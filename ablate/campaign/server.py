@@ -50,6 +50,12 @@ def causes(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
+def sentence(error: BaseException) -> str:
+    """The first line of what an error came from."""
+    lines = str(causes(error)[-1]).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def is_away(error: BaseException) -> bool:
     """Whether the server did not answer, as when it restarts, rather than refused what it was asked."""
     from sqlalchemy.exc import InterfaceError, OperationalError

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from ablate.campaign.queue import WINDOW, TrialQueue, open_queue, queue_states
 from ablate.errors import AblateError
 
 KEYS = [f"{number:016x}" for number in range(5)]
+ROUNDS = 4
 
 
 def opened(path: Path, todo: list[str]) -> TrialQueue:
@@ -68,8 +71,58 @@ def test_what_is_added_later_comes_behind_and_only_once(tmp_path: Path) -> None:
 
 
 def test_a_queue_out_of_reach_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
-    with pytest.raises(AblateError, match=r"nowhere/queue.db: the queue cannot be opened: unable to open database"):
-        open_queue(tmp_path / "nowhere" / "queue.db", "it")
+    (tmp_path / "queue.db").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(AblateError, match=r"queue.db: the queue cannot be opened: unable to open database"):
+        open_queue(tmp_path / "queue.db", "it")
+    with pytest.raises(
+        AblateError, match=r"file/queue.db: the queue cannot be opened: .*(File exists|Not a directory)"
+    ):
+        open_queue(tmp_path / "file" / "queue.db", "it")
+
+
+def open_at_once(folder: Path, name: str, damage: bytes, barrier: Any, answers: Any) -> None:
+    """One of several dispatchers that open the same files at the same instants."""
+    for number in range(ROUNDS):
+        path = folder / f"queue{number}.db"
+        if damage:
+            path.write_bytes(damage)
+        barrier.wait(60)
+        try:
+            queue, trouble = open_queue(path, name)
+            queue.add([name])
+            answers.put((number, name, queue.next(), trouble))
+        except Exception as error:  # noqa: BLE001 - told to the test
+            answers.put((number, name, f"{type(error).__name__}: {error}", ""))
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database at all, only words " * 50])
+def test_dispatchers_that_start_at_once_make_one_queue_between_them(tmp_path: Path, damage: bytes) -> None:
+    context, names = get_context("spawn"), KEYS[:3]
+    barrier, answers = context.Barrier(len(names)), context.Queue()
+    processes = [context.Process(target=open_at_once, args=(tmp_path, n, damage, barrier, answers)) for n in names]
+    for process in processes:
+        process.start()
+    told = sorted(answers.get(timeout=120) for _ in range(ROUNDS * len(names)))
+    for process in processes:
+        process.join()
+    assert [answer[:3] for answer in told] == [(number, name, name) for number in range(ROUNDS) for name in names]
+    assert sum(bool(trouble) for *_, trouble in told) == (ROUNDS if damage else 0)
+    assert all(queue_states(tmp_path / f"queue{n}.db", name) for n in range(ROUNDS) for name in names)
+
+
+def test_a_damaged_queue_is_not_taken_from_under_a_study_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    running = opened(path, KEYS)
+    damaged = path.read_bytes()[:100] + bytes(1000) + path.read_bytes()[1100:]
+    path.write_bytes(damaged)
+    with pytest.raises(AblateError, match=r"the queue is damaged .* another study that runs uses it"):
+        open_queue(path, "other")
+    assert path.read_bytes() == damaged
+    running.close()
+    queue, trouble = open_queue(path, "other")
+    assert "the queue was rebuilt" in trouble
+    queue.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "sqlite:///queue.db", "queue.db"])
