@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +30,8 @@ def writable(runs: Path) -> Iterator[None]:
     """Errors of the disk, in a sentence."""
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        probe = runs / ".writable"
-        probe.write_bytes(b"ablate")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=runs) as probe:  # of no name, so that nobody else's is met
+            probe.write(b"ablate")
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

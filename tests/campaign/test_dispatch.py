@@ -8,13 +8,14 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fakes import Notes, no_costs, null, outcome, plan_of
 
 from ablate.campaign import dispatch
-from ablate.campaign.disk import LEAST_FREE
+from ablate.campaign.disk import LEAST_FREE, writable
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.doctor import check_campaign
 from ablate.campaign.executors import Job
@@ -150,6 +151,16 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(AblateError, match=r"runs: cannot be written \(File exists\)"):
         go(plan_of("control"), tmp_path / "runs")
+
+
+def test_many_may_ask_at_once_whether_the_runs_folder_can_be_written(tmp_path: Path) -> None:
+    def ask(_: int) -> None:
+        with writable(tmp_path):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(ask, range(2000)))) == 2000
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_dispatcher_is_told_who_the_first_is(runs: Path) -> None:
