@@ -66,6 +66,7 @@ class Ledger:
         self._closing = False
         self._moved = time.monotonic()
         self._stumbling = False
+        self._doubtful = False
         self.problem = ""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -153,6 +154,8 @@ class Ledger:
             self._write(record)
             self._records.remove(record)
         elif self._complete is not None:
+            if self._doubtful:
+                self._sweep()
             self._tracking.end_campaign(self._campaign, complete=self._complete)
             self._complete = None
         return True
@@ -187,8 +190,17 @@ class Ledger:
         if not self._keep:
             self._outbox.settle(record.key)
 
+    def _sweep(self) -> None:
+        """Removes runs that a server made so long after a call had broken off that nobody has seen them."""
+        runs = self._tracking.trial_runs(self._plan.study.name)
+        counting = best(runs, self._trials)
+        for run in runs:
+            if run.key in counting and run != counting[run.key]:
+                self._tracking.delete(run.run_id)
+        self._doubtful = False
+
     def _stumble(self, error: Exception, wait_s: float, failures: int) -> None:
-        self._stumbling = True
+        self._stumbling = self._doubtful = True
         self._stored = self._known = (
             None  # a call that failed may have been carried out all the same, so what is there is read again
         )

@@ -109,6 +109,29 @@ def test_a_call_that_broke_off_leaves_each_record_exactly_once(
     assert not list(outbox.trials.iterdir())
 
 
+def test_a_run_that_a_slow_server_makes_after_the_call_has_broken_off_is_removed(
+    store: Flaky, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, create = list[Any](), store._create
+
+    def slow(*arguments: Any) -> str:
+        if not late and arguments[1].tags["ablate.kind"] == "trial":
+            late.append(arguments)
+            raise TrackingError("timed out")
+        run_id = create(*arguments)
+        if len(late) == 1 and arguments[1].tags["ablate.kind"] == "trial":
+            late.append(create(*late[0]))
+        return run_id
+
+    monkeypatch.setattr(store, "_create", slow)
+    ledger = start(store, outbox)
+    for record in records(outbox):
+        ledger.put(record)
+    assert ledger.finish(complete=True, patience_s=5) == 0
+    assert len(late) == 2
+    assert exactly_once(store)
+
+
 def test_a_store_that_is_away_costs_no_record_and_says_so_once(store: Flaky, outbox: Outbox) -> None:
     store.away = True
     said: list[str] = []
