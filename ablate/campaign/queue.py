@@ -69,7 +69,7 @@ class TrialQueue:
     def close(self) -> None:
         """Lets go of the campaign."""
         if self._ahead is not None:
-            with contextlib.suppress(CampaignStopped):
+            with contextlib.suppress(AblateError):
                 self.failed(self._ahead)
         self._hold.release()
         _leave(self._storage)
@@ -92,15 +92,21 @@ class TrialQueue:
         return frozenset(done)
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Calls it until the server answers; a call that broke off may have been carried out, so stock is taken."""
+        """Calls it until the server answers, and only while the campaign is held there.
+
+        A call that broke off may have been carried out, and whoever held the campaign meanwhile changed it, so stock is
+        taken afresh.
+        """
         told = False
         for wait_s in BACK_OFF_S:
             try:
-                if told and self._lock is not None:
+                # other connections come back by themselves, and without the lock
+                if self._lock is not None and not self._given_up and (told or not self._lock.is_held()):
                     self._lock.take()
                     self._take_stock()
-                    self._say("The queue's database answers again.")
-                    told = False
+                    if told:
+                        self._say("The queue's database answers again.")
+                        told = False
                 return act()
             except Exception as error:
                 if is_full(error):

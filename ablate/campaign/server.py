@@ -97,6 +97,16 @@ class ServerLock:
             )
         self._connection = connection
 
+    def is_held(self) -> bool:
+        """Whether the connection that took the lock is there still; with it the lock goes."""
+        from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            return self._connection is not None and bool(self._connection.execute(text("SELECT 1")).scalar())
+        except DBAPIError:
+            return False
+
     def release(self) -> None:
         """Lets go of it."""
         if self._connection is not None:
