@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ablate.campaign.queue_file import FileUse, open_file, opening
 from ablate.campaign.result import CampaignStopped
-from ablate.campaign.server import ServerLock, is_away, is_full, sentence, server_arguments, spoken
+from ablate.campaign.server import ServerLock, is_away, is_broken, is_full, sentence, server_arguments, spoken
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class TrialQueue:
         self._hold = hold
         self._lock = hold if isinstance(hold, ServerLock) else None
         self._say = say
+        self._place = storage.engine.url.database
         self._states = optuna.trial.TrialState
         self._running: dict[str, optuna.Trial] = {}
         self._wanted: set[str] = set()
@@ -113,6 +114,11 @@ class TrialQueue:
                     raise CampaignStopped(
                         "the disk with the queue is full; make space and run the same command to go on, "
                         "nothing finished is lost"
+                    ) from error
+                if self._given_up and is_broken(error):
+                    raise CampaignStopped(
+                        f"{self._place}: the queue cannot be used any more ({sentence(error)}); run the same command "
+                        f"to go on, nothing finished is lost"
                     ) from error
                 if self._given_up or not is_away(error):
                     raise
@@ -230,7 +236,15 @@ def _storage(path: Path | str) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if isinstance(path, str):
         return optuna.storages.RDBStorage(path, engine_kwargs=server_arguments(path))
-    return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
+    waits = {"connect_args": {"timeout": 60}}
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs=waits)
+    with storage.engine.connect() as connection:
+        # a page that nothing reads yet would break the campaign when it is in full swing
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        _leave(storage)
+        raise ValueError(found)
+    return storage
 
 
 def _leave(storage: optuna.storages.RDBStorage) -> None:

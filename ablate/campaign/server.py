@@ -57,10 +57,17 @@ def sentence(error: BaseException) -> str:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the server did not answer, as when it restarts, rather than refused what it was asked."""
+    """Whether the database did not answer, as when its server restarts, rather than refused what it was asked."""
     from sqlalchemy.exc import InterfaceError, OperationalError
 
     return any(isinstance(link, InterfaceError | OperationalError) for link in causes(error))
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether the database is to blame, whatever is wrong with it: away, locked, damaged."""
+    from sqlalchemy.exc import DatabaseError, InterfaceError
+
+    return any(isinstance(link, InterfaceError | DatabaseError) for link in causes(error))
 
 
 def is_full(error: BaseException) -> bool:

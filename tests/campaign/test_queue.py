@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from ablate.campaign.queue import WINDOW, TrialQueue, open_queue, queue_states
+from ablate.campaign.result import CampaignStopped
 from ablate.errors import AblateError
 
 KEYS = [f"{number:016x}" for number in range(5)]
@@ -109,6 +112,32 @@ def test_dispatchers_that_start_at_once_make_one_queue_between_them(tmp_path: Pa
     assert [answer[:3] for answer in told] == [(number, name, name) for number in range(ROUNDS) for name in names]
     assert sum(bool(trouble) for *_, trouble in told) == (ROUNDS if damage else 0)
     assert all(queue_states(tmp_path / f"queue{n}.db", name) for n in range(ROUNDS) for name in names)
+
+
+def test_damage_that_nothing_reads_yet_is_found_when_the_queue_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    opened(path, KEYS).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'trial_values'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(range(256)) * (size // 256))
+    with pytest.raises(AblateError, match=r"queue.db: the queue cannot be read"):
+        queue_states(path, "it")
+    queue, trouble = open_queue(path, "it")
+    assert "the queue was rebuilt" in trouble
+    queue.close()
+
+
+def test_a_queue_that_breaks_in_mid_campaign_stops_it_in_a_sentence(tmp_path: Path) -> None:
+    queue = opened(tmp_path / "queue.db", KEYS)
+    queue.next()
+    (tmp_path / "queue.db").write_bytes(b"no database at all, only words " * 500)
+    for act in (queue.next, lambda: queue.finished(KEYS[0], 0.5), lambda: queue.learn(KEYS[4], 0.5)):
+        with pytest.raises(CampaignStopped, match=r"queue.db: the queue cannot be used any more \(.*\); run the same"):
+            act()
+    queue.close()
 
 
 def test_a_damaged_queue_is_not_taken_from_under_a_study_that_runs(tmp_path: Path) -> None:
