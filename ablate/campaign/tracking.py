@@ -104,7 +104,7 @@ class Tracking:
     def read(self, runs: Sequence[TrialRun]) -> dict[str, Record]:
         """The records of these runs; one that is missing or damaged is left out."""
         with self._answers(), ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(self._read_record, runs)
+            found = list(pool.map(self._read_record, runs))
         return {record.key: record for record in found if record is not None}
 
     def records(self, study: str, keys: Iterable[str]) -> dict[str, Record]:

@@ -153,6 +153,12 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         go(plan_of("control"), tmp_path / "runs")
 
 
+def test_a_file_in_the_runs_folder_that_cannot_be_used_is_named_and_not_said_to_be_unwritable(runs: Path) -> None:
+    (runs / "locks" / "faults").mkdir(parents=True)
+    with pytest.raises(AblateError, match=r"locks/faults: cannot be read or written \(Is a directory\)"):
+        go(plan_of("control"), runs)
+
+
 def test_many_may_ask_at_once_whether_the_runs_folder_can_be_written(tmp_path: Path) -> None:
     def ask(_: int) -> None:
         with writable(tmp_path):

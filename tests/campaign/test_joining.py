@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import Held
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.sharing import SharedExecutor
-from ablate.campaign.spool import Spool, desk, event_from_json, event_to_json, job_from_json, job_to_json
+from ablate.campaign.spool import Spool, desk, event_from_json, event_to_json, holding, job_from_json, job_to_json
 from ablate.campaign.worker import run_job
 from ablate.errors import AblateError
 
@@ -100,6 +101,14 @@ def test_a_worker_that_waited_for_another_one_takes_its_record(tmp_path: Path) -
 
 def test_one_who_joins_an_idle_campaign_runs_it(tmp_path: Path) -> None:
     assert run_or_help(lambda: 7, runs=tmp_path, study="it", executor=pytest.fail, say=pytest.fail) == 7
+
+
+def test_a_helper_whose_folder_cannot_be_written_says_so_in_a_sentence(tmp_path: Path) -> None:
+    owner = desk(tmp_path, "it") / "owner"
+    with holding(owner):
+        (owner.parent / f"{socket.gethostname()}-{os.getpid()}").touch()
+        with pytest.raises(AblateError, match=r"cannot be read or written \((File exists|Not a directory)\)"):
+            help_out(tmp_path, "it", pytest.fail)
 
 
 def test_one_who_joins_takes_over_when_the_other_has_ended(tmp_path: Path) -> None:

@@ -146,6 +146,16 @@ def test_the_mark_of_a_complete_run_is_written_last(store: Tracking, monkeypatch
     assert COMPLETE in store._client.get_run(run_id).data.tags
 
 
+def test_an_artifact_that_cannot_be_read_is_said_in_a_sentence(store: Tracking) -> None:
+    write(store, PLAN, outcome(PLAN.trials[0]))
+    (run,) = store.trial_runs("faults")
+    artifact = Path(run.artifacts.removeprefix("file://")) / "record.json"
+    artifact.unlink()
+    artifact.mkdir()
+    with pytest.raises(TrackingError, match=r"does not answer as it should: .*Is a directory"):
+        store.read([run])
+
+
 class LosesAnswers(BaseHTTPRequestHandler):
     """A server that knows one experiment, and hangs up on whoever makes or looks for runs."""
 
