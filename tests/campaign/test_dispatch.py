@@ -222,6 +222,23 @@ def test_a_damaged_record_on_disk_is_set_aside_and_its_trial_is_run_again(runs: 
     assert all(result.records[trial.key].same_result(outcome(trial)) for trial in plan.trials)
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_damaged_record_that_mlflow_has_is_replaced_and_announced_once(runs: Path, keep: bool) -> None:
+    plan, first, again = plan_of("control", seeds=1), Notes(), Notes()
+    go(plan, runs)
+    folder = Outbox.of(runs, plan.study.name).folder(plan.trials[0].key)
+    folder.mkdir()
+    (folder / "record.json").write_bytes(b"\xff half a rec")
+    (folder / "checkpoint.pt").touch()
+    assert go(plan, runs, first, keep=keep).trained == 0
+    assert [message.partition("record.json.damaged: ")[2] for message in first.messages] == [
+        "a damaged record was replaced by the one that MLflow has."
+    ]
+    go(plan, runs, again, keep=keep)
+    assert again.messages == []
+    assert {path.name for path in folder.glob("*")} == ({"record.json", "checkpoint.pt"} if keep else set())
+
+
 def test_records_that_wait_on_disk_reach_mlflow_without_training(runs: Path) -> None:
     plan, notes = plan_of("control", seeds=3), Notes()
     for trial in plan.trials:
