@@ -187,7 +187,9 @@ class Ledger:
             if run.run_id != held.run_id:
                 self._tracking.delete(run.run_id)
         self._known[record.key] = [held]
-        if not self._keep:
+        if record.status == "failed":
+            self._outbox.forget(record.key)  # it is run again, and goes on from its checkpoint
+        elif not self._keep:
             self._outbox.settle(record.key)
 
     def _sweep(self) -> None:
