@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ablate.campaign.queue_file import FileUse, open_file, opening
+from ablate.campaign.queue_file import FULL, FileUse, open_file, opening
 from ablate.campaign.result import CampaignStopped
 from ablate.campaign.server import ServerLock, is_away, is_broken, is_full, sentence, server_arguments, spoken
 from ablate.errors import AblateError
@@ -111,10 +111,7 @@ class TrialQueue:
                 return act()
             except Exception as error:
                 if is_full(error):
-                    raise CampaignStopped(
-                        "the disk with the queue is full; make space and run the same command to go on, "
-                        "nothing finished is lost"
-                    ) from error
+                    raise CampaignStopped(FULL) from error
                 if self._given_up and is_broken(error):
                     raise CampaignStopped(
                         f"{self._place}: the queue cannot be used any more ({sentence(error)}); run the same command "

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ablate.campaign.server import causes, sentence
+from ablate.campaign.result import CampaignStopped
+from ablate.campaign.server import causes, is_full, sentence
 from ablate.campaign.spool import holding
 from ablate.errors import AblateError
 from ablate.files import make_whole
 
 T = TypeVar("T")
+FULL = "the disk with the queue is full; make space and run the same command to go on, nothing finished is lost"
 
 
 def opening(path: Path) -> contextlib.AbstractContextManager[None]:
@@ -55,6 +57,7 @@ def open_file(path: Path, make: Callable[[Path], object], use: Callable[[FileUse
 
     Raises:
         AblateError: it is out of reach, or damaged while another process uses it.
+        CampaignStopped: the disk is full.
     """
     try:
         with opening(path), contextlib.ExitStack() as undo:
@@ -73,6 +76,8 @@ def _open(path: Path, make: Callable[[Path], object], use: Callable[[], T], mark
             make_whole(path, make)
         return use(), ""
     except Exception as error:
+        if is_full(error):
+            raise CampaignStopped(FULL) from error
         if not path.exists() or _is_access(error):
             raise _out_of_reach(path, error) from error
         reason = sentence(error)
@@ -95,7 +100,7 @@ def _out_of_reach(path: Path, error: Exception) -> AblateError:
 
 def _is_access(error: BaseException) -> bool:
     """Whether the file is sound as far as one can tell, and only out of reach."""
-    words = ("locked", "readonly", "read-only", "unable to open", "disk is full", "disk i/o")
+    words = ("locked", "readonly", "read-only", "unable to open", "disk i/o")
     return any(
         isinstance(link, PermissionError) or any(word in str(link).lower() for word in words) for link in causes(error)
     )

@@ -130,6 +130,17 @@ def test_damage_that_nothing_reads_yet_is_found_when_the_queue_is_opened(tmp_pat
     queue.close()
 
 
+def test_a_disk_that_is_full_when_the_queue_is_opened_stops_the_campaign_to_go_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, make: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("ablate.campaign.queue_file.make_whole", full)
+    with pytest.raises(CampaignStopped, match="the disk with the queue is full; make space and run the same command"):
+        open_queue(tmp_path / "queue.db", "it")
+
+
 def test_a_queue_that_breaks_in_mid_campaign_stops_it_in_a_sentence(tmp_path: Path) -> None:
     queue = opened(tmp_path / "queue.db", KEYS)
     queue.next()
