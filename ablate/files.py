@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import tempfile
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 READABLE = 0o644  # a temporary file is its owner's alone, a report is for others too
+LEFT_S = 3600  # what nobody has written to for so long is nobody's any more
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -18,6 +20,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Killed at any instant, it leaves the old file or the new one, never a part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path, ".part")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -43,10 +46,7 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
     For files that a library makes in many steps. Killed at any instant, it leaves no ``path``, or a whole one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.making"):
-        with contextlib.suppress(OSError):
-            if left.stat().st_mtime < time.time() - 3600:  # of one that was killed
-                left.unlink()
+    _clear(path, ".making")
     own = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.making")
     try:
         make(own)
@@ -58,3 +58,11 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
             own.replace(path)
     finally:
         own.unlink(missing_ok=True)
+
+
+def _clear(path: Path, suffix: str) -> None:
+    """Removes what a process that was killed left beside ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{suffix}"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - LEFT_S:
+                left.unlink()

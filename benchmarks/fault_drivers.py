@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "campaign"))
 
 from driver import killing_plan, stepwise
 from fakes import Notes, no_costs, null, outcome, plan_of, until
-from fire import ENVIRONMENT, HERE, dispatch, end_server, kill_one, server, stored, uninterrupted
+from fire import ENVIRONMENT, HERE, VICTIMS, campaign_under_fire, dispatch, end_server, server, stored, uninterrupted
 from postgres import HINT, PostgresServer, free_port, installed
 from proxy import Proxy
 
@@ -39,12 +39,20 @@ from ablate.design.record import Record
 
 @dataclass(frozen=True)
 class Toll:
-    """What a fault did: how often it was provoked, how many of the planned records it cost, and a remark."""
+    """What a fault did.
+
+    Attributes:
+        tries: how often it was provoked.
+        lost: how many of the planned records it cost.
+        remark: what else a reader may want to know.
+        broken: what went against another promise; empty where all were kept.
+    """
 
     tries: int
     lost: int
     planned: int
     remark: str = ""
+    broken: str = ""
 
 
 class NotHere(Exception):  # noqa: N818 - no fault of anybody's
@@ -65,10 +73,10 @@ def campaign(plan: CampaignPlan, runs: Path, executor: Executor | None = None, *
 
 
 def in_store(plan: CampaignPlan, uri: str, runs: Path) -> dict[str, Record]:
-    """The records in MLflow; each key must have exactly one whole run there."""
+    """The records in MLflow; each key must have exactly one run there, and nothing of one that was cut off."""
     tracking = Tracking(uri, runs / "artifacts")
-    whole = [run.key for run in tracking.trial_runs(plan.study.name) if run.complete]
-    if len(whole) != len(set(whole)):
+    keys = [run.key for run in tracking.trial_runs(plan.study.name)]
+    if len(keys) != len(set(keys)):
         raise AssertionError("a trial has two runs in MLflow")
     return tracking.records(plan.study.name, [trial.key for trial in plan.trials])
 
@@ -77,23 +85,16 @@ def kills(victim: str, trainer: str = "null") -> Callable[[Path, int, random.Ran
     """SIGKILL at random instants, and the same command again."""
 
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
-        real = trainer == "real"
-        runs, seeds = folder / "runs", tries if real else 2 * tries
-        plan, done = killing_plan(seeds), 0
-        process = dispatch(runs, trainer, seeds)
-        while done < tries:
-            time.sleep(dice.uniform(0.0, 1.5 if victim == "worker" else 4.0))
-            if process.poll() is None:
-                done += 1
-                kill_one(
-                    process, victim if victim != "any" else dice.choice(["dispatcher", "worker", "everything"]), dice
-                )
-            if process.poll() is not None:
-                process = dispatch(runs, trainer, seeds)
-        if process.wait(timeout=900) and dispatch(runs, trainer, seeds).wait(timeout=900):
-            raise AssertionError("the campaign did not end well")
+        real, runs = trainer == "real", folder / "runs"
+        victims = VICTIMS if victim == "any" else (victim,)
+        longest_s = 1.5 if victim == "worker" else 4.0
+        seeds = tries if real else 2 * tries
+        seeds = campaign_under_fire(
+            runs, trainer, seeds=seeds, kills=tries, longest_s=longest_s, dice=dice, victims=victims
+        )
+        plan = killing_plan(seeds)
         expected = uninterrupted(seeds, folder) if real else {trial.key: outcome(trial) for trial in plan.trials}
-        return Toll(done, lost(plan, stored(runs, seeds), lambda trial: expected[trial.key]), len(plan.trials))
+        return Toll(tries, lost(plan, stored(runs, seeds), lambda trial: expected[trial.key]), len(plan.trials))
 
     return drive
 
@@ -143,7 +144,7 @@ def mlflow(what: str) -> Callable[[Path, int, random.Random], Toll]:
     """MLflow goes away in the middle of a campaign, ``tries`` times."""
 
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
-        seeds, runs = (25 if what == "killed" else 10) * tries, folder / "runs"
+        seeds, runs = (25 if what == "killed" else 15) * tries, folder / "runs"
         plan = killing_plan(seeds)
         with mlflow_behind(folder) as (proxy, restart):
             process = dispatch(runs, "null", seeds, proxy.uri)
@@ -177,7 +178,7 @@ def disk_full(folder: Path, tries: int, dice: random.Random) -> Toll:
         raise NotHere("mounting a small disk takes root")
     stops, total = 0, 0
     try:
-        plan = killing_plan(10 * tries)
+        plan = killing_plan(15 * tries)
         for attempt in range(tries + 1):
             timer = threading.Timer(dice.uniform(0.5, 5.0), fill, [disk / "ballast"])
             if attempt < tries:
@@ -193,7 +194,7 @@ def disk_full(folder: Path, tries: int, dice: random.Random) -> Toll:
         total = lost(plan, in_store(plan, f"sqlite:///{disk}/runs/mlflow.db", disk / "runs"))
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
-    return Toll(stops, total, len(plan.trials), "stopped cleanly each time")
+    return Toll(stops, total, len(plan.trials), f"stopped in a sentence {stops} times")
 
 
 def fill(path: Path) -> None:
@@ -253,6 +254,17 @@ def damaged_record(folder: Path, tries: int, dice: random.Random) -> Toll:
     return Toll(tries, lost(plan, in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)), tries)
 
 
+def damaged_artifact(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """A bit of a record in MLflow turned over, or its end cut off, between two calls."""
+    plan, runs = plan_of("control", seeds=tries), folder / "runs"
+    campaign(plan, runs)
+    uri = f"sqlite:///{runs}/mlflow.db"
+    for run in Tracking(uri, runs / "artifacts").trial_runs(plan.study.name):
+        flip(Path(run.artifacts.removeprefix("file://")) / RECORD, dice)
+    trained = campaign(plan, runs).trained
+    return Toll(trained, lost(plan, in_store(plan, uri, runs)), tries)
+
+
 def damaged_queue(folder: Path, tries: int, dice: random.Random) -> Toll:
     """Bytes of queue.db turned over, or its end cut off, between two calls."""
     runs, unanswered = folder / "runs", 0
@@ -268,7 +280,8 @@ def damaged_queue(folder: Path, tries: int, dice: random.Random) -> Toll:
     plan = plan_of("control", "diverges", seeds=tries + 1)
     campaign(plan, runs)
     records = in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)
-    return Toll(tries, lost(plan, records), len(plan.trials), f"{unanswered} calls stopped" if unanswered else "")
+    broken = f"{unanswered} calls stopped" if unanswered else ""
+    return Toll(tries, lost(plan, records), len(plan.trials), broken=broken)
 
 
 def helpers(folder: Path, tries: int, dice: random.Random) -> Toll:
@@ -303,9 +316,10 @@ def postgres_restarts(folder: Path, tries: int, dice: random.Random) -> Toll:
     if not installed():
         raise NotHere(HINT)
     database = PostgresServer()
-    plan, done, over = killing_plan(12 * tries), [0], threading.Event()
+    plan, done, over, notes = killing_plan(12 * tries), [0], threading.Event(), Notes()
 
     def trouble() -> None:
+        until(lambda: bool(notes.started_trials) or over.is_set(), 60)
         while done[0] < tries and not over.wait(dice.uniform(0.5, 2.5)):
             database.stop(dice.choice(["immediate", "fast"]))
             time.sleep(dice.uniform(0.0, 2.0))
@@ -313,7 +327,7 @@ def postgres_restarts(folder: Path, tries: int, dice: random.Random) -> Toll:
             done[0] += 1
 
     try:
-        url, notes = database.database("queue"), Notes()
+        url = database.database("queue")
         thread = threading.Thread(target=trouble)
         thread.start()
         try:
@@ -324,10 +338,9 @@ def postgres_restarts(folder: Path, tries: int, dice: random.Random) -> Toll:
     finally:
         database.close()
     twice = len(notes.started_trials) - len(set(notes.started_trials))
-    remark = "no trial was run twice" if not twice else f"{twice} trials were run twice"
-    return Toll(
-        done[0], lost(plan, in_store(plan, f"sqlite:///{folder}/runs/mlflow.db", folder)), len(plan.trials), remark
-    )
+    remark, broken = ("", f"{twice} trials were run twice") if twice else ("no trial was run twice", "")
+    records = in_store(plan, f"sqlite:///{folder}/runs/mlflow.db", folder)
+    return Toll(done[0], lost(plan, records), len(plan.trials), remark, broken)
 
 
 def ray_nodes(folder: Path, tries: int, dice: random.Random) -> Toll:

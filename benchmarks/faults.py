@@ -6,7 +6,8 @@
 
 The long form of all of them writes docs/faults.md. Needs the extras ray and postgres and Debian's package postgresql;
 what is not there is left out, and the page says so. Lost is a planned record that is missing from MLflow in the end, or
-differs in any bit from that of an undisturbed campaign, or is there twice. Exits with 1 if anything is.
+differs in any bit from that of an undisturbed campaign, or is there twice. Exits with 1 if anything is, if a driver
+finds another promise broken, or if a fault could not be provoked as often as asked.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ FAULTS = (
     Fault("the disk is full", "a 120 MB disk is filled at random instants, then emptied", drivers.disk_full, 0.1),
     Fault("a damaged checkpoint", "a random bit turned over, or the end cut off", drivers.damaged_checkpoint, 0.4),
     Fault("a damaged record", "a random bit turned over, or the end cut off", drivers.damaged_record),
+    Fault("a damaged record in MLflow", "a random bit turned over, or the end cut off", drivers.damaged_artifact),
     Fault("a damaged queue", "up to 400 random bits of queue.db, or its end cut off", drivers.damaged_queue, 0.4),
     Fault("PostgreSQL restarts", "pg_ctl stop, immediate or fast, and start", drivers.postgres_restarts, 0.2),
     Fault("a helper is killed", "SIGKILL to a process that joined with --join", drivers.helpers, 0.4),
@@ -78,15 +80,22 @@ FAULTS = (
 )
 
 
+def judged(toll: Toll, asked: int) -> tuple[str, bool]:
+    """What a fault did in words, and whether it was provoked as often as asked and every promise was kept."""
+    told = [f"{f'**{toll.lost}**' if toll.lost else 'nothing'} of {toll.planned} records", toll.remark]
+    few = f"provoked less often than the {asked} times asked" if toll.tries < asked else ""
+    told += [f"**{wrong}**" for wrong in (toll.broken, few) if wrong]
+    return "; ".join(filter(None, told)), not (toll.lost or toll.broken or few)
+
+
 def provoke(fault: Fault, tries: int, seed: int) -> tuple[str, bool]:
-    """The fault's line of the table, and whether nothing was lost."""
+    """The fault's line of the table, and whether all was as it should be."""
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="ablate-faults-"))
     try:
-        toll = fault.drive(folder, max(1, round(tries * fault.share)), random.Random(f"{seed} {fault.name}"))
-        told = "nothing" if not toll.lost else f"**{toll.lost}**"
-        tried, sound = str(toll.tries), not toll.lost
-        told = f"{told} of {toll.planned} records" + (f"; {toll.remark}" if toll.remark else "")
+        asked = max(1, round(tries * fault.share))
+        toll = fault.drive(folder, asked, random.Random(f"{seed} {fault.name}"))
+        tried, (told, sound) = str(toll.tries), judged(toll, asked)
     except NotHere as missing:
         tried, told, sound = "0", f"not tried: {missing}", True
     except Exception as error:  # noqa: BLE001 - the other faults are still to be tried

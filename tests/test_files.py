@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ablate.files import make_whole
+from ablate.files import make_whole, write_whole
 
 
 def test_a_made_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -28,12 +29,19 @@ def test_a_file_that_another_process_made_meanwhile_stays(tmp_path: Path) -> Non
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("it", "theirs")]
 
 
-def test_what_a_killed_process_left_goes_after_an_hour(tmp_path: Path) -> None:
-    for name, age_s in ((".it.1.1.making", 7200), (".it.2.2.making", 60)):
+@pytest.mark.parametrize(
+    ("suffix", "write"),
+    [("making", lambda path: make_whole(path, Path.touch)), ("part", lambda p: write_whole(p, b""))],
+)
+def test_what_a_killed_process_left_goes_after_an_hour(
+    tmp_path: Path, suffix: str, write: Callable[[Path], None]
+) -> None:
+    left = {f".it.1.{suffix}": 7200, f".it.2.{suffix}": 60, f".other.3.{suffix}": 7200}
+    for name, age_s in left.items():
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age_s, time.time() - age_s))
-    make_whole(tmp_path / "it", Path.touch)
-    assert {file.name for file in tmp_path.iterdir()} == {"it", ".it.2.2.making"}
+    write(tmp_path / "it")
+    assert {file.name for file in tmp_path.iterdir()} == {"it", f".it.2.{suffix}", f".other.3.{suffix}"}
 
 
 def test_a_maker_that_fails_leaves_nothing(tmp_path: Path) -> None:

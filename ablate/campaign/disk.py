@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +28,17 @@ def free_bytes(folder: Path) -> int:
 @contextlib.contextmanager
 def writable(runs: Path) -> Iterator[None]:
     """Errors of the disk, in a sentence."""
-    try:
+    with _told(runs, "cannot be written"):
         runs.mkdir(parents=True, exist_ok=True)
-        probe = runs / ".writable"
-        probe.write_bytes(b"ablate")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=runs) as probe:  # of no name, so that nobody else's is met
+            probe.write(b"ablate")
+    with _told(runs, "cannot be read or written"):
+        yield
+
+
+@contextlib.contextmanager
+def _told(runs: Path, what: str) -> Iterator[None]:
+    try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -41,8 +48,7 @@ def writable(runs: Path) -> Iterator[None]:
         if error.filename is None:
             raise
         raise AblateError(
-            f"{error.filename}: cannot be written ({error.strerror}); "
-            f"name another folder with --runs, or mend its rights"
+            f"{error.filename}: {what} ({error.strerror}); name another folder with --runs, or mend its rights"
         ) from error
 
 

@@ -111,16 +111,34 @@ class Inventory:
     def _take_up(self, keys: list[str]) -> None:
         # a failure that waits is not worth writing: its trial is run again now
         waiting = {key: r for key, r in self._outbox.waiting(keys).items() if r.status != "failed"}
-        for path in self._outbox.damaged(keys):
-            self._say(f"{path}: a damaged record was set aside; its trial is run again unless MLflow has it.")
-        self.records |= {**self._read(keys), **waiting}
+        stored = self._read(keys)
+        waiting |= self._mended(keys, stored)
+        self.records |= {**stored, **waiting}
         self.unsent |= waiting
         self._again |= {key for key in keys if key in self.records and not self.has_outcome(key)}
 
+    def _mended(self, keys: list[str], stored: dict[str, Record]) -> dict[str, Record]:
+        """MLflow's records in place of those that are damaged on disk."""
+        found = {}
+        for path in self._outbox.damaged(keys):
+            record = stored.get(path.parent.name)
+            if record is None or record.status == "failed":
+                self._say(f"{path}: a damaged record was set aside; its trial is run again unless MLflow has it.")
+                continue
+            self._outbox.put(record)
+            path.unlink()
+            found[record.key] = record
+            self._say(f"{path}: a damaged record was replaced by the one that MLflow has.")
+        return found
+
     def _read(self, keys: list[str]) -> dict[str, Record]:
-        runs = list(best(self.stored or [], keys).values())
+        runs = best(self.stored or [], keys)
         try:
-            return self._tracking.read(runs) if runs else {}
+            found = self._tracking.read(list(runs.values())) if runs else {}
         except TrackingError as error:
             self._lose_store(error)
             return {}
+        for key in [key for key in runs if key not in found]:
+            trial, where = self.trials[key], f"{self._tracking.uri}: run {runs[key].run_id}"
+            self._say(f"{where} of {trial.arm}, seed {trial.seed} has no sound record.json; another run replaces it.")
+        return found

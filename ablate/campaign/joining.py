@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ablate.campaign.disk import writable
 from ablate.campaign.executors import Executor, Lost, Progress
 from ablate.campaign.lock import Held
 from ablate.campaign.sharing import OWNER
@@ -54,13 +55,13 @@ def help_out(runs: Path, study: str, executor: Callable[[], Executor]) -> int:
     """Works for the dispatcher until it has ended; how many trials were finished. Returns at once if it has not begun.
 
     Raises:
-        AblateError: the dispatcher is of another version of ablate.
+        AblateError: the dispatcher is of another version of ablate, or the disk is full or cannot be written.
     """
     owner = desk(runs.resolve(), study) / OWNER
     if not is_held(owner):
         return 0
     spool = Spool(owner.parent / f"{socket.gethostname()}-{os.getpid()}")
-    with holding(spool.folder / ALIVE):
+    with writable(runs), holding(spool.folder / ALIVE):
         helper = _Helper(spool, executor())
         try:
             write_whole(spool.folder / PLACES, str(helper.executor.capacity).encode())

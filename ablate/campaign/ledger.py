@@ -66,6 +66,7 @@ class Ledger:
         self._closing = False
         self._moved = time.monotonic()
         self._stumbling = False
+        self._doubtful = False
         self.problem = ""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -153,6 +154,8 @@ class Ledger:
             self._write(record)
             self._records.remove(record)
         elif self._complete is not None:
+            if self._doubtful:
+                self._sweep()
             self._tracking.end_campaign(self._campaign, complete=self._complete)
             self._complete = None
         return True
@@ -172,7 +175,8 @@ class Ledger:
         assert self._known is not None
         runs = self._known.get(record.key, [])
         held = best(runs, [record.key]).get(record.key)
-        if held is None or held.status == "failed":
+        # a run whose record is damaged counts for nothing
+        if held is None or held.status == "failed" or not self._tracking.read([held]):
             trial = self._trials[record.key]
             entry = trial_entry(record, trial, self._arms[trial.arm], self._costs.get(trial.arm, {}))
             weights = self._outbox.weights(record.key)
@@ -183,11 +187,22 @@ class Ledger:
             if run.run_id != held.run_id:
                 self._tracking.delete(run.run_id)
         self._known[record.key] = [held]
-        if not self._keep:
+        if record.status == "failed":
+            self._outbox.forget(record.key)  # it is run again, and goes on from its checkpoint
+        elif not self._keep:
             self._outbox.settle(record.key)
 
+    def _sweep(self) -> None:
+        """Removes runs that a server made so long after a call had broken off that nobody has seen them."""
+        runs = self._tracking.trial_runs(self._plan.study.name)
+        counting = best(runs, self._trials)
+        for run in runs:
+            if run.key in counting and run != counting[run.key]:
+                self._tracking.delete(run.run_id)
+        self._doubtful = False
+
     def _stumble(self, error: Exception, wait_s: float, failures: int) -> None:
-        self._stumbling = True
+        self._stumbling = self._doubtful = True
         self._stored = self._known = (
             None  # a call that failed may have been carried out all the same, so what is there is read again
         )

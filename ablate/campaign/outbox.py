@@ -94,7 +94,15 @@ class Outbox:
 
     def settle(self, key: str) -> None:
         """Forgets a trial that MLflow has: its folder goes, the checkpoint with it."""
-        shutil.rmtree(self.folder(key), ignore_errors=True)
+        folder = self.folder(key)
+        with contextlib.suppress(OSError):
+            # the record goes last: killed on the way, the next call finds it and goes on here
+            for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            folder.rmdir()
 
     def tail(self, key: str, lines: int = 40) -> str:
         """The last lines of the trial's output."""

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ablate.campaign.queue_file import FULL, FileUse, open_file, opening
 from ablate.campaign.result import CampaignStopped
-from ablate.campaign.server import ServerLock, causes, is_away, is_full, server_arguments
+from ablate.campaign.server import ServerLock, is_away, is_broken, is_full, sentence, server_arguments
 from ablate.errors import AblateError
 from ablate.places import spoken
 
@@ -36,7 +37,7 @@ class TrialQueue:
     Args:
         study: Optuna's study of the campaign.
         storage: where it lies.
-        lock: what holds the campaign on a database server; None for a file.
+        hold: what holds the campaign on a database server, or says that a file is used.
         say: told once when the server goes away, and once when it is back.
 
     Attributes:
@@ -47,31 +48,32 @@ class TrialQueue:
         self,
         study: optuna.Study,
         storage: optuna.storages.RDBStorage,
-        lock: ServerLock | None = None,
+        hold: ServerLock | FileUse,
         say: Say = lambda _: None,
     ) -> None:
         import optuna
 
         self._study = study
         self._storage = storage
-        self._lock = lock
+        self._hold = hold
+        self._lock = hold if isinstance(hold, ServerLock) else None
         self._say = say
+        self._place = storage.engine.url.database
         self._states = optuna.trial.TrialState
         self._running: dict[str, optuna.Trial] = {}
         self._wanted: set[str] = set()
         self._todo: deque[str] = deque()
         self._waiting: list[str] = []
         self._ahead: str | None = None
-        self._given_up = lock is None
+        self._given_up = self._lock is None
         self.done = self._take_stock()
 
     def close(self) -> None:
         """Lets go of the campaign."""
         if self._ahead is not None:
-            with contextlib.suppress(CampaignStopped):
+            with contextlib.suppress(AblateError):
                 self.failed(self._ahead)
-        if self._lock is not None:
-            self._lock.release()
+        self._hold.release()
         _leave(self._storage)
 
     def _take_stock(self) -> frozenset[str]:
@@ -92,26 +94,34 @@ class TrialQueue:
         return frozenset(done)
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Calls it until the server answers; a call that broke off may have been carried out, so stock is taken."""
+        """Calls it until the server answers, and only while the campaign is held there.
+
+        A call that broke off may have been carried out, and whoever held the campaign meanwhile changed it, so stock is
+        taken afresh.
+        """
         told = False
         for wait_s in BACK_OFF_S:
             try:
-                if told and self._lock is not None:
+                # other connections come back by themselves, and without the lock
+                if self._lock is not None and not self._given_up and (told or not self._lock.is_held()):
                     self._lock.take()
                     self._take_stock()
-                    self._say("The queue's database answers again.")
-                    told = False
+                    if told:
+                        self._say("The queue's database answers again.")
+                        told = False
                 return act()
             except Exception as error:
                 if is_full(error):
+                    raise CampaignStopped(FULL) from error
+                if self._given_up and is_broken(error):
                     raise CampaignStopped(
-                        "the disk with the queue is full; make space and run the same command to go on, "
-                        "nothing finished is lost"
+                        f"{self._place}: the queue cannot be used any more ({sentence(error)}); run the same command "
+                        f"to go on, nothing finished is lost"
                     ) from error
                 if self._given_up or not is_away(error):
                     raise
                 if not told:
-                    self._say(f"The queue's database does not answer ({_sentence(error)}); running trials go on.")
+                    self._say(f"The queue's database does not answer ({sentence(error)}); running trials go on.")
                 told = True
                 time.sleep(wait_s)
         self._given_up = True
@@ -188,18 +198,7 @@ def open_queue(
     """
     if isinstance(path, str):
         return _open_server(path, name, maximize, say), ""
-    try:
-        return _open(path, name, maximize), ""
-    except Exception as error:
-        if not path.exists() or _is_access(error):
-            raise AblateError(f"{path}: the queue cannot be opened: {_sentence(error)}") from error
-        reason = _sentence(error)
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    path.replace(aside)
-    for suffix in ("-journal", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    queue = _open(path, name, maximize)
-    return queue, f"{path} could not be read ({reason}); it is kept as {aside.name} and the queue was rebuilt."
+    return open_file(path, lambda new: _leave(_storage(new)), lambda use: _open(path, name, maximize, use))
 
 
 def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
@@ -208,10 +207,15 @@ def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
     Raises:
         AblateError: the file or database cannot be read.
     """
+    if isinstance(path, str):
+        return _states(path, name)
+    with opening(path):  # to look at a file that is just being set aside would make another one
+        return _states(path, name) if path.exists() else []
+
+
+def _states(path: Path | str, name: str) -> list[tuple[str, str]]:
     import optuna
 
-    if isinstance(path, Path) and not path.exists():
-        return []
     try:
         storage = _storage(path)
         studies = {study.study_name for study in optuna.get_all_study_summaries(storage, include_best_trial=False)}
@@ -220,7 +224,7 @@ def queue_states(path: Path | str, name: str) -> list[tuple[str, str]]:
         trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
         _leave(storage)
     except Exception as error:
-        raise AblateError(f"{spoken(path)}: the queue cannot be read: {_sentence(error)}") from error
+        raise AblateError(f"{spoken(path)}: the queue cannot be read: {sentence(error)}") from error
     return [(str(trial.user_attrs.get(KEY, "")), trial.state.name) for trial in trials]
 
 
@@ -230,7 +234,15 @@ def _storage(path: Path | str) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if isinstance(path, str):
         return optuna.storages.RDBStorage(path, engine_kwargs=server_arguments(path))
-    return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
+    waits = {"connect_args": {"timeout": 60}}
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs=waits)
+    with storage.engine.connect() as connection:
+        # a page that nothing reads yet would break the campaign when it is in full swing
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        _leave(storage)
+        raise ValueError(found)
+    return storage
 
 
 def _leave(storage: optuna.storages.RDBStorage) -> None:
@@ -252,9 +264,13 @@ def _study(storage: optuna.storages.RDBStorage, name: str, maximize: bool) -> op
     )
 
 
-def _open(path: Path, name: str, maximize: bool) -> TrialQueue:
+def _open(path: Path, name: str, maximize: bool, use: FileUse) -> TrialQueue:
     storage = _storage(path)
-    return TrialQueue(_study(storage, name, maximize), storage)
+    try:
+        return TrialQueue(_study(storage, name, maximize), storage, use)
+    except BaseException:
+        _leave(storage)
+        raise
 
 
 def _open_server(url: str, name: str, maximize: bool, say: Say) -> TrialQueue:
@@ -269,17 +285,4 @@ def _open_server(url: str, name: str, maximize: bool, say: Say) -> TrialQueue:
     except AblateError:
         raise
     except Exception as error:
-        raise AblateError(f"{spoken(url)}: the queue's database cannot be used: {_sentence(error)}") from error
-
-
-def _is_access(error: BaseException) -> bool:
-    """Whether the file is sound as far as one can tell, and only out of reach."""
-    words = ("locked", "readonly", "read-only", "unable to open", "disk is full", "disk i/o")
-    return any(
-        isinstance(link, PermissionError) or any(word in str(link).lower() for word in words) for link in causes(error)
-    )
-
-
-def _sentence(error: BaseException) -> str:
-    lines = str(causes(error)[-1]).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise AblateError(f"{spoken(url)}: the queue's database cannot be used: {sentence(error)}") from error

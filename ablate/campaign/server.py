@@ -51,11 +51,24 @@ def causes(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
+def sentence(error: BaseException) -> str:
+    """The first line of what an error came from."""
+    lines = str(causes(error)[-1]).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def is_away(error: BaseException) -> bool:
-    """Whether the server did not answer, as when it restarts, rather than refused what it was asked."""
+    """Whether the database did not answer, as when its server restarts, rather than refused what it was asked."""
     from sqlalchemy.exc import InterfaceError, OperationalError
 
     return any(isinstance(link, InterfaceError | OperationalError) for link in causes(error))
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether the database is to blame, whatever is wrong with it: away, locked, damaged."""
+    from sqlalchemy.exc import DatabaseError, InterfaceError
+
+    return any(isinstance(link, InterfaceError | DatabaseError) for link in causes(error))
 
 
 def is_full(error: BaseException) -> bool:
@@ -91,6 +104,16 @@ class ServerLock:
                 f"database; wait for it, or end it first"
             )
         self._connection = connection
+
+    def is_held(self) -> bool:
+        """Whether the connection that took the lock is there still; with it the lock goes."""
+        from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            return self._connection is not None and bool(self._connection.execute(text("SELECT 1")).scalar())
+        except DBAPIError:
+            return False
 
     def release(self) -> None:
         """Lets go of it."""

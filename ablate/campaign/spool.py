@@ -74,8 +74,9 @@ class Spool:
         return is_held(self.folder / ALIVE)
 
     def put_job(self, number: str, job: Job) -> None:
-        """For the helper."""
-        write_whole(self.folder / f"{number}{JOB}", job_to_json(job).encode())
+        """For the helper; to one that has just ended it makes no difference."""
+        with contextlib.suppress(FileNotFoundError):
+            write_whole(self.folder / f"{number}{JOB}", job_to_json(job).encode())
 
     def drop_job(self, number: str) -> None:
         """It has ended, or is to end."""
@@ -92,9 +93,10 @@ class Spool:
     def take_events(self) -> list[tuple[str, Event]]:
         """Job number and event, in order, each once."""
         found = []
-        for path in sorted(self.folder.glob(f"*{EVENT}")):
-            found.append(event_from_json(path.read_text()))
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):  # a helper that ends takes its folder with it
+            for path in sorted(self.folder.glob(f"*{EVENT}")):
+                found.append(event_from_json(path.read_text()))
+                path.unlink()
         return found
 
 

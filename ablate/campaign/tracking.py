@@ -6,12 +6,13 @@ written last; a run without it was cut off and is replaced.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,11 +47,12 @@ PAGE = 1000
 BATCH = 1000  # metrics in one call, MLflow's own limit
 READERS = 8
 RECORD, PLAN, COSTS, STUDY = "record.json", "plan.json", "costs.json", "study.json"
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 # A server that is away is noticed in seconds; whoever calls tries again.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    RETRIES: "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -121,7 +123,7 @@ class Tracking:
     def read(self, runs: Sequence[TrialRun]) -> dict[str, Record]:
         """The records of these runs; one that is missing or damaged is left out."""
         with self._answers(), ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(self._read_record, runs)
+            found = list(pool.map(self._read_record, runs))
         return {record.key: record for record in found if record is not None}
 
     def records(self, study: str, keys: Iterable[str]) -> dict[str, Record]:
@@ -269,7 +271,9 @@ class Tracking:
 
     def _create(self, experiment: str | None, entry: Entry, parent: str) -> str:
         tags = dict(entry.tags) | ({"mlflow.parentRunId": parent} if parent else {})
-        run = self._client.create_run(str(experiment), entry.start_ms or None, tags, entry.name)
+        client = self._client
+        with _once():
+            run = client.create_run(str(experiment), entry.start_ms or None, tags, entry.name)
         if not parent and entry.params:
             self._log(run.info.run_id, entry)
         return str(run.info.run_id)
@@ -325,6 +329,17 @@ class _Answers:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             said = f"MLflow at {self._uri} does not answer as it should: {lines[0]}"  # which may repeat the address
             raise TrackingError(spoken(said)[:400]) from error
+
+
+@contextlib.contextmanager
+def _once() -> Iterator[None]:
+    """Has the client send a request once: it repeats even those that make a run, and nobody would know of the first."""
+    before = os.environ[RETRIES]
+    os.environ[RETRIES] = "0"  # the client looks there at every request
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = before
 
 
 def _trial_run(run: Run) -> TrialRun:

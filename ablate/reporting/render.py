@@ -45,18 +45,25 @@ def render_report(
         The page, ``report.html``; beside it ``report.ipynb`` and ``figures/`` (SVG and PNG).
 
     Raises:
-        AblateError: there is no such campaign, or a cell of the notebook failed.
+        AblateError: there is no such campaign, a cell of the notebook failed, or the disk will not do.
     """
     runs = runs.resolve()
     uri = resolve_uri(runs, tracking_uri)
     folder = runs / "reports" / study_name
-    shutil.rmtree(folder / "figures", ignore_errors=True)  # another campaign of this study may have drawn more of them
-    notebook = execute({"study_name": study_name, "digest": digest}, runs=runs, uri=uri)
-    write_whole(folder / "report.ipynb", _as_json(notebook).encode())
-    page = folder / "report.html"
-    write_whole(page, as_page(notebook, study_name).encode())
-    if log:
-        _log(folder, study_name, runs, uri, digest)
+    try:
+        # another campaign of this study may have drawn more of them
+        shutil.rmtree(folder / "figures", ignore_errors=True)
+        notebook = execute({"study_name": study_name, "digest": digest}, runs=runs, uri=uri)
+        write_whole(folder / "report.ipynb", _as_json(notebook).encode())
+        page = folder / "report.html"
+        write_whole(page, as_page(notebook, study_name).encode())
+        if log:
+            _log(folder, study_name, runs, uri, digest)
+    except OSError as error:
+        where = error.filename or folder
+        raise ReportError(
+            f"{where}: the report cannot be written ({error.strerror or error}); records and verdicts are kept"
+        ) from error
     return page
 
 

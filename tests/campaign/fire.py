@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from driver import killing_plan
@@ -20,6 +21,7 @@ from ablate.campaign.tracking import Tracking
 from ablate.design.record import Record
 
 HERE = Path(__file__).parent
+VICTIMS = ("dispatcher", "worker", "everything")
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])]), "OMP_NUM_THREADS": "1"}
 
 
@@ -42,42 +44,63 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_one(process: subprocess.Popen[bytes], what: str, dice: random.Random) -> None:
-    below = children(process.pid)
-    if what == "worker" and below:
-        victims = [dice.choice(below)]
-    elif what == "everything":
-        victims = [process.pid, *below]
-    else:
-        victims = [process.pid]
-    for pid in victims:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    if process.pid in victims:
+def kill_one(process: subprocess.Popen[bytes], what: str, dice: random.Random) -> bool:
+    """SIGKILL to ``what``; False where there is none, as a campaign has no worker when it begins or ends."""
+    below = [pid for pid in children(process.pid) if alive(pid)]
+    victims = {
+        "worker": [dice.choice(below)] if below else [],
+        "everything": [process.pid, *below],
+        "dispatcher": [process.pid],
+    }[what]
+    killed = [pid for pid in victims if process.poll() is None and kill(pid)]
+    if process.pid in killed:
         process.wait()
         assert until(lambda: not any(alive(pid) for pid in below)), "workers outlive their dispatcher"
+    return bool(killed)
+
+
+def kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def campaign_under_fire(
-    runs: Path, trainer: str, *, seeds: int, kills: int, longest_s: float, dice: random.Random
-) -> None:
-    """Runs a campaign to its end, killing something of it at ``kills`` random instants on the way."""
-    process = dispatch(runs, trainer, seeds)
-    for _ in range(kills):
-        time.sleep(dice.uniform(0.0, longest_s))
-        kill_one(process, dice.choice(["dispatcher", "worker", "everything"]), dice)
+    runs: Path,
+    trainer: str,
+    *,
+    seeds: int,
+    kills: int,
+    longest_s: float,
+    dice: random.Random,
+    victims: Sequence[str] = VICTIMS,
+) -> int:
+    """Runs a campaign to its end, killing something of it at ``kills`` random instants on the way.
+
+    Where it has ended before, it goes on with as many seeds more. Returns how many it has in the end.
+    """
+    process, more, done, stopped = dispatch(runs, trainer, seeds), seeds, 0, 0
+    while done < kills:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(dice.uniform(0.0, longest_s))
+        if process.poll() is None:
+            done += kill_one(process, dice.choice(victims), dice)
         if process.poll() is not None:
+            seeds += more if process.returncode == 0 else 0
+            stopped += process.returncode != 0
+            assert stopped <= done, "the campaign stopped by itself"
             process = dispatch(runs, trainer, seeds)
-    if process.wait(timeout=300):
-        assert dispatch(runs, trainer, seeds).wait(timeout=300) == 0
+    if process.wait(timeout=900):
+        assert dispatch(runs, trainer, seeds).wait(timeout=900) == 0
+    return seeds
 
 
 def stored(runs: Path, seeds: int) -> dict[str, Record]:
     plan = killing_plan(seeds)
     checkup = check_campaign(plan, runs=runs)
-    assert [f for f in checkup.findings if f.what != "run"] == []  # a run cut off and replaced may lie there still
+    assert checkup.findings == ()
     uri = f"sqlite:///{runs}/mlflow.db"
     return Tracking(uri, runs / "artifacts").records("kills", [trial.key for trial in plan.trials])
 
@@ -122,8 +145,5 @@ def answers(port: int) -> bool:
 
 def end_server(process: subprocess.Popen[bytes]) -> None:
     for pid in [process.pid, *children(process.pid)]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        kill(pid)
     process.wait()

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fakes import Notes, no_costs, null, outcome, plan_of
 from instant import Instant
 
 from ablate.campaign import dispatch
-from ablate.campaign.disk import LEAST_FREE
+from ablate.campaign.disk import LEAST_FREE, writable
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.doctor import check_campaign
 from ablate.campaign.executors import Event, Job, Lost
@@ -155,6 +156,22 @@ def test_a_runs_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         go(plan_of("control"), tmp_path / "runs")
 
 
+def test_a_file_in_the_runs_folder_that_cannot_be_used_is_named_and_not_said_to_be_unwritable(runs: Path) -> None:
+    (runs / "locks" / "faults").mkdir(parents=True)
+    with pytest.raises(AblateError, match=r"locks/faults: cannot be read or written \(Is a directory\)"):
+        go(plan_of("control"), runs)
+
+
+def test_many_may_ask_at_once_whether_the_runs_folder_can_be_written(tmp_path: Path) -> None:
+    def ask(_: int) -> None:
+        with writable(tmp_path):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(ask, range(2000)))) == 2000
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_second_dispatcher_is_told_who_the_first_is(runs: Path) -> None:
     before = datetime.now().replace(microsecond=0)
     with held(runs / "locks" / "faults", "it"), pytest.raises(AblateError) as refused:
@@ -211,6 +228,23 @@ def test_a_damaged_record_on_disk_is_set_aside_and_its_trial_is_run_again(runs: 
     assert [key for key, _ in notes.started_trials] == [plan.trials[0].key]
     assert any("damaged record was set aside" in message for message in notes.messages)
     assert all(result.records[trial.key].same_result(outcome(trial)) for trial in plan.trials)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_damaged_record_that_mlflow_has_is_replaced_and_announced_once(runs: Path, keep: bool) -> None:
+    plan, first, again = plan_of("control", seeds=1), Notes(), Notes()
+    go(plan, runs)
+    folder = Outbox.of(runs, plan.study.name).folder(plan.trials[0].key)
+    folder.mkdir()
+    (folder / "record.json").write_bytes(b"\xff half a rec")
+    (folder / "checkpoint.pt").touch()
+    assert go(plan, runs, first, keep=keep).trained == 0
+    assert [message.partition("record.json.damaged: ")[2] for message in first.messages] == [
+        "a damaged record was replaced by the one that MLflow has."
+    ]
+    go(plan, runs, again, keep=keep)
+    assert again.messages == []
+    assert {path.name for path in folder.glob("*")} == ({"record.json", "checkpoint.pt"} if keep else set())
 
 
 def test_records_that_wait_on_disk_reach_mlflow_without_training(runs: Path) -> None:

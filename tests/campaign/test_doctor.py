@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import no_costs, null, outcome, plan_of
+from fakes import Notes, no_costs, null, outcome, plan_of
 
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.doctor import REPAIR, RUN_AGAIN, Checkup, Finding, check_campaign, repair_campaign
@@ -82,21 +82,37 @@ def test_a_run_too_many_or_cut_off_is_found_and_removed(runs: Path, complete: bo
     assert len(stored(runs)) == 3
 
 
-@pytest.mark.parametrize("damage", ["missing", "changed"])
-def test_an_artifact_that_does_not_match_its_checksum_is_found_and_its_trial_is_to_be_run_again(
-    runs: Path, damage: str
-) -> None:
-    run = stored(runs)[0]
-    artifact = Path(run.artifacts.removeprefix("file://")) / "record.json"
+def damage_artifact(runs: Path, damage: str) -> None:
+    artifact = Path(stored(runs)[0].artifacts.removeprefix("file://")) / "record.json"
     text = artifact.read_text()
     if damage == "missing":
         artifact.unlink()
     else:
         artifact.write_text(text.replace('"seed": ', '"seed": 4'))
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_an_artifact_that_does_not_match_its_checksum_is_found_and_its_trial_is_to_be_run_again(
+    runs: Path, damage: str
+) -> None:
+    damage_artifact(runs, damage)
     assert messages(check_campaign(PLAN, runs=runs)) == [("artifact", REPAIR), ("trial", RUN_AGAIN)]
     assert messages(repaired(runs)) == [("trial", RUN_AGAIN)]
     result = run_campaign(PLAN, runs=runs, prepare=no_costs, executor=LocalExecutor(1, train=null, preload=()))
     assert result.trained == 1
+    assert check_campaign(PLAN, runs=runs).sound
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_the_next_call_replaces_a_run_whose_artifact_is_damaged_and_says_so(runs: Path, damage: str) -> None:
+    damaged, notes = stored(runs)[0], Notes()
+    damage_artifact(runs, damage)
+    executor = LocalExecutor(1, train=null, preload=())
+    result = run_campaign(PLAN, runs=runs, prepare=no_costs, executor=executor, observer=notes)
+    assert result.trained == 1
+    assert len(notes.messages) == 1
+    assert f"run {damaged.run_id} of control, seed" in notes.messages[0]
+    assert damaged not in stored(runs)
     assert check_campaign(PLAN, runs=runs).sound
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from driver import killing_plan, stepwise
@@ -23,7 +27,7 @@ from ablate.campaign.local import LocalExecutor
 from ablate.campaign.lock import Held
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.sharing import SharedExecutor
-from ablate.campaign.spool import desk, event_from_json, event_to_json, job_from_json, job_to_json
+from ablate.campaign.spool import Spool, desk, event_from_json, event_to_json, holding, job_from_json, job_to_json
 from ablate.campaign.worker import run_job
 from ablate.errors import AblateError
 
@@ -64,6 +68,26 @@ def test_a_job_of_another_version_is_refused() -> None:
         job_from_json(text)
 
 
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_a_helper_that_ends_while_it_is_listened_to_or_given_a_job_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    trial, folder = plan_of("control", seeds=1).trials[0], tmp_path / "helper"
+    spool = Spool(folder)
+    for count in range(events):
+        spool.put_event(count, "7", Finished("k", outcome(trial)))
+
+    def ends_before(act: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **named: (shutil.rmtree(folder), act(*given, **named))[1]
+
+    monkeypatch.setattr("ablate.campaign.spool.event_from_json", ends_before(event_from_json))
+    assert spool.take_events() == [("7", Finished("k", outcome(trial)))]
+    assert spool.take_events() == []
+    monkeypatch.setattr("ablate.files.tempfile.mkstemp", ends_before(tempfile.mkstemp))
+    spool.put_job("8", Job(trial=trial, folder=Path("/a"), data_root=None, cache=Path("/b")))
+    assert not spool.alive
+
+
 def test_a_worker_that_waited_for_another_one_takes_its_record(tmp_path: Path) -> None:
     trial = plan_of("control", seeds=1).trials[0]
     job = Job(trial=trial, folder=tmp_path / trial.key, data_root=None, cache=tmp_path)
@@ -77,6 +101,14 @@ def test_a_worker_that_waited_for_another_one_takes_its_record(tmp_path: Path) -
 
 def test_one_who_joins_an_idle_campaign_runs_it(tmp_path: Path) -> None:
     assert run_or_help(lambda: 7, runs=tmp_path, study="it", executor=pytest.fail, say=pytest.fail) == 7
+
+
+def test_a_helper_whose_folder_cannot_be_written_says_so_in_a_sentence(tmp_path: Path) -> None:
+    owner = desk(tmp_path, "it") / "owner"
+    with holding(owner):
+        (owner.parent / f"{socket.gethostname()}-{os.getpid()}").touch()
+        with pytest.raises(AblateError, match=r"cannot be read or written \((File exists|Not a directory)\)"):
+            help_out(tmp_path, "it", pytest.fail)
 
 
 def test_one_who_joins_takes_over_when_the_other_has_ended(tmp_path: Path) -> None:

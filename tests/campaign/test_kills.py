@@ -14,8 +14,8 @@ from ablate.campaign.tracking import Tracking
 
 
 def test_a_campaign_killed_at_random_instants_loses_no_record(tmp_path: Path, empty_store: Path) -> None:
-    runs, seeds = new_runs(tmp_path, empty_store), 6
-    campaign_under_fire(runs, "null", seeds=seeds, kills=3, longest_s=4.0, dice=random.Random(0))
+    runs = new_runs(tmp_path, empty_store)
+    seeds = campaign_under_fire(runs, "null", seeds=6, kills=3, longest_s=4.0, dice=random.Random(0))
     found = stored(runs, seeds)
     assert all(found[trial.key].same_result(outcome(trial)) for trial in killing_plan(seeds).trials)
 
@@ -34,8 +34,8 @@ def test_killed_in_mid_training_the_records_are_the_same_to_the_last_bit(tmp_pat
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_instants_of_real_training_change_no_bit(tmp_path: Path, empty_store: Path) -> None:
-    runs, seeds = new_runs(tmp_path, empty_store), 40
-    campaign_under_fire(runs, "real", seeds=seeds, kills=50, longest_s=12.0, dice=random.Random(1))
+    runs = new_runs(tmp_path, empty_store)
+    seeds = campaign_under_fire(runs, "real", seeds=40, kills=50, longest_s=12.0, dice=random.Random(1))
     found, expected = stored(runs, seeds), uninterrupted(seeds, tmp_path)
     assert all(found[key].same_result(expected[key]) for key in expected)
 

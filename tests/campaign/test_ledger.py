@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -109,6 +110,29 @@ def test_a_call_that_broke_off_leaves_each_record_exactly_once(
     assert not list(outbox.trials.iterdir())
 
 
+def test_a_run_that_a_slow_server_makes_after_the_call_has_broken_off_is_removed(
+    store: Flaky, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, create = list[Any](), store._create
+
+    def slow(*arguments: Any) -> str:
+        if not late and arguments[1].tags["ablate.kind"] == "trial":
+            late.append(arguments)
+            raise TrackingError("timed out")
+        run_id = create(*arguments)
+        if len(late) == 1 and arguments[1].tags["ablate.kind"] == "trial":
+            late.append(create(*late[0]))
+        return run_id
+
+    monkeypatch.setattr(store, "_create", slow)
+    ledger = start(store, outbox)
+    for record in records(outbox):
+        ledger.put(record)
+    assert ledger.finish(complete=True, patience_s=5) == 0
+    assert len(late) == 2
+    assert exactly_once(store)
+
+
 def test_a_store_that_is_away_costs_no_record_and_says_so_once(store: Flaky, outbox: Outbox) -> None:
     store.away = True
     said: list[str] = []
@@ -160,6 +184,42 @@ def test_a_record_replaces_the_failure_of_an_earlier_call(store: Flaky, outbox: 
             ledger.put(replace(record, status=status))  # type: ignore[arg-type]
         assert ledger.finish(complete=True, patience_s=5) == 0
     assert exactly_once(store)
+
+
+def test_a_failure_is_handed_over_and_its_checkpoint_stays_for_the_next_call(store: Flaky, outbox: Outbox) -> None:
+    failure = replace(outcome(PLAN.trials[0]), status="failed")
+    outbox.put(failure)
+    (outbox.folder(failure.key) / "checkpoint.pt").write_bytes(b"state")
+    ledger = start(store, outbox)
+    ledger.put(failure)
+    assert ledger.finish(complete=False, patience_s=5) == 0
+    assert [path.name for path in outbox.folder(failure.key).iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("steps", [0, 15, 30])
+def test_a_dispatcher_killed_while_it_clears_a_trial_leaves_the_record_that_the_next_call_starts_from(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    record = outcome(PLAN.trials[0])
+    folder, left, unlink = outbox.folder(record.key), iter(range(steps)), os.unlink
+    folder.mkdir(parents=True)
+    for number in range(30):
+        (folder / str(number)).touch()
+    (folder / "record.json").write_text(record.to_json())
+
+    def dying(*given: Any, **named: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", dying)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.settle(record.key)
+    assert len(list(folder.iterdir())) == 31 - steps
+    assert outbox.read(record.key) == record
+    outbox.settle(record.key)
+    assert not folder.exists()
 
 
 def test_training_goes_on_and_ends_without_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

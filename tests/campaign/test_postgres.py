@@ -105,6 +105,38 @@ def test_a_server_restarted_in_mid_campaign_costs_nothing(
     assert repair_campaign(plan, runs=runs, queue=url).sound
 
 
+def end_lock_holders(url: str) -> None:
+    """Ends the connections that hold a campaign, and no other."""
+    import psycopg
+
+    terminate = (
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        assert connection.execute(terminate).rowcount == 1
+
+
+def test_a_campaign_whose_hold_was_lost_takes_it_again_or_stops_where_another_has_it(url: str) -> None:
+    keys = [f"{number:016x}" for number in range(4)]
+    queue, _ = open_queue(url, "it 1")
+    queue.add(keys)
+    assert queue.next() == keys[0]
+    end_lock_holders(url)
+    assert queue.next() == keys[1]
+    with pytest.raises(AblateError, match="the study 'it' is being run by"):
+        open_queue(url, "it 1")
+    end_lock_holders(url)
+    other, _ = open_queue(url, "it 1")
+    for _ in range(2):
+        with pytest.raises(AblateError, match="the study 'it' is being run by"):
+            queue.next()
+    queue.close()
+    other.add(keys)
+    assert [other.next() for _ in range(5)] == [keys[2], keys[3], keys[0], keys[1], None]
+    other.close()
+
+
 def test_what_cannot_be_reached_is_named_without_its_password(runs: Path) -> None:
     plan = plan_of("control", seeds=1)
     address = f"127.0.0.1:{free_port()}/none"

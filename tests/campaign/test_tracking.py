@@ -4,8 +4,11 @@ import math
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from fakes import outcome, plan_of
@@ -141,6 +144,51 @@ def test_the_mark_of_a_complete_run_is_written_last(store: Tracking, monkeypatch
     run_id = write(store, PLAN, outcome(PLAN.trials[0]))
     assert calls[-1] == "log_batch"
     assert COMPLETE in store._client.get_run(run_id).data.tags
+
+
+def test_an_artifact_that_cannot_be_read_is_said_in_a_sentence(store: Tracking) -> None:
+    write(store, PLAN, outcome(PLAN.trials[0]))
+    (run,) = store.trial_runs("faults")
+    artifact = Path(run.artifacts.removeprefix("file://")) / "record.json"
+    artifact.unlink()
+    artifact.mkdir()
+    with pytest.raises(TrackingError, match=r"does not answer as it should: .*Is a directory"):
+        store.read([run])
+
+
+class LosesAnswers(BaseHTTPRequestHandler):
+    """A server that knows one experiment, and hangs up on whoever makes or looks for runs."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        body = b'{"experiment": {"experiment_id": "1", "name": "faults", "lifecycle_stage": "active"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(self.path.rsplit("/", 1)[1])
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_run_is_asked_for_once_even_if_the_answer_is_lost_and_a_search_again(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LosesAnswers) as server:
+        threading.Thread(target=server.serve_forever).start()
+        store = Tracking(f"http://127.0.0.1:{server.server_port}", tmp_path)
+        entry = trial_entry(outcome(PLAN.trials[0]), PLAN.trials[0], PLAN.arms[0], {})
+        with pytest.raises(TrackingError, match="does not answer as it should"):
+            store.write("faults", "campaign", entry, "")
+        assert LosesAnswers.asked == ["create"]
+        with pytest.raises(TrackingError, match="does not answer as it should"):
+            store.trial_runs("faults")
+        assert LosesAnswers.asked == ["create", "search", "search"]
+        server.shutdown()
 
 
 def test_mlflow_is_quiet_and_sends_nothing_home(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import jupytext
 import pytest
+from nbformat.v4 import new_notebook
 
 from ablate.campaign.entries import trial_entry
 from ablate.campaign.tracking import Tracking
+from ablate.reporting import render
 from ablate.reporting.findings import Findings, load_findings
 from ablate.reporting.render import find_notebook
 
@@ -142,6 +144,22 @@ def test_findings_read_back_from_mlflow_are_what_was_put_in(store: tuple[Path, F
     assert dict(back.records) == dict(findings.records)
     assert back.costs == findings.costs
     assert [verdict.arm for verdict in back.judgement.verdicts] == ["relu_bottleneck", "full"]
+
+
+def test_a_disk_that_will_not_take_the_report_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "execute", lambda *_, **__: new_notebook())
+    (tmp_path / "reports").write_text("a file where the folder should be")
+    with pytest.raises(render.ReportError, match=r"reports.*: the report cannot be written \(Not a directory\)"):
+        render.render_report("it", runs=tmp_path)
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(render, "write_whole", full)
+    with pytest.raises(render.ReportError, match=r"reports/it: the report cannot be written \(No space left on device"):
+        render.render_report("it", runs=tmp_path)
 
 
 def test_the_notebook_in_git_has_no_outputs_and_defines_nothing() -> None:
