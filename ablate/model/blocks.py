@@ -1,7 +1,7 @@
 """The block factory: every toggle is resolved here, once, while a block is built.
 
-Tensors are N C H W in shape and channels_last in memory. Where the compiled kernels are in use (fused.py), a unit's
-output waits for its batch norm and activation, which the next layer or the end of the block carries out.
+Tensors are N C H W in shape and channels_last in memory. Where the compiled kernels are in use, fused.py runs the units
+of a block as one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ablate.model import fused
-from ablate.model.fused import Map, Waiting
 from ablate.model.kernels import ACTIVATIONS, convolution
 from ablate.model.layers import block_width, hidden_width, shortcut_kind
 from ablate.model.spec import BlockSpec
@@ -32,17 +31,14 @@ class ConvUnit(nn.Module):
         self.conv = convolution(in_channels, out_channels, kernel, stride, groups)
         self.norm = nn.BatchNorm2d(out_channels)
         self.activation = ACTIVATIONS[activation]() if activation else nn.Identity()
-        self._activation = activation
+        self.activation_name = activation
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Tensor) -> Tensor:
         """N C H W to N C' ceil(H/s) ceil(W/s)."""
-        if not fused.in_use(x):
-            out: Tensor = self.activation(self.norm(self.conv(x)))
-            return out
-        if self._activation in fused.CODES:
-            return fused.conv_norm(self.conv, self.norm, self._activation, x)
-        settled: Tensor = self.activation(fused.settled(fused.conv_norm(self.conv, self.norm, None, x)))
-        return settled
+        if fused.in_use(x):
+            return fused.run([self], x)
+        out: Tensor = self.activation(self.norm(self.conv(x)))
+        return out
 
 
 def _shortcut(spec: BlockSpec, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
@@ -52,11 +48,9 @@ def _shortcut(spec: BlockSpec, in_channels: int, out_channels: int, stride: int)
     return nn.Identity() if kind == "identity" else None
 
 
-def _sum(main: Map, other: Map | None) -> Tensor:
-    """Both paths of a block, or the main one alone."""
-    if isinstance(main, Waiting):
-        return fused.settled(main, other)
-    return main if other is None else main + fused.settled(other)
+def _units(*modules: nn.Module) -> list[ConvUnit]:
+    """Those that are there: what a block leaves out is an identity."""
+    return [module for module in modules if isinstance(module, ConvUnit)]
 
 
 class InvertedBlock(nn.Module):
@@ -77,10 +71,12 @@ class InvertedBlock(nn.Module):
         self.project = ConvUnit(hidden, narrow, activation=act if spec.bottleneck == "relu" else None)
         self.shortcut = _shortcut(spec, in_channels, narrow, stride)
 
-    def forward(self, x: Map) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """N C H W to N narrow ceil(H/s) ceil(W/s)."""
-        out = self.project(self.spatial(self.expand(x)))
-        return _sum(out, None if self.shortcut is None else self.shortcut(x))
+        if fused.in_use(x):
+            return fused.run(_units(self.expand, self.spatial, self.project), x, self.shortcut)
+        out: Tensor = self.project(self.spatial(self.expand(x)))
+        return out if self.shortcut is None else out + self.shortcut(x)
 
 
 class ClassicBlock(nn.Module):
@@ -102,15 +98,14 @@ class ClassicBlock(nn.Module):
         self.expand = ConvUnit(narrow, self.out_channels) if grows else nn.Identity()
         self.shortcut = _shortcut(spec, in_channels, self.out_channels, stride)
         self.activation = ACTIVATIONS[act]()
-        self._activation = act
+        self.activation_name = act
 
-    def forward(self, x: Map) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """N C H W to N wide ceil(H/s) ceil(W/s)."""
-        out = self.expand(self.spatial(self.reduce(x)))
-        other = None if self.shortcut is None else self.shortcut(x)
-        if isinstance(out, Waiting) and self._activation in fused.CODES:
-            return fused.settled(out, other, self._activation)
-        joined: Tensor = self.activation(_sum(out, other))
+        if fused.in_use(x):
+            return fused.run(_units(self.reduce, self.spatial, self.expand), x, self.shortcut, after=self)
+        out: Tensor = self.expand(self.spatial(self.reduce(x)))
+        joined: Tensor = self.activation(out if self.shortcut is None else out + self.shortcut(x))
         return joined
 
 

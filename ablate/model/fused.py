@@ -1,18 +1,18 @@
 """Convolution, batch norm and activation as one pass over memory each way, in float32 on one thread of a processor.
 
 A map is written once, by its convolution, which adds up its statistics while it is in the cache. Batch norm and
-activation are carried out by whoever reads it next; until then the map waits (``Waiting``). The backward pass mirrors
-it. The arithmetic is that of torch's modules up to the order of additions; tests/model/test_fused.py holds both to
-float64.
+activation are carried out by whoever reads it next; the backward pass mirrors it. Units that follow one another are one
+node of autograd's graph (``_Chain``). The arithmetic is that of torch's modules up to the order of additions;
+tests/model/test_fused.py holds both to float64.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,30 +42,49 @@ def fused_kernels(wanted: bool = True) -> Iterator[bool]:
         _used = before
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A map whose batch norm and activation are still to be carried out.
-
-    Attributes:
-        z: N C H W in channels_last, as the convolution gave it.
-        affine: 4 C: mean, scale, shift, 1 / deviation; act((z - mean) * scale + shift) is meant.
-        activation: None, relu or relu6.
-    """
-
-    z: Tensor
-    affine: Tensor
-    activation: str | None
-
-
-Map = Tensor | Waiting
-
-
-def in_use(x: Map) -> bool:
+def in_use(x: Tensor) -> bool:
     """Whether units of this input are carried out here."""
-    if isinstance(x, Waiting):
-        return True
     on_processor = x.device.type == "cpu" and x.dtype == torch.float32
     return _used and on_processor and not torch.is_autocast_enabled("cpu")
+
+
+class Activated(Protocol):
+    """Something that ends in an activation: the module, and its name (None: an identity)."""
+
+    @property
+    def activation(self) -> nn.Module: ...
+    @property
+    def activation_name(self) -> str | None: ...
+
+
+class Unit(Activated, Protocol):
+    """Convolution, batch norm and activation."""
+
+    @property
+    def conv(self) -> nn.Module: ...
+    @property
+    def norm(self) -> nn.BatchNorm2d: ...
+
+
+def run(units: Sequence[Unit], x: Tensor, shortcut: nn.Module | None = None, after: Activated | None = None) -> Tensor:
+    """What the units make of N C H W, one after the other; plus ``shortcut`` of it; then the activation of ``after``.
+
+    Convolutions that are not for these kernels, and activations other than those in ``CODES``, are torch's own.
+
+    Raises:
+        ValueError: batch norm has one value a channel to learn from.
+    """
+    other = None if shortcut is None else shortcut(x)
+    chain: list[_Step] = []
+    for unit in units:
+        if (kind := _kind(unit.conv)) == "norm":
+            x, chain = unit.conv(_chained(chain, x)), []
+        chain.append(_Step(kind, unit.conv, unit.norm, CODES.get(unit.activation_name, 0)))
+        if unit.activation_name not in CODES:
+            x, chain = unit.activation(_chained(chain, x)), []
+    code = CODES.get(after.activation_name, 0) if after else 0
+    y = _chained(chain, x, other, code)
+    return after.activation(y) if after and not code else y
 
 
 @functools.cache
@@ -80,50 +99,49 @@ def sound() -> bool:
     found = []
     for fused in (False, True):
         entry = images.clone().requires_grad_()
-        x: Map = entry
-        for conv in convs:
-            conv.weight.grad, norm = None, nn.BatchNorm2d(conv.out_channels)
-            x = conv_norm(conv, norm, "relu6", x) if fused else functional.relu6(norm(conv(x)))
-        y = settled(x)
+        norms = [nn.BatchNorm2d(conv.out_channels) for conv in convs]
+        y = entry
+        if fused:
+            y = _chained([_Step(_kind(c), c, n, CODES["relu6"]) for c, n in zip(convs, norms, strict=True)], y)
+        else:
+            for conv, norm in zip(convs, norms, strict=True):
+                y = functional.relu6(norm(conv(y)))
+        nn.Module.zero_grad(nn.ModuleList(convs))
         (y * y.detach().cos()).sum().backward()
         found.append([y.detach(), entry.grad, *(conv.weight.grad for conv in convs)])
     return all(float((a - b).norm() / b.norm()) < 1e-3 for a, b in zip(*found, strict=True))
 
 
-def conv_norm(conv: nn.Module, norm: nn.BatchNorm2d, activation: str | None, x: Map) -> Waiting:
-    """The unit's output, N C H W to N C' H' W'; it waits for its batch norm and for ``activation``.
+@dataclass(frozen=True)
+class _Step:
+    """A unit of a chain; ``kind`` is pointwise, depthwise, or norm: torch has convolved."""
 
-    Raises:
-        ValueError: batch norm has one value a channel to learn from.
-    """
-    kind = _kind(conv)
-    if kind is None:
-        source: Any = conv(settled(x))
-        z, affine = _Norm.apply(source, norm.weight, norm.bias, norm)
-    else:
-        source, entry, act = (x.z, x.affine, x.activation) if isinstance(x, Waiting) else (x, None, None)
-        stride: Any = conv.stride
-        z, affine = _Unit.apply(source, entry, conv.weight, norm.weight, norm.bias, CODES[act], kind, stride[0], norm)
-    return Waiting(z, affine, activation)
+    kind: str
+    conv: Any
+    norm: nn.BatchNorm2d
+    code: int  # of the activation
+
+    @property
+    def parameters(self) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Weight, gamma, beta."""
+        return None if self.kind == "norm" else self.conv.weight, self.norm.weight, self.norm.bias
 
 
-def settled(x: Map, other: Map | None = None, after: str | None = None) -> Tensor:
-    """The map itself, batch norm and activation carried out; with ``other``, ``after`` of the sum of both."""
-    if not isinstance(x, Waiting):
-        return x
-    joined = None if other is None else settled(other)
-    y: Tensor = _Settled.apply(x.z, x.affine, joined, CODES[x.activation], CODES[after])
+def _chained(chain: Sequence[_Step], x: Tensor, other: Tensor | None = None, after: int = 0) -> Tensor:
+    if not chain:
+        return x if other is None else x + other
+    y: Tensor = _Chain.apply(chain, after, _dense(x), other, *(p for step in chain for p in step.parameters))
     return y
 
 
-def _kind(conv: nn.Module) -> str | None:
-    """Which kernels carry out this convolution; None: torch does."""
+def _kind(conv: nn.Module) -> str:
+    """Which kernels carry out this convolution; ``norm``: torch does, and they go on from there."""
     if not isinstance(conv, nn.Conv2d):
-        return None
+        return "norm"
     if conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1:
         return "pointwise"
     depthwise = conv.groups == conv.in_channels == conv.out_channels and conv.kernel_size == (3, 3)
-    return "depthwise" if depthwise and conv.stride[0] in (1, 2) else None
+    return "depthwise" if depthwise and conv.stride[0] in (1, 2) else "norm"
 
 
 def _dense(x: Tensor) -> Tensor:
@@ -149,12 +167,12 @@ def _rows(x: Tensor) -> tuple[int, int]:
     return batch * height * width, channels
 
 
-def _sizes(kind: str, x: Tensor, weight: Tensor, stride: int) -> tuple[int, ...]:
-    """As the kernels of this kind take them."""
-    if kind == "pointwise":
-        return *_rows(x), len(weight)
+def _sizes(step: _Step, x: Tensor) -> tuple[int, ...]:
+    """As the step's kernels take them."""
+    if step.kind == "pointwise":
+        return *_rows(x), step.conv.out_channels
     batch, channels, height, width = x.shape
-    return batch, height, width, channels, stride
+    return batch, height, width, channels, step.conv.stride[0]
 
 
 def _statistics(
@@ -173,88 +191,94 @@ def _statistics(
     return [*map(_at, held), norm.momentum, norm.eps], torch.empty(4, len(mean))
 
 
-class _Unit(torch.autograd.Function):
-    """A convolution of an input that may wait, and the affine of its batch norm."""
+def _forward(
+    step: _Step, source: tuple[Tensor, Tensor | None, int], parameters: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The step's map, which waits for its batch norm and activation, and the affine that stands for them.
+
+    ``source``: the map before, its affine (None: it waits for nothing) and the code of its activation.
+    """
+    x, entry, code = source
+    weight, gamma, beta = parameters
+    if step.kind == "norm":
+        statistics, affine = _statistics(step.norm, gamma, beta, _rows(x)[0])
+        if step.norm.training:
+            _call("norm_forward", _at(x), *_rows(x), *statistics, _at(affine))
+        return x, affine
+    batch, _, height, width = x.shape
+    stride = step.conv.stride[0]
+    shape = batch, len(weight), (height - 1) // stride + 1, (width - 1) // stride + 1
+    z = torch.empty(shape, memory_format=LAYOUT)
+    statistics, affine = _statistics(step.norm, gamma, beta, _rows(z)[0])
+    before = (_at(x), _at(entry), code, _at(weight))
+    _call(f"{step.kind}_forward", *before, *_sizes(step, x), *statistics, _at(z), _at(affine))
+    return z, affine
+
+
+def _backward(
+    step: _Step,
+    source: tuple[Tensor, Tensor | None, int],
+    weight: Tensor | None,
+    outcome: Sequence[Tensor | None],
+    wanted: bool,
+) -> tuple[Tensor | None, Tensor | None, Sequence[Tensor | None]]:
+    """The gradients of the map before (if ``wanted``), of its affine, and of weight, gamma and beta.
+
+    ``outcome``: the gradients of the step's map and affine, and both.
+    """
+    x, entry, code = source
+    d_norm = torch.empty(2, step.norm.num_features)
+    if weight is None:
+        d_x = _like(x)
+        _call("norm_backward", *map(_at, outcome), *_rows(x), _at(d_x), _at(d_norm))
+        return d_x, None, (None, *d_norm.unbind())
+    d_map = _like(x) if wanted else None
+    d_entry = None if entry is None else torch.empty_like(entry)
+    d_weight = torch.zeros_like(weight)
+    before = (_at(x), _at(entry), code, _at(weight))
+    gradients = (_at(d_map), _at(d_entry), _at(d_weight), _at(d_norm))
+    _call(f"{step.kind}_backward", *map(_at, outcome), *before, *_sizes(step, x), *gradients)
+    return d_map, d_entry, (d_weight, *d_norm.unbind())
+
+
+class _Chain(torch.autograd.Function):
+    """Units one after the other, and what joins them at the end."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        entry: Tensor | None,
-        weight: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        code: int,
-        kind: str,
-        stride: int,
-        norm: nn.BatchNorm2d,
-    ) -> tuple[Tensor, Tensor]:
-        x = _dense(x)
-        batch, _, height, width = x.shape
-        shape = batch, len(weight), (height - 1) // stride + 1, (width - 1) // stride + 1
-        z = torch.empty(shape, memory_format=LAYOUT)
-        statistics, affine = _statistics(norm, gamma, beta, _rows(z)[0])
-        ctx.kind, ctx.code, ctx.sizes = kind, code, _sizes(kind, x, weight, stride)
-        source = (_at(x), _at(entry), code, _at(weight))
-        _call(f"{kind}_forward", *source, *ctx.sizes, *statistics, _at(z), _at(affine))
-        ctx.save_for_backward(x, entry, weight, z, affine)
-        return z, affine
-
-    @staticmethod
-    def backward(ctx: Any, d_z: Tensor, d_affine: Tensor) -> tuple[Tensor | None, ...]:
-        x, entry, weight, z, affine = ctx.saved_tensors
-        d_z, d_affine = _dense(d_z), d_affine.contiguous()
-        d_x = _like(x) if ctx.needs_input_grad[0] else None
-        d_entry = None if entry is None else torch.empty_like(entry)
-        d_weight, d_norm = torch.zeros_like(weight), torch.empty(2, len(weight))
-        outcome = (_at(d_z), _at(d_affine), _at(z), _at(affine))
-        source = (_at(x), _at(entry), ctx.code, _at(weight))
-        gradients = (_at(d_x), _at(d_entry), _at(d_weight), _at(d_norm))
-        _call(f"{ctx.kind}_backward", *outcome, *source, *ctx.sizes, *gradients)
-        return d_x, d_entry, d_weight, d_norm[0], d_norm[1], None, None, None, None
-
-
-class _Norm(torch.autograd.Function):
-    """The affine of a batch norm alone, of what torch's convolution gave."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-        source = z
-        z = _dense(z)
-        statistics, affine = _statistics(norm, gamma, beta, _rows(z)[0])
-        if norm.training:
-            _call("norm_forward", _at(z), *_rows(z), *statistics, _at(affine))
-        ctx.save_for_backward(z, affine)
-        return z.view_as(z) if z is source else z, affine
-
-    @staticmethod
-    def backward(ctx: Any, d_z: Tensor, d_affine: Tensor) -> tuple[Tensor | None, ...]:
-        z, affine = ctx.saved_tensors
-        d_z, d_affine = _dense(d_z), d_affine.contiguous()
-        d_source, d_norm = _like(z), torch.empty(2, z.shape[1])
-        outcome = (_at(d_z), _at(d_affine), _at(z), _at(affine))
-        _call("norm_backward", *outcome, *_rows(z), _at(d_source), _at(d_norm))
-        return d_source, d_norm[0], d_norm[1], None
-
-
-class _Settled(torch.autograd.Function):
-    """A waiting map as it is meant, and what joins it."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, affine: Tensor, other: Tensor | None, act: int, after: int) -> Tensor:
-        other = None if other is None else _dense(other)
+        ctx: Any, chain: Sequence[_Step], after: int, x: Tensor, other: Tensor | None, *parameters: Tensor
+    ) -> Tensor:
+        maps: list[Tensor] = []
+        source: tuple[Tensor, Tensor | None, int] = (x, None, 0)
+        for number, step in enumerate(chain):
+            z, affine = _forward(step, source, parameters[3 * number : 3 * number + 3])
+            source = (z, affine, step.code)
+            maps += [z, affine]
+        joined = None if other is None else _dense(other)
         y = _like(z)
-        _call("settle_forward", _at(z), _at(affine), act, _at(other), after, *_rows(z), _at(y))
-        ctx.save_for_backward(z, affine, y if after else None)
-        ctx.codes, ctx.joins = (act, after), other is not None
+        _call("settle_forward", _at(z), _at(affine), step.code, _at(joined), after, *_rows(z), _at(y))
+        ctx.chain, ctx.after, ctx.joins = chain, after, other is not None
+        ctx.save_for_backward(x, y if after else None, *parameters[::3], *maps)
         return y
 
     @staticmethod
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
-        z, affine, y = ctx.saved_tensors
+        chain, count = ctx.chain, len(ctx.chain)
+        x, y, *rest = ctx.saved_tensors
+        weights, maps = rest[:count], rest[count:]
+        z, affine = maps[-2:]
         d_y = _dense(d_y)
-        d_z, d_affine = _like(z), torch.empty_like(affine)
-        d_sum = d_y if y is None else _like(z)
-        outcome = (_at(d_y), _at(y), _at(z), _at(affine))
-        _call("settle_backward", *outcome, *ctx.codes, *_rows(z), _at(d_z), _at(d_affine), _at(d_sum))
-        return d_z, d_affine, d_sum if ctx.joins else None, None, None
+        d_z: Tensor | None = _like(z)
+        d_affine: Tensor | None = torch.empty_like(affine)
+        d_sum = _like(z) if ctx.after else d_y
+        told = (_at(d_y), _at(y), _at(z), _at(affine), chain[-1].code, ctx.after)
+        _call("settle_backward", *told, *_rows(z), _at(d_z), _at(d_affine), _at(d_sum))
+        found: list[Tensor | None] = []
+        for number in reversed(range(count)):
+            outcome = (d_z, d_affine, *maps[2 * number : 2 * number + 2])
+            before = (*maps[2 * number - 2 : 2 * number], chain[number - 1].code)
+            source = before if number else (x, None, 0)
+            wanted = bool(number) or ctx.needs_input_grad[2]
+            d_z, d_affine, gradients = _backward(chain[number], source, weights[number], outcome, wanted)
+            found[:0] = gradients
+        return None, None, d_z, d_sum if ctx.joins else None, *found

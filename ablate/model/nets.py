@@ -5,19 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablate.model import fused
 from ablate.model.blocks import ConvUnit, build_block
 from ablate.model.kernels import ChannelsLast, Dropout
 from ablate.model.spec import NetSpec
-
-
-class StemPool(nn.MaxPool2d):
-    """Max pooling of a map that may wait for its batch norm and activation."""
-
-    def forward(self, x: fused.Map) -> Tensor:
-        """N C H W to N C ceil(H/2) ceil(W/2)."""
-        out: Tensor = super().forward(fused.settled(x))
-        return out
 
 
 class Net(nn.Module):
@@ -34,7 +24,7 @@ class Net(nn.Module):
         self.stem = ConvUnit(
             spec.in_channels, channels, kernel=spec.stem_kernel, stride=spec.stem_stride, activation=spec.activation
         )
-        self.stem_pool = StemPool(3, 2, padding=1) if spec.stem_pool else nn.Identity()
+        self.stem_pool = nn.MaxPool2d(3, 2, padding=1) if spec.stem_pool else nn.Identity()
         self.blocks = nn.Sequential()
         for stage in spec.stages:
             for stride in (stage.stride, *[1] * (stage.repeats - 1)):
@@ -50,7 +40,7 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images N C H W to logits N num_classes."""
         x = self.stem_pool(self.stem(self.layout(x)))
-        x = fused.settled(self.head(self.blocks(x)))
+        x = self.head(self.blocks(x))
         logits: Tensor = self.classifier(self.dropout(self.pool(x).flatten(1)))
         return logits
 

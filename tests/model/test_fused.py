@@ -46,6 +46,16 @@ def unit(kernel: int, stride: int, channels: int, out: int) -> nn.ModuleList:
     return nn.ModuleList([entry, convolution(channels, out, kernel, stride, groups), norm])
 
 
+@dataclass
+class Part:
+    """A unit as ``fused.run`` takes it."""
+
+    conv: nn.Module
+    norm: nn.BatchNorm2d
+    activation_name: str | None
+    activation: nn.Module = dataclasses.field(default_factory=nn.Identity)
+
+
 @dataclass(frozen=True)
 class Found:
     """What a unit gives, its running statistics, and the gradients of a fixed projection of what it gives."""
@@ -59,9 +69,9 @@ def run(modules: nn.ModuleList, act: str | None, images: Tensor, *, waits: bool,
     entry, conv, norm = modules
     x = images.clone().requires_grad_()
     if ours:
+        parts = [Part(nn.Identity(), entry, act), Part(conv, norm, act)]
         with fused_kernels():
-            source = fused.conv_norm(nn.Identity(), entry, act, x) if waits else x
-            y = fused.settled(fused.conv_norm(conv, norm, act, source))
+            y = fused.run(parts if waits else parts[1:], x)
     else:
         seen = ACTIVATIONS[act](entry(x)) if waits else x
         y = ACTIVATIONS[act](
@@ -253,7 +263,7 @@ def test_a_value_that_is_no_number_stays_one_so_that_divergence_is_seen(act: str
 
 def test_batch_norm_of_one_value_a_channel_is_an_error_as_it_is_torchs() -> None:
     with fused_kernels(), pytest.raises(ValueError, match="more than 1 value"):
-        fused.conv_norm(convolution(4, 4, 1, 1), nn.BatchNorm2d(4), None, torch.randn(1, 4, 1, 1))
+        fused.run([Part(convolution(4, 4, 1, 1), nn.BatchNorm2d(4), None)], torch.randn(1, 4, 1, 1))
 
 
 def test_outside_the_block_and_for_other_numbers_than_float32_torch_computes(tiny: Callable[..., NetSpec]) -> None:
