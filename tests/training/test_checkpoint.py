@@ -22,6 +22,33 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert (loaded["curve"], loaded["step"]) == ([{"epoch": 1}], 7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
+def test_every_tensor_comes_back_with_its_numbers_type_and_order_in_memory(dtype: torch.dtype, tmp_path: Path) -> None:
+    numbers = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5).to(dtype)
+    tensors = {
+        "plain": numbers,
+        "channels_last": numbers.contiguous(memory_format=torch.channels_last),
+        "transposed": numbers.transpose(0, 2),
+        "with gaps": numbers[:, :, ::2],
+        "expanded": numbers[:1].expand(7, 3, 4, 5),
+        "part of another": numbers[1],
+        "of one number": numbers[0, 0, 0, 0],
+        "of none": numbers[:0],
+    }
+    path = tmp_path / "checkpoint.pt"
+    save(path, {"key": "abc", "state": {0: [tensors]}})
+    loaded = load(path, key="abc", device="cpu")["state"][0][0]
+    assert loaded.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(loaded[name], tensor), name
+        assert loaded[name].dtype == dtype
+        if name not in ("with gaps", "expanded"):
+            assert loaded[name].stride() == tensor.stride(), name
+    before = loaded["plain"].clone()
+    loaded["part of another"].fill_(1)
+    assert torch.equal(loaded["plain"], before)  # no two share memory
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign"])
 def test_any_damage_is_found(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "checkpoint.pt"
