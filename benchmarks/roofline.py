@@ -6,8 +6,10 @@ matrix products and bandwidth the best of several large triads (a = b + s * c), 
 FLOPs are two a multiply-add of convolutions and linear layers; bytes count each tensor of an operation once, read or
 written, in fp32; the other operations are bound by their bytes. The optimiser's bytes are the last row.
 
-Time is the measured step, forward + backward + optimiser, as the training loop takes it. Beside it every layer is timed
-alone, on its own input inside the net, which shows where the time goes. Small tensors stay in the cache, so that a
+Time is the measured step, forward + backward + optimiser, as the training loop takes it. Its compiled kernels carry out
+convolution, batch norm and activation in one pass over memory, so that the bytes of the bound, which are those of one
+operation after the other, are more than the step moves. Beside it every layer is timed alone with torch's own kernels,
+on its own input inside the net, which shows where the time would go without. Small tensors stay in the cache, so that a
 layer may beat its bound; the second row takes the cache's bandwidth for all, which no large tensor can reach.
 
     python benchmarks/roofline.py [--quick]
@@ -184,7 +186,7 @@ def measure_net(name: str, repeats: int, limits: Limits) -> Roofline:
     spec, (_, height, width) = workload.spec, workload.shape
     net = build(spec).train()
     lines: list[Line] = []
-    with processor(torch.get_num_threads()):
+    with processor(torch.get_num_threads(), fused=False):
         inputs = _inputs(net, next(batches(workload))[0])
         for number, layer in enumerate(layers(spec, height, width)):
             needed = needs(layer, BATCH, first=number == 0)
@@ -227,8 +229,8 @@ def profile(name: str, found: Roofline) -> str:
         (
             f"One thread, batch 64: {limits.peak / 1e9:.0f} GFLOP/s, {limits.bandwidth / 1e9:.1f} GB/s from main "
             f"memory, {limits.cache / 1e9:.0f} GB/s from the cache. "
-            f"The step reaches {found.bound / found.step:.2f} of its bound; the layers timed one by one add up to "
-            f"{alone / found.step:.2f} of the step."
+            f"The step reaches {found.bound / found.step:.2f} of its bound; torch's own kernels, timed layer by layer, "
+            f"take {alone / found.step:.2f} times as long as the step."
         ),
         "",
         "| pass | share of the bound | share of the time alone | bound / time |",
@@ -239,7 +241,12 @@ def profile(name: str, found: Roofline) -> str:
         taken = sum(line.taken for line in found.lines if line.what == what and line.taken is not None)
         lines.append(f"| {what} | {bound / found.bound:.2f} | {taken / alone:.2f} | {bound / taken:.2f} |")
     worst = sorted((line for line in found.lines if line.taken), key=lambda line: line.bound - line.taken)[:WORST]
-    lines += ["", f"The {len(worst)} passes that lose most:", "", "| layer | pass | share of the step | bound / time |"]
+    lines += [
+        "",
+        f"The {len(worst)} passes of torch's own kernels that lose most:",
+        "",
+        "| layer | pass | share of the step | bound / time |",
+    ]
     lines.append("| --- | --- | --- | --- |")
     for line in worst:
         share, reach = line.taken / found.step, line.bound / line.taken

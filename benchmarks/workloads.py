@@ -109,10 +109,10 @@ def batches(workload: Workload) -> Iterator[tuple[Tensor, Tensor]]:
     return itertools.cycle(kept)
 
 
-def harness_step(net: str, steps: int, keep: bool = True) -> Turn:
+def harness_step(net: str, steps: int, keep: bool = True, fused: bool = True) -> Turn:
     """Forward, backward and step as the training loop takes them, on batches laid out as its feed gives them.
 
-    ``keep``: the allocator keeps what is freed, as in workers.
+    ``keep``: the allocator keeps what is freed, as in workers. ``fused``: the compiled kernels are used.
     """
     if keep:
         keep_memory()
@@ -123,7 +123,7 @@ def harness_step(net: str, steps: int, keep: bool = True) -> Turn:
     kept = itertools.cycle(list(itertools.islice(source, 4)))
 
     def turn() -> Work:
-        with processor(torch.get_num_threads()):
+        with processor(torch.get_num_threads(), fused=fused):
             for x, y in itertools.islice(kept, steps):
                 optimizer.zero_grad(set_to_none=True)
                 functional.cross_entropy(model(x), y).backward()

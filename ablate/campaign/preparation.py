@@ -41,9 +41,12 @@ class Preparation:
         """The costs, when the data are there."""
         import torch
 
+        from ablate.model.compiled import absence
         from ablate.training.data import prepare
 
         settings = self.settings
+        if settings.device == "cpu" and settings.threads == 1 and (reason := absence()):
+            say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
         prepare(self.plan.study.data, settings.data_root or default_data_root(), settings.runs / "data", report=say)
         device = settings.device
         if device == "cuda" and not torch.cuda.is_available():  # the nodes of a cluster have what this machine lacks

@@ -66,6 +66,14 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
+def absence() -> str | None:
+    """Why there are no kernels, in a few words; None where there are, or where torch's were asked for."""
+    if os.environ.get("ABLATE_KERNELS") == "torch" or library() is not None:
+        return None
+    compiler = _compiler()
+    return f"{compiler} cannot compile this package's kernels" if compiler else "No C compiler was found"
+
+
 def _compiler() -> str | None:
     names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     return next((path for path in map(shutil.which, names) if path), None)

@@ -13,11 +13,10 @@ import pytest
 from ablate.model.compiled import SOURCES, _compiler, library
 
 USED = """
-import torch
+from ablate.model.compiled import absence
 from ablate.model.fused import fused_kernels
-torch.set_num_threads(1)
 with fused_kernels() as used:
-    print(used)
+    print(used, absence())
 """
 compiler_needed = pytest.mark.skipif(_compiler() is None, reason="no C compiler here")
 
@@ -35,10 +34,10 @@ def told(process: subprocess.Popen[str]) -> str:
 
 @compiler_needed
 def test_processes_that_start_at_once_make_one_library_and_a_later_one_makes_none(tmp_path: Path) -> None:
-    assert [told(process) for process in [used(tmp_path), used(tmp_path)]] == ["True", "True"]
+    assert [told(process) for process in [used(tmp_path), used(tmp_path)]] == ["True None"] * 2
     (made,) = (tmp_path / "ablate").iterdir()
     before = made.stat()
-    assert told(used(tmp_path)) == "True"
+    assert told(used(tmp_path)) == "True None"
     assert made.stat().st_mtime_ns == before.st_mtime_ns
 
 
@@ -48,12 +47,15 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    "compiler", ["exit 1", "for last; do :; done; case $1 in --version) ;; *) touch $5;; esac", "no"]
-)
-def test_a_compiler_that_is_missing_or_fails_leaves_torchs_own_kernels(compiler: str, tmp_path: Path) -> None:
-    path = str(tmp_path / "none") if compiler == "no" else script(tmp_path / "compiler", compiler)
-    assert told(used(tmp_path / "cache", CC=path)) == "False"
+def test_without_a_compiler_torchs_own_kernels_are_used_which_is_told(tmp_path: Path) -> None:
+    assert told(used(tmp_path, CC=str(tmp_path / "none"))) == "False No C compiler was found"
+
+
+@pytest.mark.parametrize("does", ["exit 1", 'while [ "$1" ]; do [ "$1" = -o ] && touch "$2"; shift; done'])
+def test_with_a_compiler_that_fails_or_makes_no_library_they_are_too(does: str, tmp_path: Path) -> None:
+    compiler = script(tmp_path / "compiler", does)
+    found = told(used(tmp_path / "cache", CC=compiler))
+    assert found == f"False {compiler} cannot compile this package's kernels"
 
 
 @compiler_needed
@@ -65,13 +67,13 @@ def test_kernels_that_a_compiler_got_wrong_are_not_used(tmp_path: Path) -> None:
     source = wrong / "depthwise.c"
     source.write_text(source.read_text().replace("load(from, LANES) * k[3 * i] +", "load(from, LANES) * k[3 * i] -"))
     swapped = f'for a; do shift; set -- "$@" "$(echo "$a" | sed s,{SOURCES},{wrong},)"; done; exec {real} "$@"'
-    assert told(used(tmp_path / "cache", CC=script(tmp_path / "compiler", swapped))) == "False"
+    assert told(used(tmp_path / "cache", CC=script(tmp_path / "compiler", swapped))) == "False None"
     unswapped = f'exec {real} "$@"'
-    assert told(used(tmp_path / "other", CC=script(tmp_path / "compiler", unswapped))) == "True"
+    assert told(used(tmp_path / "other", CC=script(tmp_path / "compiler", unswapped))) == "True None"
 
 
 def test_torchs_own_kernels_can_be_asked_for_and_another_word_is_refused(tmp_path: Path) -> None:
-    assert told(used(tmp_path, ABLATE_KERNELS="torch")) == "False"
+    assert told(used(tmp_path, ABLATE_KERNELS="torch")) == "False None"
     process = used(tmp_path, ABLATE_KERNELS="mine")
     assert told(process) == ""
     assert process.returncode != 0
@@ -81,7 +83,7 @@ def test_torchs_own_kernels_can_be_asked_for_and_another_word_is_refused(tmp_pat
 def test_a_cache_that_cannot_be_written_is_replaced_for_the_process(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert told(used(blocked)) == "True"
+    assert told(used(blocked)) == "True None"
 
 
 def test_where_there_is_a_compiler_there_is_a_library() -> None:
