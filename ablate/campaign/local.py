@@ -42,7 +42,7 @@ class _Worker:
         """Sends it to work; OSError if it is not there any more."""
         limit = jobs[0].time_limit_s
         self.pipe.send(jobs)
-        self.jobs = jobs
+        self.jobs, self.fault = jobs, None
         self.deadline = None if limit is None else time.monotonic() + limit * len(jobs)
 
 
@@ -107,9 +107,11 @@ class LocalExecutor:
     def _start(self, jobs: list[Job]) -> None:
         for worker in [worker for worker in self._workers if not worker.jobs]:
             try:
-                return worker.take(jobs)
-            except OSError:  # it died while it waited
-                self._stop(worker)
+                if worker.process.exitcode is None:
+                    return worker.take(jobs)
+            except OSError:
+                pass
+            self._stop(worker)  # it died while it waited, or its fork server did
         try:
             self._forked().take(jobs)
         except (OSError, EOFError) as error:

@@ -29,8 +29,9 @@ from ablate.design.record import Record
 from ablate.design.study import digest
 from ablate.errors import AblateError
 from ablate.files import write_whole
+from ablate.model.compiled import library
 
-FORMAT = 1
+FORMAT = 2
 STEPS = 5  # as training/pace.py takes at least, warm-up included
 STEPS_S = 1.0
 START_S = 0.5
@@ -209,6 +210,7 @@ class Packer:
             FORMAT,
             self.machine.name,
             self.machine.cores,
+            "compiled kernels" if library() else "torch's kernels",
             plan.control.spec.to_dict(),
             dataclasses.asdict(plan.data),
         ]

@@ -41,11 +41,12 @@ class Preparation:
         """The costs, when the data are there."""
         import torch
 
-        from ablate.model.compiled import absence
+        from ablate.model.fused import absence
         from ablate.training.data import prepare
 
         settings = self.settings
-        if settings.device == "cpu" and settings.threads == 1 and (reason := absence()):
+        reason = absence()  # whatever the device: what $ABLATE_KERNELS should not say is told here
+        if reason and settings.device == "cpu" and settings.threads == 1:
             say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
         prepare(self.plan.study.data, settings.data_root or default_data_root(), settings.runs / "data", report=say)
         device = settings.device

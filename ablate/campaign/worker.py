@@ -7,6 +7,7 @@ import errno
 import faulthandler
 import fcntl
 import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -147,8 +148,16 @@ def serve(train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
                 pipe.send(describe_fault(error))
             os._exit(1)
         _redirect(Path(os.devnull))  # the folder may go
+        _give_back()
         with contextlib.suppress(OSError):
             pipe.send(DONE)
+
+
+def _give_back() -> None:
+    """Memory of a GPU that this process keeps for itself, which others may need while it waits."""
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _next(pipe: Connection) -> Sequence[Job] | None:

@@ -60,6 +60,7 @@ class PeakMemory:
         if self.device.startswith("cuda"):
             import torch
 
+            gc.collect()  # an earlier trial's tensors, as far as they wait for it
             torch.cuda.reset_peak_memory_stats(self.device)
             return self
         _give_free_memory_back()

@@ -6,13 +6,16 @@ They need a C compiler that knows gcc's vectors (gcc or clang). Without one trai
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from ctypes import c_float, c_int, c_long, c_void_p
 from pathlib import Path
 from typing import Any
@@ -33,11 +36,11 @@ _DEPTHWISE = [c_long] * 5  # images, height, width, channels, stride
 _ROWS = [c_long] * 2  # rows, channels
 SIGNATURES: dict[str, list[Any]] = {
     "pointwise_forward": [*_SOURCE, *_POINTWISE, *_STATISTICS, *[c_void_p] * 2],
-    "pointwise_backward": [*_OUTCOME, *_SOURCE, *_POINTWISE, *[c_void_p] * 4],
+    "pointwise_backward": [*_OUTCOME, *_SOURCE, *_POINTWISE, c_int, *[c_void_p] * 4],
     "depthwise_forward": [*_SOURCE, *_DEPTHWISE, *_STATISTICS, *[c_void_p] * 2],
-    "depthwise_backward": [*_OUTCOME, *_SOURCE, *_DEPTHWISE, *[c_void_p] * 4],
+    "depthwise_backward": [*_OUTCOME, *_SOURCE, *_DEPTHWISE, c_int, *[c_void_p] * 4],
     "norm_forward": [c_void_p, *_ROWS, *_STATISTICS, c_void_p],
-    "norm_backward": [*_OUTCOME, *_ROWS, *[c_void_p] * 2],
+    "norm_backward": [*_OUTCOME, *_ROWS, c_int, *[c_void_p] * 2],
     "settle_forward": [c_void_p, c_void_p, c_int, c_void_p, c_int, *_ROWS, c_void_p],
     "settle_backward": [*[c_void_p] * 4, c_int, c_int, *_ROWS, *[c_void_p] * 3],
 }
@@ -56,13 +59,21 @@ def library() -> ctypes.CDLL | None:
     compiler = _compiler()
     if wanted == "torch" or compiler is None:
         return None
+    for folder in (_cache, _temporary):  # what is kept may be damaged, or lie where nothing may be run from
+        with contextlib.suppress(OSError, AttributeError, subprocess.SubprocessError):
+            return _loaded(_made(compiler, folder()))
+    return None
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
     try:
-        found = ctypes.CDLL(str(_made(compiler)))
+        found = ctypes.CDLL(str(path))
         for name, arguments in SIGNATURES.items():
             function = getattr(found, name)
             function.argtypes, function.restype = arguments, None
-    except (OSError, AttributeError, subprocess.SubprocessError):
-        return None
+    except (OSError, AttributeError):
+        path.unlink(missing_ok=True)
+        raise
     return found
 
 
@@ -71,26 +82,28 @@ def absence() -> str | None:
     if os.environ.get("ABLATE_KERNELS") == "torch" or library() is not None:
         return None
     compiler = _compiler()
-    return f"{compiler} cannot compile this package's kernels" if compiler else "No C compiler was found"
+    if compiler is None:
+        return "No C compiler was found"
+    return f"{' '.join(compiler)} cannot compile this package's kernels"
 
 
-def _compiler() -> str | None:
-    names = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
-    return next((path for path in map(shutil.which, names) if path), None)
+def _compiler() -> tuple[str, ...] | None:
+    """The command that compiles, as words."""
+    commands = [shlex.split(os.environ["CC"])] if os.environ.get("CC") else [["cc"], ["gcc"], ["clang"]]
+    return next((tuple(words) for words in commands if words and shutil.which(words[0])), None)
 
 
-def _made(compiler: str) -> Path:
+def _made(compiler: Sequence[str], folder: Path) -> Path:
     """The library's file; made unless this compiler has made it of these sources for this kind of processor before."""
     sources = sorted(SOURCES.glob("*.[ch]"))
-    version = _output([compiler, "--version"])
+    version = _output([*compiler, "--version"])
     name, abilities = cpu_facts()
-    about = [version, name.encode(), *(word.encode() for word in (*sorted(abilities), *FLAGS))]
+    about = [version, name.encode(), *(word.encode() for word in (*sorted(abilities), *compiler, *FLAGS))]
     digest = hashlib.sha256(b"\n".join([*about, *(source.read_bytes() for source in sources)])).hexdigest()
-    path = _folder() / f"kernels-{digest[:16]}.so"
+    path = folder / f"kernels-{digest[:16]}.so"
     if not path.exists():
         files = [str(source) for source in sources if source.suffix == ".c"]
-
-        make_whole(path, lambda new: _output([compiler, *FLAGS, "-o", str(new), *files, "-lm"]))
+        make_whole(path, lambda new: _output([*compiler, *FLAGS, "-o", str(new), *files, "-lm"]))
     return path
 
 
@@ -98,12 +111,12 @@ def _output(command: list[str]) -> bytes:
     return subprocess.run(command, capture_output=True, check=True, timeout=LIMIT_S).stdout  # noqa: S603 - no shell
 
 
-def _folder() -> Path:
+def _cache() -> Path:
     """Where compiled kernels are kept: the user's cache, or a folder of this process where that cannot be written."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ablate"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ablate"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: the user has no home
         return _temporary()
     return folder if os.access(folder, os.W_OK) else _temporary()
 

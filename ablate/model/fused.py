@@ -3,7 +3,7 @@
 A map is written once, by its convolution, which adds up its statistics while it is in the cache. Batch norm and
 activation are carried out by whoever reads it next; the backward pass mirrors it. Units that follow one another are one
 node of autograd's graph (``_Chain``). The arithmetic is that of torch's modules up to the order of additions;
-tests/model/test_fused.py holds both to float64.
+tests/model/test_fused.py holds both to float64. Hooks on the modules inside a unit are not called.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from ablate.model import compiled
 from ablate.model.compiled import library
 
 LAYOUT = torch.channels_last
@@ -82,34 +84,52 @@ def run(units: Sequence[Unit], x: Tensor, shortcut: nn.Module | None = None, aft
         chain.append(_Step(kind, unit.conv, unit.norm, CODES.get(unit.activation_name, 0)))
         if unit.activation_name not in CODES:
             x, chain = unit.activation(_chained(chain, x)), []
-    code = CODES.get(after.activation_name, 0) if after else 0
+    code = CODES.get(after.activation_name, 0) if after and chain else 0
     y = _chained(chain, x, other, code)
     return after.activation(y) if after and not code else y
 
 
+def absence() -> str | None:
+    """Why the kernels are not used, in a few words; None where they are, or where torch's own were asked for."""
+    if (reason := compiled.absence()) or library() is None or sound():
+        return reason
+    return "The compiled kernels do not give torch's numbers here"
+
+
 @functools.cache
 def sound() -> bool:
-    """Whether the kernels give torch's own numbers for an expansion, a depthwise convolution and a reduction."""
+    """Whether the kernels give torch's own numbers for a block with a shortcut, and one with a stride."""
+    with torch.inference_mode(False), torch.enable_grad():
+        ours, torchs = _tried(fused=True), _tried(fused=False)
+    return all(float((a - b).norm() / b.norm()) < 1e-3 for a, b in zip(ours, torchs, strict=True))
+
+
+def _tried(*, fused: bool) -> list[Tensor]:
+    """What two small blocks give, and the gradients of it by images and weights."""
     random = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 5, 6, 7, generator=random).contiguous(memory_format=LAYOUT)
-    shapes = ((5, 37, 1, 1, 0, 1), (37, 37, 3, 2, 1, 37), (37, 20, 1, 1, 0, 1))
-    convs = [skip_init(nn.Conv2d, *shape[:5], groups=shape[5], bias=False) for shape in shapes]
-    for conv in convs:
-        nn.init.normal_(conv.weight, generator=random)
-    found = []
-    for fused in (False, True):
-        entry = images.clone().requires_grad_()
-        norms = [nn.BatchNorm2d(conv.out_channels) for conv in convs]
-        y = entry
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=random, dtype=torch.float32, device="cpu")
+
+    images = drawn(2, 5, 6, 7).contiguous(memory_format=LAYOUT).requires_grad_()
+    convs, y = [], images
+    for stride in (1, 2):
+        chain = []
+        for channels, out, kernel in ((5, 37, 1), (37, 37, 3), (37, 5, 1)):
+            groups, step = (channels, stride) if kernel == 3 else (1, 1)
+            conv = skip_init(nn.Conv2d, channels, out, kernel, step, kernel // 2, groups=groups, bias=False)
+            conv.weight = nn.Parameter(drawn(*conv.weight.shape))
+            norm = nn.BatchNorm2d(out, device="cpu", dtype=torch.float32)
+            chain.append(_Step(_kind(conv), conv, norm, CODES["relu6"]))
+        convs += [step.conv for step in chain]
+        other = y if stride == 1 else None
         if fused:
-            y = _chained([_Step(_kind(c), c, n, CODES["relu6"]) for c, n in zip(convs, norms, strict=True)], y)
+            y = _chained(chain, y, other, CODES["relu"])
         else:
-            for conv, norm in zip(convs, norms, strict=True):
-                y = functional.relu6(norm(conv(y)))
-        nn.Module.zero_grad(nn.ModuleList(convs))
-        (y * y.detach().cos()).sum().backward()
-        found.append([y.detach(), entry.grad, *(conv.weight.grad for conv in convs)])
-    return all(float((a - b).norm() / b.norm()) < 1e-3 for a, b in zip(*found, strict=True))
+            main = functools.reduce(lambda x, step: functional.relu6(step.norm(step.conv(x))), chain, y)
+            y = functional.relu(main if other is None else main + other)
+    (y * y.detach().cos()).sum().backward()
+    return [y.detach(), images.grad, *(conv.weight.grad for conv in convs)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,10 @@ class _Step:
 def _chained(chain: Sequence[_Step], x: Tensor, other: Tensor | None = None, after: int = 0) -> Tensor:
     if not chain:
         return x if other is None else x + other
-    y: Tensor = _Chain.apply(chain, after, _dense(x), other, *(p for step in chain for p in step.parameters))
+    parameters = [parameter for step in chain for parameter in step.parameters]
+    if wrong := {p.dtype for p in parameters if p is not None and p.dtype != torch.float32}:
+        raise TypeError(f"the compiled kernels are for float32, not {wrong.pop()}")
+    y: Tensor = _Chain.apply(chain, after, _dense(x), other, *parameters)
     return y
 
 
@@ -150,7 +173,15 @@ def _dense(x: Tensor) -> Tensor:
 
 
 def _like(x: Tensor) -> Tensor:
-    return torch.empty(x.shape, memory_format=LAYOUT)
+    return _map(x.shape)
+
+
+def _map(shape: Sequence[int]) -> Tensor:
+    return torch.empty(shape, memory_format=LAYOUT, dtype=torch.float32, device="cpu")
+
+
+def _rows_of(count: int, channels: int) -> Tensor:
+    return torch.empty(count, channels, dtype=torch.float32, device="cpu")
 
 
 def _call(kernel: str, *arguments: int | float | None) -> None:
@@ -188,7 +219,7 @@ def _statistics(
     if values < 2:
         raise ValueError(f"batch norm needs more than 1 value a channel to train on, got {values}")
     held = (gamma, beta, mean, var, norm.num_batches_tracked)
-    return [*map(_at, held), norm.momentum, norm.eps], torch.empty(4, len(mean))
+    return [*map(_at, held), norm.momentum, norm.eps], _rows_of(4, len(mean))
 
 
 def _forward(
@@ -205,10 +236,12 @@ def _forward(
         if step.norm.training:
             _call("norm_forward", _at(x), *_rows(x), *statistics, _at(affine))
         return x, affine
-    batch, _, height, width = x.shape
+    batch, channels, height, width = x.shape
+    if channels != step.conv.in_channels:
+        raise ValueError(f"the convolution takes {step.conv.in_channels} channels, got {channels}")
     stride = step.conv.stride[0]
     shape = batch, len(weight), (height - 1) // stride + 1, (width - 1) // stride + 1
-    z = torch.empty(shape, memory_format=LAYOUT)
+    z = _map(shape)
     statistics, affine = _statistics(step.norm, gamma, beta, _rows(z)[0])
     before = (_at(x), _at(entry), code, _at(weight))
     _call(f"{step.kind}_forward", *before, *_sizes(step, x), *statistics, _at(z), _at(affine))
@@ -220,24 +253,25 @@ def _backward(
     source: tuple[Tensor, Tensor | None, int],
     weight: Tensor | None,
     outcome: Sequence[Tensor | None],
+    learns: int,
     wanted: bool,
 ) -> tuple[Tensor | None, Tensor | None, Sequence[Tensor | None]]:
     """The gradients of the map before (if ``wanted``), of its affine, and of weight, gamma and beta.
 
-    ``outcome``: the gradients of the step's map and affine, and both.
+    ``outcome``: the gradients of the step's map and affine, and both. ``learns``: the statistics were the batch's.
     """
     x, entry, code = source
-    d_norm = torch.empty(2, step.norm.num_features)
+    d_norm = _rows_of(2, step.norm.num_features)
     if weight is None:
         d_x = _like(x)
-        _call("norm_backward", *map(_at, outcome), *_rows(x), _at(d_x), _at(d_norm))
+        _call("norm_backward", *map(_at, outcome), *_rows(x), learns, _at(d_x), _at(d_norm))
         return d_x, None, (None, *d_norm.unbind())
     d_map = _like(x) if wanted else None
     d_entry = None if entry is None else torch.empty_like(entry)
     d_weight = torch.zeros_like(weight)
     before = (_at(x), _at(entry), code, _at(weight))
     gradients = (_at(d_map), _at(d_entry), _at(d_weight), _at(d_norm))
-    _call(f"{step.kind}_backward", *map(_at, outcome), *before, *_sizes(step, x), *gradients)
+    _call(f"{step.kind}_backward", *map(_at, outcome), *before, *_sizes(step, x), learns, *gradients)
     return d_map, d_entry, (d_weight, *d_norm.unbind())
 
 
@@ -248,20 +282,26 @@ class _Chain(torch.autograd.Function):
     def forward(
         ctx: Any, chain: Sequence[_Step], after: int, x: Tensor, other: Tensor | None, *parameters: Tensor
     ) -> Tensor:
+        # the kernels read weights as they lie in memory: C' C and C 9
+        parameters = tuple(p if p is None else p.contiguous() for p in parameters)
         maps: list[Tensor] = []
         source: tuple[Tensor, Tensor | None, int] = (x, None, 0)
         for number, step in enumerate(chain):
             z, affine = _forward(step, source, parameters[3 * number : 3 * number + 3])
             source = (z, affine, step.code)
             maps += [z, affine]
+        if other is not None and other.shape != z.shape:
+            raise ValueError(f"a shortcut of {tuple(other.shape)} does not join a map of {tuple(z.shape)}")
         joined = None if other is None else _dense(other)
         y = _like(z)
         _call("settle_forward", _at(z), _at(affine), step.code, _at(joined), after, *_rows(z), _at(y))
         ctx.chain, ctx.after, ctx.joins = chain, after, other is not None
+        ctx.learns = [step.norm.training for step in chain]
         ctx.save_for_backward(x, y if after else None, *parameters[::3], *maps)
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         chain, count = ctx.chain, len(ctx.chain)
         x, y, *rest = ctx.saved_tensors
@@ -271,14 +311,15 @@ class _Chain(torch.autograd.Function):
         d_z: Tensor | None = _like(z)
         d_affine: Tensor | None = torch.empty_like(affine)
         d_sum = _like(z) if ctx.after else d_y
-        told = (_at(d_y), _at(y), _at(z), _at(affine), chain[-1].code, ctx.after)
-        _call("settle_backward", *told, *_rows(z), _at(d_z), _at(d_affine), _at(d_sum))
+        settled = (_at(d_y), _at(y), _at(z), _at(affine), chain[-1].code, ctx.after)
+        _call("settle_backward", *settled, *_rows(z), _at(d_z), _at(d_affine), _at(d_sum))
         found: list[Tensor | None] = []
         for number in reversed(range(count)):
             outcome = (d_z, d_affine, *maps[2 * number : 2 * number + 2])
             before = (*maps[2 * number - 2 : 2 * number], chain[number - 1].code)
             source = before if number else (x, None, 0)
-            wanted = bool(number) or ctx.needs_input_grad[2]
-            d_z, d_affine, gradients = _backward(chain[number], source, weights[number], outcome, wanted)
+            wanted = bool(number) or ctx.needs_input_grad[2] or chain[number].kind == "depthwise"
+            told = (int(ctx.learns[number]), wanted)
+            d_z, d_affine, gradients = _backward(chain[number], source, weights[number], outcome, *told)
             found[:0] = gradients
         return None, None, d_z, d_sum if ctx.joins else None, *found

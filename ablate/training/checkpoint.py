@@ -14,6 +14,7 @@ from ablate.errors import AblateError
 from ablate.files import write_whole
 
 MAGIC = b"ablate checkpoint 2\n"
+EARLIER = b"ablate checkpoint 1\n"
 _TENSOR = "tensor of"  # key of what stands for a tensor
 
 
@@ -30,7 +31,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     content = io.BytesIO()
     packed = _Packed()
     layout = packed.layout(state)
-    numbers = {dtype: torch.cat(parts) for dtype, parts in packed.parts.items()}
+    numbers = {kind: torch.cat(parts) for kind, parts in packed.parts.items()}
     torch.save({"layout": layout, "numbers": numbers}, content)
     payload = content.getvalue()
     try:
@@ -50,6 +51,8 @@ def load(path: Path, *, key: str, device: str) -> dict[str, Any]:
     except OSError as error:
         raise DamagedError(f"{path}: cannot be read ({error.strerror or error})") from error
     head = len(MAGIC) + hashlib.sha256().digest_size
+    if content.startswith(EARLIER):
+        raise DamagedError(f"{path}: was written by an earlier version")
     if not content.startswith(MAGIC) or hashlib.sha256(content[head:]).digest() != content[len(MAGIC) : head]:
         raise DamagedError(f"{path}: does not match its checksum")
     saved = torch.load(io.BytesIO(content[head:]), map_location=device, weights_only=True)
@@ -60,7 +63,7 @@ def load(path: Path, *, key: str, device: str) -> dict[str, Any]:
 
 
 class _Packed:
-    """The numbers of many tensors, by dtype, one tensor's after the other's as they lie in memory.
+    """The numbers of many tensors, by dtype and device, one tensor's after the other's as they lie in memory.
 
     A net and its optimiser have hundreds of tensors, of which torch.save makes a file each: 20 ms a checkpoint.
     """
@@ -75,17 +78,17 @@ class _Packed:
         Strides are kept: the fused optimisers read a parameter and its averages side by side as they lie in memory.
         """
         if isinstance(value, Tensor):
-            return self._placed(value.detach(), str(value.dtype))
+            return self._placed(value.detach(), f"{value.dtype} on {value.device}")
         if isinstance(value, dict):
             return {key: self.layout(part) for key, part in value.items()}
         return [self.layout(part) for part in value] if isinstance(value, list) else value
 
-    def _placed(self, x: Tensor, dtype: str) -> dict[str, Any]:
+    def _placed(self, x: Tensor, kind: str) -> dict[str, Any]:
         x = x if _is_dense(x) else x.contiguous()
-        start = self._lengths.get(dtype, 0)
-        self._lengths[dtype] = start + x.numel()
-        self.parts.setdefault(dtype, []).append(x.as_strided((x.numel(),), (1,)))
-        return {_TENSOR: dtype, "start": start, "shape": list(x.shape), "stride": list(x.stride())}
+        start = self._lengths.get(kind, 0)
+        self._lengths[kind] = start + x.numel()
+        self.parts.setdefault(kind, []).append(x.as_strided((x.numel(),), (1,)))
+        return {_TENSOR: kind, "start": start, "shape": list(x.shape), "stride": list(x.stride())}
 
 
 def _unpacked(value: Any, numbers: dict[str, Tensor]) -> Any:

@@ -7,14 +7,17 @@ every worker would spend anew. Nothing here starts a thread or touches a GPU, si
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 
 import ablate.training.fit  # noqa: F401
 from ablate.design.study import Recipe
+from ablate.errors import AblateError
+from ablate.model.compiled import library
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.optim import make_average, make_optimizer
-from ablate.training.processor import keep_memory, processor
+from ablate.training.processor import keep_memory
 from ablate.training.streams import generator
 
 _net = build(
@@ -22,8 +25,8 @@ _net = build(
 )
 make_optimizer(_net, Recipe())
 make_average(_net, Recipe(ema=0.9))
-with processor(1):
-    pass  # the compiled kernels are loaded, and prove themselves
+with contextlib.suppress(AblateError):  # a wrong $ABLATE_KERNELS is told by whoever starts a campaign
+    library()  # loaded; they prove themselves in each worker, since a backward pass here would start autograd's threads
 keep_memory()  # the workers inherit it
 gc.collect()
 gc.freeze()  # their garbage collections need not look through, and thereby copy, what they share with the server

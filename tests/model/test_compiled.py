@@ -13,19 +13,23 @@ import pytest
 from ablate.model.compiled import SOURCES, _compiler, library
 
 USED = """
-from ablate.model.compiled import absence
-from ablate.model.fused import fused_kernels
+from ablate.model.compiled import absence, library
+print(library() is not None, absence())
+"""
+USED_BY_TORCH = """
+from ablate.model.fused import absence, fused_kernels
 with fused_kernels() as used:
     print(used, absence())
 """
+WRONG = "False The compiled kernels do not give torch's numbers here"
 compiler_needed = pytest.mark.skipif(_compiler() is None, reason="no C compiler here")
 
 
-def used(cache: Path, **environment: str) -> subprocess.Popen[str]:
-    """A process of its own that says whether it uses the kernels."""
+def used(cache: Path, code: str = USED, **environment: str) -> subprocess.Popen[str]:
+    """A process of its own that says whether it has the kernels, or with torch whether it uses them."""
     clean = {name: value for name, value in os.environ.items() if name not in ("CC", "ABLATE_KERNELS")}
     variables = {**clean, "XDG_CACHE_HOME": str(cache), **environment}
-    return subprocess.Popen([sys.executable, "-c", USED], env=variables, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
 
 
 def told(process: subprocess.Popen[str]) -> str:
@@ -60,16 +64,15 @@ def test_with_a_compiler_that_fails_or_makes_no_library_they_are_too(does: str, 
 
 @compiler_needed
 def test_kernels_that_a_compiler_got_wrong_are_not_used(tmp_path: Path) -> None:
-    real = _compiler()
-    assert real is not None
+    (real,) = _compiler() or ()
     wrong = tmp_path / "wrong"
     shutil.copytree(SOURCES, wrong)
     source = wrong / "depthwise.c"
     source.write_text(source.read_text().replace("load(from, LANES) * k[3 * i] +", "load(from, LANES) * k[3 * i] -"))
     swapped = f'for a; do shift; set -- "$@" "$(echo "$a" | sed s,{SOURCES},{wrong},)"; done; exec {real} "$@"'
-    assert told(used(tmp_path / "cache", CC=script(tmp_path / "compiler", swapped))) == "False None"
+    assert told(used(tmp_path / "cache", USED_BY_TORCH, CC=script(tmp_path / "compiler", swapped))) == WRONG
     unswapped = f'exec {real} "$@"'
-    assert told(used(tmp_path / "other", CC=script(tmp_path / "compiler", unswapped))) == "True None"
+    assert told(used(tmp_path / "other", USED_BY_TORCH, CC=script(tmp_path / "compiler", unswapped))) == "True None"
 
 
 def test_torchs_own_kernels_can_be_asked_for_and_another_word_is_refused(tmp_path: Path) -> None:
@@ -84,6 +87,34 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_the_process(tmp_path: Pa
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert told(used(blocked)) == "True None"
+
+
+@compiler_needed
+def test_a_kept_library_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
+    assert told(used(tmp_path)) == "True None"
+    (made,) = (tmp_path / "ablate").iterdir()
+    made.write_bytes(b"")
+    assert [told(used(tmp_path)) for _ in range(2)] == ["True None"] * 2
+    assert made.stat().st_size
+
+
+HOMELESS = """
+import pwd
+def gone(uid):
+    raise KeyError(uid)
+pwd.getpwuid = gone
+"""
+
+
+@compiler_needed
+def test_the_compiler_may_be_a_command_with_options_and_the_user_without_a_home() -> None:
+    (real,) = _compiler() or ()
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("ABLATE_KERNELS", "HOME", "XDG_CACHE_HOME")
+    }
+    command = [sys.executable, "-c", HOMELESS + USED]
+    answer = subprocess.run(command, env={**kept, "CC": f"{real} -pipe"}, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "None"]
 
 
 def test_where_there_is_a_compiler_there_is_a_library() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -241,6 +242,96 @@ def test_a_net_of_the_zoo_has_torchs_logits_statistics_and_gradients(name: str, 
     with fused_kernels(), torch.no_grad():
         logits = ours.eval()(images)
     torch.testing.assert_close(logits.double(), exact.eval()(images.double()), rtol=1e-4, atol=1e-4)
+
+
+def gradients_both_ways(net: Net, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Ours, and torch's own in float64."""
+    exact = copy.deepcopy(net).double()
+    with fused_kernels():
+        net(images).square().sum().backward()
+    exact(images.double()).square().sum().backward()
+    return gradients_of(net), gradients_of(exact)
+
+
+@pytest.mark.parametrize("eval_of", ["everything", "one norm", "no norm"])
+def test_a_norm_that_does_not_learn_has_the_gradients_of_fixed_statistics(
+    eval_of: str, tiny: Callable[..., NetSpec], largest_error: LargestError
+) -> None:
+    net = two_of(tiny())[0]
+    images = torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    for _ in range(5):
+        net(2 * images + 1)  # so that the running statistics are not the batch's
+    if eval_of == "everything":
+        net.eval()
+    elif eval_of == "one norm":
+        net.blocks[1].spatial.norm.eval()  # type: ignore[union-attr, operator]
+    ours, exact = gradients_both_ways(net, images)
+    assert largest_error(ours, exact) < 1e-4
+
+
+@pytest.mark.parametrize("frozen", ["stem", "blocks.0.spatial", "blocks.1"])
+def test_frozen_parameters_leave_the_others_their_gradients(
+    frozen: str, tiny: Callable[..., NetSpec], largest_error: LargestError
+) -> None:
+    net = two_of(tiny(expand_ratio=1))[0]  # a depthwise convolution comes right behind the stem
+    for parameter in net.get_submodule(frozen).parameters():
+        parameter.requires_grad_(requires_grad=False)
+    ours, exact = gradients_both_ways(net, torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0)))
+    assert ours.keys() == exact.keys()
+    assert largest_error(ours, exact) < 1e-4
+
+
+def test_a_stem_of_one_channel_that_is_depthwise_too_trains(
+    tiny: Callable[..., NetSpec], largest_error: LargestError
+) -> None:
+    net = two_of(tiny(in_channels=1, stem_channels=1))[0]
+    ours, exact = gradients_both_ways(net, torch.randn(8, 1, 9, 9, generator=torch.Generator().manual_seed(0)))
+    assert largest_error(ours, exact) < 1e-4
+
+
+def test_weights_count_by_their_values_however_they_lie_in_memory(tiny: Callable[..., NetSpec]) -> None:
+    net, images = two_of(tiny())[0], torch.randn(4, 3, 9, 9)
+    turned = {
+        name: weight.detach().transpose(0, 1).contiguous().transpose(0, 1) if weight.ndim > 1 else weight
+        for name, weight in net.named_parameters()
+    }
+    with fused_kernels():
+        torch.testing.assert_close(torch.func.functional_call(net, turned, (images,)), net(images))
+
+
+def test_the_default_dtype_and_device_change_nothing(tiny: Callable[..., NetSpec]) -> None:
+    net, images = two_of(tiny())[0].eval(), torch.randn(4, 3, 9, 9)
+    with fused_kernels(), torch.no_grad():
+        expected = net(images)
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert torch.equal(net(images), expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        with torch.device("meta"):
+            assert torch.equal(net(images), expected)
+
+
+def test_what_the_kernels_are_not_made_for_is_refused(tiny: Callable[..., NetSpec]) -> None:
+    net, images = two_of(tiny())[0], torch.randn(4, 3, 9, 9)
+    with fused_kernels():
+        loss = net(images).square().sum()
+        (first, *_) = torch.autograd.grad(loss, [net.stem.conv.weight], create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            first.sum().backward()
+        with pytest.raises(TypeError, match="float32"):
+            fused.run([Part(convolution(3, 8, 1, 1).double(), nn.BatchNorm2d(8), None)], images)
+        wide = convolution(4, 8, 1, 1)
+        with pytest.raises(ValueError, match="takes 4 channels, got 3"):
+            fused.run([Part(wide, nn.BatchNorm2d(8), None)], images)
+        with pytest.raises(ValueError, match="does not join"):
+            fused.run([Part(convolution(3, 8, 1, 1), nn.BatchNorm2d(8), None)], images, nn.Identity())
+
+
+def test_they_prove_themselves_without_gradients_too() -> None:
+    fused.sound.cache_clear()
+    with torch.inference_mode(), fused_kernels() as used:
+        assert used
 
 
 def test_two_runs_give_the_same_bits(tiny: Callable[..., NetSpec]) -> None:

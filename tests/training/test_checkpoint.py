@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ablate.errors import AblateError
-from ablate.training.checkpoint import DamagedError, load, save, set_aside
+from ablate.training.checkpoint import DamagedError, _Packed, load, save, set_aside
 
 
 def state() -> dict[str, Any]:
@@ -47,6 +47,19 @@ def test_every_tensor_comes_back_with_its_numbers_type_and_order_in_memory(dtype
     before = loaded["plain"].clone()
     loaded["part of another"].fill_(1)
     assert torch.equal(loaded["plain"], before)  # no two share memory
+
+
+def test_tensors_on_several_devices_are_kept_apart(tmp_path: Path) -> None:
+    """As an averaged net on a GPU has them, whose counter stays on the processor; here the other device is meta."""
+    packed = _Packed()
+    packed.layout({"counter": torch.tensor(3.0), "weight": torch.empty(4, device="meta")})
+    assert [{x.device.type for x in parts} for parts in packed.parts.values()] == [{"cpu"}, {"meta"}]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"ablate checkpoint 1\n" + bytes(100))
+    with pytest.raises(DamagedError, match="earlier version"):
+        load(tmp_path / "checkpoint.pt", key="abc", device="cpu")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign"])

@@ -102,8 +102,8 @@ Correction correction_new(const float *affine, const float *d_affine, long chann
     for (long c = 0; c < channels; c++) {
         d_norm[c] = inverse[c] * d_scale[c];
         d_norm[channels + c] = d_shift[c];
-        correction.constant[c] = -scale[c] * d_shift[c] / rows;
-        correction.slope[c] = -scale[c] * inverse[c] * inverse[c] * d_scale[c] / rows;
+        correction.constant[c] = rows ? -scale[c] * d_shift[c] / rows : 0;
+        correction.slope[c] = rows ? -scale[c] * inverse[c] * inverse[c] * d_scale[c] / rows : 0;
     }
     return correction;
 }

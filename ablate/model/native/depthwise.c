@@ -190,13 +190,14 @@ void depthwise_forward(const float *x, const float *affine, int act, const float
  * beta. */
 void depthwise_backward(const float *d_z, const float *d_affine_out, const float *z, const float *affine_out,
                         const float *x, const float *affine, int act, const float *weight, long images, long height,
-                        long width, long channels, long stride, float *d_x, float *d_affine, float *d_weight,
+                        long width, long channels, long stride, int learns,
+                        float *d_x, float *d_affine, float *d_weight,
                         float *d_norm) {
     Shape s = shape_of(height, width, channels, stride);
     long in_width = width * channels, out_width = s.out_width * channels;
     long in_image = height * in_width, out_image = s.out_height * out_width;
     Correction correction =
-        correction_new(affine_out, d_affine_out, channels, images * s.out_height * s.out_width, d_norm);
+        correction_new(affine_out, d_affine_out, channels, learns ? images * s.out_height * s.out_width : 0, d_norm);
     float *seen = input_buffer(&s), *g = output_buffer(&s), *taps = turned(weight, channels, 9);
     float *d_taps = calloc(9 * channels, 4);
     double *sums = affine ? calloc(4 * channels, 8) : NULL;

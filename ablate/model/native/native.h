@@ -26,7 +26,7 @@ typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias))
 typedef int mask __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 
-enum { LINEAR = 0, RELU = 1, RELU6 = 2 }; /* as in native.py */
+enum { LINEAR = 0, RELU = 1, RELU6 = 2 }; /* CODES of fused.py */
 
 INLINE long least(long a, long b) { return a < b ? a : b; }
 INLINE long rounded_up(long n, long to) { return (n + to - 1) / to * to; }
@@ -102,7 +102,8 @@ void stats_end(Stats *stats, const float *gamma, const float *beta, float *runni
                long long *batches, float momentum, float eps, float *affine);
 
 /* Batch norm's gradient: of a map z whose normalised form got `gradient` = dL/d(z - mean) as far as z itself goes, and
- * whose affine got `d_affine`, the whole gradient is gradient + constant + slope * (z - mean), channel by channel. */
+ * whose affine got `d_affine`, the whole gradient is gradient + constant + slope * (z - mean), channel by channel.
+ * `rows` is 0 where the statistics were not the batch's (a norm that does not learn): then there is nothing to correct. */
 typedef struct {
     float *constant, *slope;
 } Correction;

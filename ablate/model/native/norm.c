@@ -14,8 +14,8 @@ void norm_forward(const float *z, long rows, long channels, const float *gamma, 
 }
 
 void norm_backward(const float *d_z, const float *d_affine_out, const float *z, const float *affine_out, long rows,
-                   long channels, float *d_out, float *d_norm) {
-    Correction correction = correction_new(affine_out, d_affine_out, channels, rows, d_norm);
+                   long channels, int learns, float *d_out, float *d_norm) {
+    Correction correction = correction_new(affine_out, d_affine_out, channels, learns ? rows : 0, d_norm);
     corrected(d_z, z, affine_out, &correction, rows, 0, channels, channels, d_out, channels);
     correction_free(&correction);
 }

@@ -111,8 +111,8 @@ void pointwise_forward(const float *x, const float *affine, int act, const float
  * d_x may be NULL (the images); d_weight comes in as 0. */
 void pointwise_backward(const float *d_z, const float *d_affine_out, const float *z, const float *affine_out,
                         const float *x, const float *affine, int act, const float *weight, long rows, long from,
-                        long to, float *d_x, float *d_affine, float *d_weight, float *d_norm) {
-    Correction correction = correction_new(affine_out, d_affine_out, to, rows, d_norm);
+                        long to, int learns, float *d_x, float *d_affine, float *d_weight, float *d_norm) {
+    Correction correction = correction_new(affine_out, d_affine_out, to, learns ? rows : 0, d_norm);
     float *panels = d_x ? packed(weight, to, from, from, 1) : NULL;
     long tile = tile_rows(from > to ? from : to), padded = rounded_up(from, LANES);
     float *g = malloc(4 * tile * to), *seen = calloc(tile * padded, 4);

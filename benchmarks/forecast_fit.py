@@ -1,0 +1,60 @@
+"""What a training image costs on this machine, by arithmetic: the constants of ablate/design/forecast.py.
+
+Seconds of a training image on one core are taken as MAC_S for each multiply-add and ELEMENT_S for each number that an
+operation reads or writes, fitted to seven nets at batch 64 so that the relative errors' squares are least.
+
+    python benchmarks/forecast_fit.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from interleaved import call_apart
+
+from ablate.design.study import Recipe
+from ablate.model import zoo
+from ablate.model.layers import layers
+from ablate.model.spec import NetSpec
+
+MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
+TURNS = 3
+NETS: dict[str, tuple[NetSpec, tuple[int, int, int]]] = {
+    "small MNIST net": (zoo.mobilenet_v2_mnist(), MNIST),
+    "small MNIST net, full": (zoo.mobilenet_v2_mnist().with_blocks(conv="full"), MNIST),
+    "small MNIST net, classic": (zoo.mobilenet_v2_mnist().with_blocks(residual="classic"), MNIST),
+    "mobilenet_v2_cifar": (zoo.mobilenet_v2_cifar(), CIFAR),
+    "mobilenet_v2_cifar, half as wide": (zoo.mobilenet_v2_cifar(width_mult=0.5), CIFAR),
+    "MobileNetV2 at 64 pixels": (zoo.mobilenet_v2(width_mult=0.5), (3, 64, 64)),
+    "MobileNetV1 0.25 at 64 pixels": (zoo.mobilenet_v1(width_mult=0.25), (3, 64, 64)),
+}
+
+
+def _ready() -> None:
+    """Nobody waits for this process."""
+
+
+def pace(net: str) -> float:
+    """Training images a second of one thread."""
+    from ablate.training.pace import Pace
+    from ablate.training.processor import keep_memory
+
+    keep_memory()
+    spec, shape = NETS[net]
+    return Pace(spec=spec, shape=shape, recipe=Recipe(batch_size=64), threads=1, ready=_ready)()
+
+
+def main() -> None:
+    rows, taken = [], []
+    for name, (spec, (_, height, width)) in NETS.items():
+        ops = layers(spec, height, width)
+        rows.append([sum(op.macs for op in ops), sum(op.in_elements + op.out_elements for op in ops)])
+        taken.append(1 / max(call_apart("forecast_fit:pace", net=name) for _ in range(TURNS)))
+    work, seconds = np.array(rows, float), np.array(taken)
+    fitted, *_ = np.linalg.lstsq(work / seconds[:, None], np.ones(len(seconds)), rcond=None)
+    print(f"MAC_S = {fitted[0]:.1e}\nELEMENT_S = {fitted[1]:.1e}")
+    for name, ratio in zip(NETS, work @ fitted / seconds, strict=True):
+        print(f"{name}: estimated / measured {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
