@@ -13,12 +13,12 @@ from ablate.design.study import Study
 from ablate.model.layers import layers
 from ablate.model.spec import NetSpec
 
-# Seconds of one core for a training image, fitted to seven nets (MobileNetV2 at three sizes, its full and classic
-# variants, MobileNetV1 0.25) at batch 64 on one thread of an AVX2 machine, each met within 35 %: dense convolutions are
-# bound by arithmetic, depthwise ones and batch norm by reading and writing.
-MAC_S = 8.2e-11
-ELEMENT_S = 1.2e-9
-START_S = 2.0  # of a trial beside its images: the worker, reading the data, the last evaluation's overhead
+# Seconds of one core for a training image, fitted by benchmarks/forecast_fit.py to seven nets (MobileNetV2 at several
+# sizes, its full and classic variants, MobileNetV1 0.25) at batch 64 on one thread of an AVX2 machine, each met within
+# 16 %: dense convolutions are bound by arithmetic, depthwise ones and batch norm by reading and writing.
+MAC_S = 9.3e-11
+ELEMENT_S = 4.4e-10
+START_S = 0.5  # of a trial beside its images: net, optimiser, checkpoints, and a share of the worker's start
 _EVALUATED = 1 / 3  # of what a training image costs: forward, without the two gradients
 
 
