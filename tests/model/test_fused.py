@@ -328,6 +328,29 @@ def test_what_the_kernels_are_not_made_for_is_refused(tiny: Callable[..., NetSpe
             fused.run([Part(convolution(3, 8, 1, 1), nn.BatchNorm2d(8), None)], images, nn.Identity())
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v2_mnist", "mobilenet_v2_cifar"])
+def test_they_keep_about_half_of_what_torchs_own_keep_for_the_backward_pass(name: str) -> None:
+    net, images = build(NETS[name]()), torch.randn(2, NETS[name]().in_channels, 28, 28)
+
+    def kept() -> int:
+        """Bytes of what is saved, each piece of memory once; weights, which are there anyway, left out."""
+        weights = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+        saved: dict[int, int] = {}
+
+        def keep(x: Tensor) -> Tensor:
+            saved[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            logits = net(images)
+        assert logits.requires_grad
+        return sum(size for at, size in saved.items() if at not in weights)
+
+    torchs = kept()
+    with fused_kernels():
+        assert 0.4 * torchs < kept() < 0.65 * torchs
+
+
 def test_they_prove_themselves_without_gradients_too() -> None:
     fused.sound.cache_clear()
     with torch.inference_mode(), fused_kernels() as used:
