@@ -51,8 +51,9 @@ def train_trial(trial: Trial, context: TrialContext) -> Record:
 
 def train_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
     """Trains seeds of one arm as one net, on their prepared images."""
-    from ablate.training.fit import fit_together
+    from ablate.training.fit import fit_together, warm_up
 
+    warm_up(contexts[0].device, contexts[0].threads)
     first, told = contexts[0], {trial.key: context for trial, context in zip(trials, contexts, strict=True)}
     images = _images(trials[0].data, first.data_root or default_data_root(), first.cache, first.data_file)
     return fit_together(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -14,16 +15,20 @@ from torch.nn import functional
 
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
+from ablate.design.study import Recipe
 from ablate.errors import AblateError, DataError
 from ablate.measure.memory import PeakMemory
+from ablate.model.nets import build
+from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.data import Images
 from ablate.training.feed import Feed
 from ablate.training.group import Group
 from ablate.training.hardware import check_device
-from ablate.training.optim import rate_at, set_rate
+from ablate.training.optim import make_optimizer, rate_at, set_rate
 from ablate.training.outcome import DivergedError, diverged, evaluate, finished, logits_of, tested
 from ablate.training.processor import processor
 from ablate.training.state import WEIGHTS, start
+from ablate.training.streams import generator
 
 CHECK_EVERY = 50  # steps between looks at the loss: on a GPU each look waits for the device
 OnPoint = Callable[[str, EpochPoint, float], None]
@@ -109,6 +114,25 @@ def fit_together(
         dataclasses.replace(records[s.trial.key], measured=s.measured(device, threads, peak, (*settings, *together)))
         for s in states
     ]
+
+
+@functools.cache
+def warm_up(device: str, threads: int) -> None:
+    """A step and an evaluation of a small net, once in a process.
+
+    What a process touches for the first time (code of torch's, its allocator's pages: 40 MB) would be counted as the
+    peak memory of its first trial and of no other.
+    """
+    random = generator(0, "weights")
+    spec = NetSpec(stages=(StageSpec(channels=8, repeats=2),), stem_channels=8, head_channels=8)
+    images = torch.randn(32, spec.in_channels, 16, 16, generator=random).to(device)
+    with processor(threads):
+        net = build(spec, generator=random).to(device)
+        optimizer = make_optimizer(net, Recipe())
+        functional.cross_entropy(net(images), torch.zeros(32, dtype=torch.int64, device=device)).backward()
+        optimizer.step()
+        with torch.inference_mode():
+            net.eval()(images)
 
 
 def _train(group: Group | None, images: Images, on_epoch: OnPoint | None) -> dict[str, Record]:

@@ -13,11 +13,13 @@ from executor_contract import ExecutorContract
 from fakes import alive, null, null_seeds, plan_of, slow, slow_seeds, until
 
 from ablate.campaign.aside import call_aside
+from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress, Trainer, TrialContext
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.outbox import OUTPUT, Outbox
-from ablate.design.plan import Trial
+from ablate.design.plan import Trial, make_plan
 from ablate.design.record import Record
+from ablate.design.study import Study
 from ablate.errors import AblateError
 
 HERE = Path(__file__).parent
@@ -156,6 +158,21 @@ class TestTogether(ExecutorContract):
             assert end.key == second.key
         finally:
             executor.close()
+
+
+def test_the_first_trial_of_a_worker_takes_as_much_memory_as_the_next(tmp_path: Path) -> None:
+    study = Study(
+        name="memory",
+        control={"net": "mobilenet_v2_mnist"},
+        arms={"relu": {"bottleneck": "relu"}},
+        data={"name": "synthetic"},
+        recipe={"epochs": 1},
+        plan={"seeds": 1},
+    )
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    result = run_campaign(make_plan(study), runs=tmp_path, tracking_uri=uri, jobs=1, threads=1)
+    first, second = (record.measured.peak_bytes for record in result.records.values())
+    assert first == pytest.approx(second, rel=0.2)
 
 
 DISPATCHER = """
