@@ -165,14 +165,13 @@ def test_the_first_trial_of_a_worker_takes_as_much_memory_as_the_next(tmp_path: 
         name="memory",
         control={"net": "mobilenet_v2_mnist"},
         arms={"relu": {"bottleneck": "relu"}},
-        data={"name": "synthetic"},
         recipe={"epochs": 1},
         plan={"seeds": 1},
     )
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     result = run_campaign(make_plan(study), runs=tmp_path, tracking_uri=uri, jobs=1, threads=1)
     first, second = (record.measured.peak_bytes for record in result.records.values())
-    assert first == pytest.approx(second, rel=0.2)
+    assert first == pytest.approx(second, rel=0.25)
 
 
 DISPATCHER = """
