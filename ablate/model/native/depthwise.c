@@ -37,15 +37,16 @@ static float *turned(const float *from, long rows, long columns) {
     return to;
 }
 
-/* z's row: in points to the first of the three rows under it. */
-INLINE void convolve_row(const float *in, const float *weight, const Shape *s, const long stride, long c, int count,
-                         float *out) {
+/* A row of `width` pixels: the nine taps on the three rows that begin at `in`, which are `row` numbers apart. `turned`:
+ * the taps from the last to the first. */
+INLINE void slide(const float *in, long row, long width, const long stride, const float *weight, const int turned,
+                  const Shape *s, long c, int count, float *out) {
     vec k[9];
-    for (int t = 0; t < 9; t++) k[t] = load(weight + t * s->channels + c, count);
-    for (long w = 0; w < s->out_width; w++, in += stride * s->block, out += s->channels) {
+    for (int t = 0; t < 9; t++) k[t] = load(weight + (turned ? 8 - t : t) * s->channels + c, count);
+    for (long w = 0; w < width; w++, in += stride * s->block, out += s->channels) {
         vec sums[3];
         for (int i = 0; i < 3; i++) {
-            const float *from = in + i * s->row;
+            const float *from = in + i * row;
             sums[i] = load(from, LANES) * k[3 * i] + load(from + s->block, LANES) * k[3 * i + 1] +
                       load(from + 2 * s->block, LANES) * k[3 * i + 2];
         }
@@ -59,9 +60,9 @@ static void convolve(const float *in, const float *weight, const Shape *s, long 
             const float *from = in + h * s->stride * s->row + k;
             float *to = z + h * s->out_width * s->channels + c + k;
             int lanes = least(LANES, count - k);
-            if (lanes < LANES) convolve_row(from, weight, s, s->stride, c + k, lanes, to);
-            else if (s->stride == 1) convolve_row(from, weight, s, 1, c + k, LANES, to);
-            else convolve_row(from, weight, s, 2, c + k, LANES, to);
+            if (lanes < LANES) slide(from, s->row, s->out_width, s->stride, weight, 0, s, c + k, lanes, to);
+            else if (s->stride == 1) slide(from, s->row, s->out_width, 1, weight, 0, s, c + k, LANES, to);
+            else slide(from, s->row, s->out_width, 2, weight, 0, s, c + k, LANES, to);
         }
 }
 
@@ -92,22 +93,7 @@ static void weigh(const float *in, const float *g, const Shape *s, long rows, lo
     }
 }
 
-/* A row of the input's gradient at stride 1: the convolution of the bordered g with the weight turned round. */
-INLINE void spread_row(const float *g, const float *weight, const Shape *s, long c, int count, float *out) {
-    vec k[9];
-    for (int t = 0; t < 9; t++) k[t] = load(weight + (8 - t) * s->channels + c, count);
-    for (long w = 0; w < s->width; w++, g += s->block, out += s->channels) {
-        vec sums[3];
-        for (int i = 0; i < 3; i++) {
-            const float *from = g + i * s->row;
-            sums[i] = load(from, LANES) * k[3 * i] + load(from + s->block, LANES) * k[3 * i + 1] +
-                      load(from + 2 * s->block, LANES) * k[3 * i + 2];
-        }
-        store(out, sums[0] + sums[1] + sums[2], count);
-    }
-}
-
-/* The same at stride 2: an even row lies under the middle row of taps, an odd one under the last of the output row
+/* A row of the input's gradient at stride 2: an even row lies under the middle row of taps, an odd one under the last of the output row
  * above it (g) and the first of the one below; columns likewise. */
 INLINE void spread_row_of_2(const float *g, const float *weight, const Shape *s, const int odd, long c, int count,
                             float *out) {
@@ -137,8 +123,9 @@ static void spread(const float *g, const float *weight, const Shape *s, long row
             int lanes = least(LANES, count - k);
             if (s->stride == 1) {
                 const float *from = g + h * s->out_row + k;
-                if (lanes < LANES) spread_row(from, weight, s, c + k, lanes, to);
-                else spread_row(from, weight, s, c + k, LANES, to);
+                // the convolution of the bordered g with the taps turned round
+                if (lanes < LANES) slide(from, s->out_row, s->width, 1, weight, 1, s, c + k, lanes, to);
+                else slide(from, s->out_row, s->width, 1, weight, 1, s, c + k, LANES, to);
             } else {
                 const float *from = g + (h / 2 + 1) * s->out_row + s->block + k;
                 if (lanes < LANES) spread_row_of_2(from, weight, s, h % 2, c + k, lanes, to);
