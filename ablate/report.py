@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ablate.errors import AblateError
-from ablate.places import default_runs, tracking_uri
+from ablate.paths import default_runs, tracking_uri
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,15 +25,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Prints the verdicts and where the report lies."""
     options = parser().parse_args(arguments)
-    from ablate.reporting.findings import load_findings
+    from ablate.reporting.results import load_results
     from ablate.reporting.render import render_report
-    from ablate.reporting.terminal import print_findings
+    from ablate.reporting.terminal import print_results
 
     uri = tracking_uri(options.runs, options.tracking_uri)
     try:
-        findings = load_findings(options.study, runs=options.runs, tracking_uri=uri, digest=options.campaign)
-        print_findings(findings)
-        page = render_report(options.study, runs=options.runs, tracking_uri=uri, digest=findings.plan.study.digest)
+        results = load_results(options.study, runs=options.runs, tracking_uri=uri, digest=options.campaign)
+        print_results(results)
+        page = render_report(options.study, runs=options.runs, tracking_uri=uri, digest=results.plan.study.digest)
     except AblateError as error:
         print(f"ablate report: {error}", file=sys.stderr)  # noqa: T201
         return 2

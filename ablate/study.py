@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, Problem, StudyError
-from ablate.places import default_data_root, default_runs, spoken, tracking_uri
+from ablate.paths import default_data_root, default_runs, redact, tracking_uri
 
 if TYPE_CHECKING:
     from ablate.campaign.result import CampaignResult
@@ -125,11 +125,11 @@ def train(options: argparse.Namespace) -> int:
     from ablate.campaign.choice import Wishes, choose
     from ablate.campaign.dispatch import run_campaign
     from ablate.campaign.joining import run_or_help
-    from ablate.reporting.findings import findings_of
+    from ablate.reporting.results import results_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
-    from ablate.reporting.terminal import print_findings
-    from ablate.verdicts.foresight import out_of_reach
+    from ablate.reporting.terminal import print_results
+    from ablate.verdicts.power_analysis import out_of_reach
 
     plan = make(options)
     if shortfall := out_of_reach(plan):
@@ -161,7 +161,7 @@ def train(options: argparse.Namespace) -> int:
         else:
             result = campaign()
     uri = tracking_uri(options.runs, options.tracking_uri)
-    print_findings(findings_of(result, uri))
+    print_results(results_of(result, uri))
     waiting = options.runs / "trials" / plan.study.name
     if result.waiting:
         print(f"{result.waiting} records wait in {waiting} for MLflow; the next call hands them over")  # noqa: T201
@@ -188,7 +188,7 @@ def ui_command(options: argparse.Namespace) -> str:
     """The line that opens the MLflow UI on the store that was written to."""
     where = "" if options.runs == Path("runs") else f" --runs {options.runs}"
     uri = f" --tracking-uri {options.tracking_uri}" if options.tracking_uri else ""
-    return spoken(f"python -m ablate.ui{where}{uri}")
+    return redact(f"python -m ablate.ui{where}{uri}")
 
 
 def check(options: argparse.Namespace) -> int:
@@ -243,7 +243,7 @@ def again(arguments: list[str]) -> str:
     """The command line as it was given, without passwords."""
     import shlex
 
-    return shlex.join(["python", "-m", "ablate.study", *map(spoken, arguments)])
+    return shlex.join(["python", "-m", "ablate.study", *map(redact, arguments)])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ablate.errors import AblateError
-from ablate.places import default_runs, spoken, tracking_uri
+from ablate.paths import default_runs, redact, tracking_uri
 
 PAGE = "#/experiments?workflowType=machine_learning"  # else MLflow opens on its pages for language models
 LOCAL = {"127.0.0.1", "localhost", "::1"}
@@ -45,7 +45,7 @@ def server_command(runs: Path, host: str, port: int) -> list[str]:
 
 def _check(uri: str, runs: Path, host: str, port: int) -> None:
     if uri.startswith(("http://", "https://")):
-        raise AblateError(f"the results are on a server of their own: open {spoken(uri)} in a browser")
+        raise AblateError(f"the results are on a server of their own: open {redact(uri)} in a browser")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise AblateError(
             f"{runs}: holds no results yet; run a study first (python -m ablate.study linear_bottleneck) or name the "

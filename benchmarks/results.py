@@ -15,8 +15,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from ablate.places import default_runs, tracking_uri
-from ablate.reporting.findings import Findings, load_findings
+from ablate.paths import default_runs, tracking_uri
+from ablate.reporting.results import Results, load_results
 from ablate.reporting.markdown import note
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -30,23 +30,23 @@ are a small world: `--budget full` asks the same questions on CIFAR-10.
 """
 
 
-def origin(findings: Findings) -> str:
+def origin(results: Results) -> str:
     """Where the numbers came from, in a line."""
-    measured = [record.measured for record in findings.records.values() if record.measured.hardware]
+    measured = [record.measured for record in results.records.values() if record.measured.hardware]
     hardware, _ = Counter(one.hardware for one in measured).most_common(1)[0]
     commits = sorted({one.commit[:12] for one in measured if one.commit})
     torch = sorted({one.versions.get("torch", "") for one in measured})
     hours = sum(one.wall_s for one in measured) / 3600
     return (
-        f"{len(findings.records)} trials, {hours:.2f} processor hours on {hardware}; torch {', '.join(torch)}; "
+        f"{len(results.records)} trials, {hours:.2f} processor hours on {hardware}; torch {', '.join(torch)}; "
         f"commit {', '.join(commits) or 'unknown'}."
     )
 
 
 def section(name: str, runs: Path) -> str:
     """One study's verdicts and figures; the figures are copied beside the page."""
-    findings = load_findings(name, runs=runs, tracking_uri=tracking_uri(runs))
-    parts = [note(findings), origin(findings)]
+    results = load_results(name, runs=runs, tracking_uri=tracking_uri(runs))
+    parts = [note(results), origin(results)]
     kept = DOCS / "results"
     kept.mkdir(exist_ok=True)
     for figure in FIGURES:

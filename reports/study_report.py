@@ -20,7 +20,7 @@ digest = None  # the campaign's 16 hex digits; None: the newest
 
 # %%
 from ablate.files import write_whole
-from ablate.places import default_runs, tracking_uri
+from ablate.paths import default_runs, tracking_uri
 from ablate.reporting import (
     figures,
     figures_cost,
@@ -34,65 +34,65 @@ from ablate.reporting import (
     terminal,
     words,
 )
-from ablate.reporting.findings import load_findings
+from ablate.reporting.results import load_results
 
 runs = default_runs()
-findings = load_findings(study_name, runs=runs, tracking_uri=tracking_uri(runs), digest=digest)
-study, judgement, unit, palette = findings.plan.study, findings.judgement, findings.unit, findings.palette
+results = load_results(study_name, runs=runs, tracking_uri=tracking_uri(runs), digest=digest)
+study, judgement, unit, palette = results.plan.study, results.judgement, results.unit, results.palette
 report = runs / "reports" / study.name
 folder = report / "figures"
 margin = judgement.margin * unit.factor
 
 # %%
 (
-    pages.heading(words.title(findings), 1)
+    pages.heading(words.title(results), 1)
     + pages.paragraph(study.question, "question")
     + pages.paragraph(f"Source: {study.source}" if study.source else "", "source")
 )
 
 # %%
-pages.box(words.gravest(findings), "warning" if words.is_alarming(findings) else "notice")
+pages.box(words.gravest(results), "warning" if words.is_alarming(results) else "notice")
 
 # %%
 pages.heading("Expected before the runs, and found") + (
-    pages.bullets(words.expectations(findings)) or pages.paragraph("The study file expected nothing.")
+    pages.bullets(words.expectations(results)) or pages.paragraph("The study file expected nothing.")
 )
 
 # %%
 (
     pages.heading("Verdicts")
-    + pages.bullets(terminal.verdict_lines(findings))
-    + pages.table(tables.verdict_rows(findings), f"{unit.axis}, arm minus control, paired by seed")
+    + pages.bullets(terminal.verdict_lines(results))
+    + pages.table(tables.verdict_rows(results), f"{unit.axis}, arm minus control, paired by seed")
     + pages.paragraph(judgement.method, "rule")
     + pages.paragraph(
         f"Here: {judgement.num_seeds} seeds an arm, {judgement.num_contrasts} contrasts, "
-        f"alpha {judgement.alpha:g}, margin {words.margin(findings)}; both were set before the runs.",
+        f"alpha {judgement.alpha:g}, margin {words.margin(results)}; both were set before the runs.",
         "rule",
     )
-    + pages.listing("\n".join(words.reasons(findings)), "What each verdict rests on")
+    + pages.listing("\n".join(words.reasons(results)), "What each verdict rests on")
 )
 
 # %%
-trials = frames.trials(findings)
+trials = frames.trials(results)
 scores = frames.scores(trials, judgement.metric)
-summary = frames.summary(scores, findings.arms, judgement.alpha)
+summary = frames.summary(scores, results.arms, judgement.alpha)
 
 # %%
-effects = frames.effects(findings)
+effects = frames.effects(results)
 (
     pages.NOTHING
     if effects.empty
     else pages.heading("Main effects and interactions")
-    + pages.bullets(words.effect_sentences(findings))
+    + pages.bullets(words.effect_sentences(results))
     + pages.picture(
         figures_factorial.effects(effects, margin, unit),
         folder,
         "effects",
         "Main effects (dots) and two-way interactions (diamonds) of a linear model with the seed as block.",
     )
-    + pages.table(tables.effect_rows(findings, effects))
+    + pages.table(tables.effect_rows(results, effects))
     + pages.picture(
-        figures_factorial.interactions(frames.cells(findings, scores), list(study.factors), unit),
+        figures_factorial.interactions(frames.cells(results, scores), list(study.factors), unit),
         folder,
         "interactions",
         "Means over all other factors. Parallel lines: the two factors do not interact.",
@@ -103,26 +103,26 @@ effects = frames.effects(findings)
 (
     pages.heading(f"{unit.axis.split(' (')[0].capitalize()} by arm")
     + pages.picture(
-        figures.accuracy_by_arm(scores, summary, unit, palette, words.confidence(findings)),
+        figures.accuracy_by_arm(scores, summary, unit, palette, words.confidence(results)),
         folder,
         "by_arm",
-        f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(findings)} t interval.",
+        f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(results)} t interval.",
     )
-    + pages.table(tables.arm_rows(findings, summary))
+    + pages.table(tables.arm_rows(results, summary))
 )
 
 # %%
-tried = frames_tuning.scores(findings)
-scored_by = frames_tuning.scored_by(findings)
+tried = frames_tuning.scores(results)
+scored_by = frames_tuning.scored_by(results)
 (
     pages.heading("Tuning" if study.tuned else "")
-    + pages.box(frames_tuning.warnings(findings, tried), "notice")
+    + pages.box(frames_tuning.warnings(results, tried), "notice")
     + (
         pages.NOTHING
         if tried.empty
         else pages.picture(
             figures_tuning.expected_best(
-                frames_tuning.expected_best(findings, tried), "control", scored_by.axis, palette
+                frames_tuning.expected_best(results, tried), "control", scored_by.axis, palette
             ),
             folder,
             "tuning",
@@ -130,39 +130,39 @@ scored_by = frames_tuning.scored_by(findings)
             "within what was seen (arXiv:1909.03004). No test image was looked at.",
         )
         + pages.table(
-            frames_tuning.best_rows(findings, tried),
+            frames_tuning.best_rows(results, tried),
             f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
             f"{study.tuning.seeds} seed{'s' * (study.tuning.seeds > 1)} that no verdict rests on",
         )
-        + pages.table(frames_tuning.setting_rows(findings, tried), "Every setting that was tried", folded=True)
+        + pages.table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
     )
 )
 
 # %%
-contrasts = frames.contrasts(findings)
+contrasts = frames.contrasts(results)
 (
     pages.heading("Differences to the control, paired by seed")
     + pages.picture(
-        figures.differences(frames.pairs(findings), contrasts, margin, unit, palette),
+        figures.differences(frames.pairs(results), contrasts, margin, unit, palette),
         folder,
         "differences",
-        f"Each dot is one seed's difference; the line is the {words.confidence(findings)} interval of the mean.",
+        f"Each dot is one seed's difference; the line is the {words.confidence(results)} interval of the mean.",
     )
     + pages.table(
-        tables.contrast_rows(findings, contrasts), f"The difference with its {words.confidence(findings)} intervals"
+        tables.contrast_rows(results, contrasts), f"The difference with its {words.confidence(results)} intervals"
     )
-    + pages.table(tables.power_rows(findings, contrasts), "What these seeds can tell")
+    + pages.table(tables.power_rows(results, contrasts), "What these seeds can tell")
 )
 
 # %%
-costs = frames.arm_costs(findings)
+costs = frames.arm_costs(results)
 points = frames.against_cost(summary, costs)
 (
     pages.NOTHING
     if study.design_kind != "add_one_in" or points.empty
     else pages.heading("Roadmap")
     + pages.picture(
-        figures_cost.roadmap(frames.steps(findings, points), unit, palette),
+        figures_cost.roadmap(frames.steps(results, points), unit, palette),
         folder,
         "roadmap",
         "One change after another, each kept; what every step reaches, and what it costs.",
@@ -170,7 +170,7 @@ points = frames.against_cost(summary, costs)
 )
 
 # %%
-matched = frames.matched(findings)
+matched = frames.matched(results)
 (
     pages.heading("" if matched.empty else f"At the control's own {words.quantity(study)}")
     + (
@@ -183,7 +183,7 @@ matched = frames.matched(findings)
             "Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
         )
     )
-    + pages.table(tables.matched_rows(findings), "How each arm's width was solved")
+    + pages.table(tables.matched_rows(results), "How each arm's width was solved")
 )
 
 # %%
@@ -206,14 +206,14 @@ matched = frames.matched(findings)
 )
 
 # %%
-curves = frames.curves(findings)
+curves = frames.curves(results)
 pages.heading("Learning curves") + (
     pages.paragraph("No trial has a learning curve.")
     if curves.empty
     else pages.picture(
         figures.learning_curves(
             curves.assign(value=curves["val_accuracy"]),
-            frames.mean_curves(curves, "val_accuracy", findings.arms),
+            frames.mean_curves(curves, "val_accuracy", results.arms),
             "validation accuracy (%)",
             palette,
         ),
@@ -224,7 +224,7 @@ pages.heading("Learning curves") + (
     + pages.picture(
         figures.learning_curves(
             curves.assign(value=curves["train_loss"]),
-            frames.mean_curves(curves, "train_loss", findings.arms),
+            frames.mean_curves(curves, "train_loss", results.arms),
             "training loss (nats)",
             palette,
         ),
@@ -232,11 +232,11 @@ pages.heading("Learning curves") + (
         "training_curves",
         "Training loss: every seed thin, the mean thick.",
     )
-    + pages.table(tables.curve_rows(findings, curves), "Validation accuracy (%), mean over seeds")
+    + pages.table(tables.curve_rows(results, curves), "Validation accuracy (%), mean over seeds")
 )
 
 # %%
-exploratory = tables.exploratory_rows(findings)
+exploratory = tables.exploratory_rows(results)
 pages.heading("" if exploratory.empty else "Further metrics, exploratory") + pages.table(
     exploratory, "No verdict rests on these; p-values are not adjusted."
 )
@@ -249,9 +249,9 @@ pages.heading("Every trial") + pages.table(
 # %%
 (
     pages.heading("Where the numbers come from")
-    + pages.table(tables.provenance(findings, trials))
+    + pages.table(tables.provenance(results, trials))
     + pages.listing(words.study_text(study), "The study as it was carried out")
 )
 
 # %%
-write_whole(report / "verdicts.md", markdown.note(findings).encode())
+write_whole(report / "verdicts.md", markdown.note(results).encode())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ablate.design.plan import CampaignPlan, make_plan
 from ablate.design.record import Record
 from ablate.design.study import Study
-from ablate.places import default_runs, tracking_uri
+from ablate.paths import default_runs, tracking_uri
 
 if TYPE_CHECKING:
     from ablate.verdicts.verdict import Judgement

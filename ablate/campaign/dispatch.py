@@ -21,7 +21,7 @@ from ablate.campaign.observer import Observer, Silent
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.packer import Wanted, packed
 from ablate.campaign.packing import side_by_side
-from ablate.campaign.preparation import Prepare, Settings, prepare_aside
+from ablate.campaign.preparation import Prepare, Settings, prepare_in_subprocess
 from ablate.campaign.queue import TrialQueue, open_queue
 from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
 from ablate.campaign.sharing import SharedExecutor
@@ -31,7 +31,7 @@ from ablate.design.plan import CampaignPlan
 from ablate.design.record import Measured, Record
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.errors import AblateError
-from ablate.places import tracking_uri as resolve_uri
+from ablate.paths import tracking_uri as resolve_uri
 
 EVENTS_S = 0.5  # how long the loop waits for an event before it looks at the disk again
 PATIENCE_S = 15.0  # for MLflow, at the end, when it does not answer
@@ -54,7 +54,7 @@ def run_campaign(
     queue: str | None = None,
     observer: Observer | None = None,
     executor: Executor | None = None,
-    prepare: Prepare = prepare_aside,
+    prepare: Prepare = prepare_in_subprocess,
 ) -> CampaignResult:
     """Trains the trials of the plan that have no record yet, and returns the records of all.
 

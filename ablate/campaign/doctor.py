@@ -23,8 +23,8 @@ from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.errors import AblateError
-from ablate.places import spoken
-from ablate.places import tracking_uri as resolve_uri
+from ablate.paths import redact
+from ablate.paths import tracking_uri as resolve_uri
 
 PATIENCE_S = 15.0
 RUN_AGAIN = "run the study"
@@ -231,7 +231,7 @@ class _Doctor:
         running = Counter(state for _, state in states)["RUNNING"]
         findings = [f"does not know that {unknown} trials are done"] if unknown else []
         findings += [f"has {running} trials as running that nobody runs"] if running else []
-        return [Finding("queue", f"{spoken(self.queue)}: {finding}", REPAIR) for finding in findings]
+        return [Finding("queue", f"{redact(self.queue)}: {finding}", REPAIR) for finding in findings]
 
     def _repair(self, seen: _Examination) -> None:
         if self.wreck.loss:

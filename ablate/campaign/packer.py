@@ -10,7 +10,7 @@ from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 
-from ablate.campaign.aside import calls_aside
+from ablate.campaign.subprocesses import run_in_subprocesses
 from ablate.campaign.inventory import Inventory
 from ablate.campaign.machine import available_bytes, cores
 from ablate.campaign.packing import (
@@ -66,7 +66,7 @@ def this_machine() -> Machine:
 
 def measure_aside(plan: CampaignPlan, packings: Sequence[Packing], say: Say) -> Rates:
     """Training images a second of each packing of the control's net, all its processes at work at once."""
-    return {packing: sum(calls_aside(_paces(plan, packing), say=say)) for packing in packings}
+    return {packing: sum(run_in_subprocesses(_paces(plan, packing), say=say)) for packing in packings}
 
 
 def _paces(plan: CampaignPlan, packing: Packing) -> list[Callable[[Say], float]]:

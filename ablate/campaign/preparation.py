@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.campaign.aside import call_aside
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.costs import ArmCosts, measure_costs
 from ablate.design.plan import CampaignPlan
-from ablate.places import default_data_root
+from ablate.paths import default_data_root
 
 Prepare = Callable[[CampaignPlan, "Settings", Callable[[str], None]], ArmCosts]
 
@@ -56,6 +56,6 @@ class Preparation:
         return measure_costs(self.plan, settings.runs / "costs", device, settings.threads, say)
 
 
-def prepare_aside(plan: CampaignPlan, settings: Settings, say: Callable[[str], None]) -> ArmCosts:
+def prepare_in_subprocess(plan: CampaignPlan, settings: Settings, say: Callable[[str], None]) -> ArmCosts:
     """Data made ready and costs measured, without loading torch into this process."""
-    return call_aside(Preparation(plan, settings), say=say, threads=settings.threads)
+    return run_in_subprocess(Preparation(plan, settings), say=say, threads=settings.threads)

@@ -17,7 +17,7 @@ from ablate.campaign.queue_file import FULL, FileUse, open_file, opening
 from ablate.campaign.result import CampaignStopped
 from ablate.campaign.server import ServerLock, is_away, is_broken, is_full, sentence, server_arguments
 from ablate.errors import AblateError
-from ablate.places import spoken
+from ablate.paths import redact
 
 if TYPE_CHECKING:
     import optuna
@@ -224,7 +224,7 @@ def _states(path: Path | str, name: str) -> list[tuple[str, str]]:
         trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
         _leave(storage)
     except Exception as error:
-        raise AblateError(f"{spoken(path)}: the queue cannot be read: {sentence(error)}") from error
+        raise AblateError(f"{redact(path)}: the queue cannot be read: {sentence(error)}") from error
     return [(str(trial.user_attrs.get(KEY, "")), trial.state.name) for trial in trials]
 
 
@@ -285,4 +285,4 @@ def _open_server(url: str, name: str, maximize: bool, say: Say) -> TrialQueue:
     except AblateError:
         raise
     except Exception as error:
-        raise AblateError(f"{spoken(url)}: the queue's database cannot be used: {sentence(error)}") from error
+        raise AblateError(f"{redact(url)}: the queue's database cannot be used: {sentence(error)}") from error

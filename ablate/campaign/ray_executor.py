@@ -27,7 +27,7 @@ from ablate.campaign.worker import describe_fault, train_trial
 from ablate.design.datasets import prepared_file
 from ablate.errors import AblateError
 from ablate.files import write_whole
-from ablate.places import default_data_root
+from ablate.paths import default_data_root
 
 LOCAL, AUTO = "local", "auto"
 ANSWER_S = 30.0  # how long a cluster may take to answer

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import AblateError
-from ablate.places import spoken
+from ablate.paths import redact
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -29,7 +29,7 @@ def server_arguments(url: str) -> dict[str, Any]:
         AblateError: the URL is of another kind, or psycopg is not installed.
     """
     if not url.startswith(SCHEME):
-        raise AblateError(f"--queue takes {SCHEME}USER:PASSWORD@HOST/DATABASE; got {spoken(url)!r}")
+        raise AblateError(f"--queue takes {SCHEME}USER:PASSWORD@HOST/DATABASE; got {redact(url)!r}")
     try:
         import psycopg  # noqa: F401
     except ImportError as error:

@@ -15,7 +15,7 @@ from ablate.campaign.executors import Event, Executor, Finished, Job, Lost, Prog
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.spool import PLACES, Spool, holding
 from ablate.design.datasets import prepared_file
-from ablate.places import default_data_root
+from ablate.paths import default_data_root
 
 OWNER = "owner"
 LOOK_S = 0.25  # how often helpers are looked for, and listened to

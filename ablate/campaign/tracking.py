@@ -37,7 +37,7 @@ from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
 from ablate.files import make_whole
-from ablate.places import spoken
+from ablate.paths import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,7 +98,7 @@ class Tracking:
     @property
     def name(self) -> str:
         """The store as a message names it."""
-        return spoken(self.uri)
+        return redact(self.uri)
 
     @property
     def exists(self) -> bool:
@@ -328,7 +328,7 @@ class _Answers:
         if isinstance(error, Exception) and not isinstance(error, AblateError | FileNotFoundError):
             lines = str(error).strip().splitlines() or [type(error).__name__]
             said = f"MLflow at {self._uri} does not answer as it should: {lines[0]}"  # which may repeat the address
-            raise TrackingError(spoken(said)[:400]) from error
+            raise TrackingError(redact(said)[:400]) from error
 
 
 @contextlib.contextmanager

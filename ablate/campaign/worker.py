@@ -25,7 +25,7 @@ from ablate.campaign.outbox import OUTPUT, Outbox
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import DataSpec
-from ablate.places import default_data_root
+from ablate.paths import default_data_root
 
 if TYPE_CHECKING:
     from ablate.training.data import Images

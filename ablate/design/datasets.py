@@ -8,7 +8,7 @@ from pathlib import Path
 from ablate.design.npz import summarise
 from ablate.design.study import DataSpec
 from ablate.errors import DataError, one_of
-from ablate.places import default_data_root
+from ablate.paths import default_data_root
 
 
 @dataclass(frozen=True, kw_only=True)

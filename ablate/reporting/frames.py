@@ -1,4 +1,4 @@
-"""Findings to pandas frames of numbers: what the figures draw and the tables print.
+"""Results to pandas frames of numbers: what the figures draw and the tables print.
 
 Values of the metric are in printed units (accuracy in percent, differences in points); a number that is not known is
 nan. Rows are in the order of the plan, the control first.
@@ -13,7 +13,7 @@ import pandas as pd
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.reporting import words
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.reporting.style import ratio, unit
 
 METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
@@ -31,13 +31,13 @@ COSTS = (
 )
 
 
-def trials(findings: Findings) -> pd.DataFrame:
+def trials(results: Results) -> pd.DataFrame:
     """A row a planned trial: arm, seed, status (``missing`` where there is no record), metrics, measurements, reason.
 
     Metrics are as recorded, from 0 to 1.
     """
     rows: list[dict[str, object]] = []
-    for trial, record in findings.outcomes():
+    for trial, record in results.outcomes():
         row: dict[str, object] = {"arm": trial.arm, "seed": trial.seed, "key": trial.key, "status": "missing"}
         if record is not None:
             measured = {k: v for k, v in vars(record.measured).items() if k != "versions"}
@@ -45,7 +45,7 @@ def trials(findings: Findings) -> pd.DataFrame:
             row |= {name: record.metrics.get(name, math.nan) for name in METRICS} | measured
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["arm", "seed", "key", "status", "reason", "notes", *METRICS, *_MEASURED])
-    order = {name: place for place, name in enumerate(findings.arms)}
+    order = {name: place for place, name in enumerate(results.arms)}
     return frame.sort_values(["arm", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column)
 
 
@@ -75,24 +75,24 @@ def summary(values: pd.DataFrame, arms: tuple[str, ...], alpha: float = 0.05) ->
     return table.assign(low=table["mean"] - half, high=table["mean"] + half).rename_axis("arm").reset_index()
 
 
-def pairs(findings: Findings) -> pd.DataFrame:
+def pairs(results: Results) -> pd.DataFrame:
     """arm, seed, value: arm minus control in each paired seed, for every arm that has a contrast."""
-    factor = findings.unit.factor
+    factor = results.unit.factor
     rows = [
         (arm, seed, difference * factor)
-        for arm in findings.compared
-        if (contrast := findings.judgement.verdict(arm).contrast) is not None
+        for arm in results.compared
+        if (contrast := results.judgement.verdict(arm).contrast) is not None
         for seed, difference in zip(contrast.seeds, contrast.differences, strict=True)
     ]
     return pd.DataFrame(rows, columns=["arm", "seed", "value"])
 
 
-def contrasts(findings: Findings) -> pd.DataFrame:
+def contrasts(results: Results) -> pd.DataFrame:
     """arm, outcome, n, mean, low, high, p, holm_p and the rest of each Contrast; nan where there is none."""
-    factor = findings.unit.factor
+    factor = results.unit.factor
     rows: list[dict[str, object]] = []
-    for arm in findings.compared:
-        verdict = findings.judgement.verdict(arm)
+    for arm in results.compared:
+        verdict = results.judgement.verdict(arm)
         row: dict[str, object] = {"arm": arm, "outcome": verdict.outcome}
         if (contrast := verdict.contrast) is not None:
             plain = {f.name: getattr(contrast, f.name) for f in dataclasses.fields(contrast)}
@@ -121,11 +121,11 @@ def _times(value: float | None, factor: float) -> float:
     return math.nan if value is None else value * factor
 
 
-def curves(findings: Findings) -> pd.DataFrame:
+def curves(results: Results) -> pd.DataFrame:
     """arm, seed, epoch and every field of EpochPoint; accuracies in percent. A row an epoch of a trial with a curve."""
     rows = [
         (trial.arm, trial.seed, p.epoch, p.train_loss, p.train_accuracy * 100, p.val_loss, p.val_accuracy * 100, p.lr)
-        for trial, record in findings.outcomes()
+        for trial, record in results.outcomes()
         if record is not None
         for p in record.curve
     ]
@@ -140,13 +140,13 @@ def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.D
     return means.reindex(present, level="arm").rename("value").reset_index()
 
 
-def arm_costs(findings: Findings) -> pd.DataFrame:
+def arm_costs(results: Results) -> pd.DataFrame:
     """The arm and every cost field, with the mean measured peak and training time; nan where a number is not known."""
     table = pd.DataFrame(
-        [{"arm": arm} | {name: findings.cost(arm, name) for name in COSTS} for arm in findings.arms],
+        [{"arm": arm} | {name: results.cost(arm, name) for name in COSTS} for arm in results.arms],
         columns=["arm", *COSTS],
     ).astype(dict.fromkeys(COSTS, float))
-    measured = trials(findings)
+    measured = trials(results)
     done = measured[measured["status"] == "finished"].groupby("arm")
     table["measured_peak_bytes"] = table["arm"].map(done["peak_bytes"].mean().astype(float))
     table["train_s"] = table["arm"].map(done["train_s"].mean().astype(float))
@@ -158,9 +158,9 @@ def against_cost(summary_table: pd.DataFrame, cost_table: pd.DataFrame) -> pd.Da
     return summary_table.merge(cost_table, on="arm", how="left").dropna(subset="mean", ignore_index=True)
 
 
-def effects(findings: Findings) -> pd.DataFrame:
+def effects(results: Results) -> pd.DataFrame:
     """term, contrast, label, mean, low, high, p, holm_p, outcome, order (1 main, 2 interaction), in printed units."""
-    factor = findings.unit.factor
+    factor = results.unit.factor
     rows = [
         {
             "term": effect.term,
@@ -175,28 +175,28 @@ def effects(findings: Findings) -> pd.DataFrame:
             "outcome": words.effect_outcome(effect),
             "aliases": ", ".join(effect.aliases),
         }
-        for effect in findings.judgement.effects
+        for effect in results.judgement.effects
     ]
     names = ["term", "contrast", "label", "order", "mean", "low", "high", "p", "holm_p", "outcome", "aliases"]
     return pd.DataFrame(rows, columns=names)
 
 
-def cells(findings: Findings, values: pd.DataFrame) -> pd.DataFrame:
+def cells(results: Results, values: pd.DataFrame) -> pd.DataFrame:
     """``scores`` with a column for each factor, of the arms that have levels: what the interaction figure averages."""
-    levels = {arm.name: arm.factors for arm in findings.plan.arms if arm.factors}
+    levels = {arm.name: arm.factors for arm in results.plan.arms if arm.factors}
     factors = list(dict.fromkeys(name for arm in levels.values() for name in arm))
     rows = values[values["arm"].isin(levels)]
     return rows.assign(**{name: [str(levels[arm].get(name, "")) for arm in rows["arm"]] for name in factors})
 
 
-def matched(findings: Findings) -> pd.DataFrame:
+def matched(results: Results) -> pd.DataFrame:
     """change, matched, arm, mean, low, high, ratio: each arm at its own cost and at the control's, where both ran.
 
     ``ratio`` is the arm's cost over the control's, in the quantity that the study matches. Empty where it matches none.
     """
     rows: list[dict[str, object]] = []
-    table = contrasts(findings).set_index("arm")
-    for arm in findings.plan.arms:
+    table = contrasts(results).set_index("arm")
+    for arm in results.plan.arms:
         if arm.match is None or arm.name not in table.index:
             continue
         field = MATCHED_COSTS[arm.match.quantity]
@@ -204,7 +204,7 @@ def matched(findings: Findings) -> pd.DataFrame:
         unmatched_too = change != arm.name and change in table.index
         couple = [(False, change)] * unmatched_too + [(True, arm.name)]
         for is_matched, name in couple:
-            spent = ratio(findings.cost(name, field), findings.cost(CONTROL, field))
+            spent = ratio(results.cost(name, field), results.cost(CONTROL, field))
             row = {"change": change, "matched": is_matched, "arm": name, "ratio": spent}
             rows.append(row | {column: table.loc[name, column] for column in ("mean", "low", "high")})
     frame = pd.DataFrame(rows, columns=["change", "matched", "arm", "mean", "low", "high", "ratio"])
@@ -217,10 +217,10 @@ MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops
 LONGEST_STEP = 36  # characters beside a bar
 
 
-def steps(findings: Findings, points: pd.DataFrame) -> pd.DataFrame:
+def steps(results: Results, points: pd.DataFrame) -> pd.DataFrame:
     """``against_cost``'s rows of an add-one-in study in the order of its steps; ``step`` says what each one changed."""
-    arms = [arm for arm in findings.plan.arms if arm.name != NOISE_FLOOR]
-    if findings.plan.study.unmatched:  # the matched ones have a figure of their own
+    arms = [arm for arm in results.plan.arms if arm.name != NOISE_FLOOR]
+    if results.plan.study.unmatched:  # the matched ones have a figure of their own
         arms = [arm for arm in arms if arm.match is None or arm.match.identity]
     specs = {arm.name: arm for arm in arms}
     told = {CONTROL: "control"}

@@ -14,54 +14,54 @@ import pandas as pd
 from ablate.design.plan import tuned_arms
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.design.tuning import at_edge
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.reporting.style import Unit, number, unit
 from ablate.verdicts.search import WORST, best_of, floored, is_scored, score, validation_metric
 
 
-def scored_by(findings: Findings) -> Unit:
+def scored_by(results: Results) -> Unit:
     """The unit of the metric that settings are chosen by."""
-    found = unit(validation_metric(findings.plan.study.decision.metric))
+    found = unit(validation_metric(results.plan.study.decision.metric))
     return dataclasses.replace(found, axis=found.axis.replace("val ", "validation "))
 
 
-def scores(findings: Findings) -> pd.DataFrame:
+def scores(results: Results) -> pd.DataFrame:
     """arm, setting (0: the recipe as written), score, value (printed) and what was set; a row a setting with records.
 
     A setting that failed or diverged has the score -inf and no value.
     """
-    metric = findings.plan.study.decision.metric
+    metric = results.plan.study.decision.metric
     rows: list[dict[str, object]] = []
-    for arm in findings.plan.tuning:
+    for arm in results.plan.tuning:
         for place, setting in enumerate(arm.settings):
-            if is_scored(setting, findings.records):
-                found = score(setting, findings.records, metric)
-                value = math.nan if found == WORST else _printed(findings, found)
+            if is_scored(setting, results.records):
+                found = score(setting, results.records, metric)
+                value = math.nan if found == WORST else _printed(results, found)
                 rows.append({"arm": arm.arm, "setting": place, "score": found, "value": value, **setting.values})
-    names = ["arm", "setting", "score", "value", *findings.plan.study.tuning.space]
+    names = ["arm", "setting", "score", "value", *results.plan.study.tuning.space]
     return pd.DataFrame(rows, columns=names).astype({"score": float, "value": float})
 
 
-def expected_best(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def expected_best(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """arm, budget, value, low, high: the best to be expected of so many settings, from ``scores``' table."""
-    metric = findings.plan.study.decision.metric
+    metric = results.plan.study.decision.metric
     rows: list[tuple[object, ...]] = []
     for arm, group in table.groupby("arm", sort=False):
         for point in best_of(floored(group["score"], metric, table["score"])):
-            ends = sorted(_printed(findings, end) for end in (point.low, point.high))
-            rows.append((arm, point.budget, _printed(findings, point.mean), *ends))
+            ends = sorted(_printed(results, end) for end in (point.low, point.high))
+            rows.append((arm, point.budget, _printed(results, point.mean), *ends))
     return pd.DataFrame(rows, columns=["arm", "budget", "value", "low", "high"])
 
 
-def _printed(findings: Findings, found: float) -> float:
-    sign = 1 if HIGHER_IS_BETTER[findings.plan.study.decision.metric] else -1
-    return sign * found * scored_by(findings).factor
+def _printed(results: Results, found: float) -> float:
+    sign = 1 if HIGHER_IS_BETTER[results.plan.study.decision.metric] else -1
+    return sign * found * scored_by(results).factor
 
 
-def best_setting(findings: Findings, arm: str) -> dict[str, float]:
+def best_setting(results: Results, arm: str) -> dict[str, float]:
     """What the arm's recipe holds of the space that was searched; empty while it is not tuned."""
-    recipe = findings.arm(arm).recipe
-    return {} if recipe is None else {name: getattr(recipe, name) for name in findings.plan.study.tuning.space}
+    recipe = results.arm(arm).recipe
+    return {} if recipe is None else {name: getattr(recipe, name) for name in results.plan.study.tuning.space}
 
 
 def setting_text(values: dict[str, float]) -> str:
@@ -69,12 +69,12 @@ def setting_text(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in values.items()) or "–"
 
 
-def warnings(findings: Findings, table: pd.DataFrame) -> list[str]:
+def warnings(results: Results, table: pd.DataFrame) -> list[str]:
     """A sentence for each arm whose best setting may not be the best there is, and for a tuning that is not over."""
-    study = findings.plan.study
+    study = results.plan.study
     told = []
-    for arm in tuned_arms(findings.plan.arms) if study.tuned else ():
-        values, own = best_setting(findings, arm.name), table.loc[table["arm"] == arm.name, "score"]
+    for arm in tuned_arms(results.plan.arms) if study.tuned else ():
+        values, own = best_setting(results, arm.name), table.loc[table["arm"] == arm.name, "score"]
         if not values:
             told.append(
                 f"The tuning of {arm.name} is not over: {len(own)} of {study.tuning.trials} settings are scored."
@@ -82,12 +82,12 @@ def warnings(findings: Findings, table: pd.DataFrame) -> list[str]:
         elif len(own) and (own == WORST).all():
             told.append(f"No setting of {arm.name} finished: it was compared under the recipe as written.")
         else:
-            told += [_edge(findings, arm.name, name, values[name]) for name in at_edge(study, values)]
+            told += [_edge(results, arm.name, name, values[name]) for name in at_edge(study, values)]
     return told
 
 
-def _edge(findings: Findings, arm: str, name: str, value: float) -> str:
-    span = findings.plan.study.tuning.space[name]
+def _edge(results: Results, arm: str, name: str, value: float) -> str:
+    span = results.plan.study.tuning.space[name]
     scale = " (log)" if span.log else ""
     return (
         f"The best {name} of {arm}, {value:.3g}, lies at the edge of the range that was searched, {span.low:g} to "
@@ -95,11 +95,11 @@ def _edge(findings: Findings, arm: str, name: str, value: float) -> str:
     )
 
 
-def best_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def best_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the figure, as printed text: what each arm tried, what was best, and what that brought."""
-    measure, rows = scored_by(findings), []
+    measure, rows = scored_by(results), []
     for arm, group in table.groupby("arm", sort=False):
-        values = best_setting(findings, str(arm))
+        values = best_setting(results, str(arm))
         first = group["value"][group["setting"] == 0]
         best = group["value"].iloc[int(group["score"].to_numpy().argmax())]
         rows.append(
@@ -112,15 +112,15 @@ def best_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
                 ),
                 f"{measure.axis}, best": number(float(best), measure.digits),
                 "best setting": setting_text(values),
-                "at the edge": (", ".join(at_edge(findings.plan.study, values)) if values else "") or "–",
+                "at the edge": (", ".join(at_edge(results.plan.study, values)) if values else "") or "–",
             }
         )
     return pd.DataFrame(rows)
 
 
-def setting_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def setting_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Every setting that was tried, as printed text."""
-    measure, space = scored_by(findings), list(findings.plan.study.tuning.space)
+    measure, space = scored_by(results), list(results.plan.study.tuning.space)
     return pd.DataFrame(
         {
             "arm": table["arm"],

@@ -8,22 +8,22 @@ import re
 import pandas as pd
 
 from ablate.reporting import tables, words
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.reporting.terminal import verdict_lines
 
 
-def note(findings: Findings) -> str:
+def note(results: Results) -> str:
     """Title, question, what voids the study, expectations, the verdicts in words and as a table, and the rule."""
-    study = findings.plan.study
-    parts = [f"## {escape(words.title(findings))}", escape(study.question)]
-    parts += [f"> **{escape(statement)}**" for statement in words.gravest(findings)]
-    expected = words.expectations(findings)
+    study = results.plan.study
+    parts = [f"## {escape(words.title(results))}", escape(study.question)]
+    parts += [f"> **{escape(statement)}**" for statement in words.gravest(results)]
+    expected = words.expectations(results)
     if expected:
         parts.append("Expected before the runs: " + escape(" ".join(expected)))
-    parts.append("\n".join(f"- {escape(line)}" for line in verdict_lines(findings)))
-    parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(findings)))
-    parts.append(table(tables.verdict_rows(findings)))
-    parts.append(escape(findings.judgement.method))
+    parts.append("\n".join(f"- {escape(line)}" for line in verdict_lines(results)))
+    parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(results)))
+    parts.append(table(tables.verdict_rows(results)))
+    parts.append(escape(results.judgement.method))
     parts.append(f"Campaign `{study.digest}`; the whole report is among the artifacts, under `report/`.")
     return "\n\n".join(part for part in parts if part)
 

@@ -60,7 +60,7 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained."""
     from ablate.campaign.disk import disk_bytes
     from ablate.design.forecast import forecast
-    from ablate.verdicts.foresight import foresee
+    from ablate.verdicts.power_analysis import foresee
 
     study, console = plan.study, screen()
     expected = forecast(plan, jobs=jobs)

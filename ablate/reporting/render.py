@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ablate
 from ablate.errors import AblateError
 from ablate.files import write_whole
-from ablate.places import tracking_uri as resolve_uri
+from ablate.paths import tracking_uri as resolve_uri
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager

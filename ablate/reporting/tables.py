@@ -10,36 +10,36 @@ import pandas as pd
 
 from ablate.design.plan import CONTROL
 from ablate.reporting import frames, frames_tuning, words
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.reporting.style import number, p_text, ratio, unit
 
 
-def verdict_rows(findings: Findings) -> pd.DataFrame:
+def verdict_rows(results: Results) -> pd.DataFrame:
     """The table of the study: arm, change, difference, interval, p, Holm p, verdict, expected, MACs ratio.
 
     Without the expectations where the study file has none.
     """
-    measure, rows = findings.unit, []
-    for arm in findings.compared:
-        verdict = findings.judgement.verdict(arm)
+    measure, rows = results.unit, []
+    for arm in results.compared:
+        verdict = results.judgement.verdict(arm)
         contrast = verdict.contrast
         rows.append(
             {
                 "arm": arm,
-                "change": words.change(findings, arm),
+                "change": words.change(results, arm),
                 f"difference ({measure.short})": measure.signed(contrast.mean_difference if contrast else None),
-                f"{words.confidence(findings)} interval": measure.interval(contrast.low, contrast.high)
+                f"{words.confidence(results)} interval": measure.interval(contrast.low, contrast.high)
                 if contrast
                 else "–",
                 "p": p_text(contrast.p if contrast else None),
                 "Holm p": p_text(contrast.holm_p if contrast else None),
                 "verdict": verdict.outcome,
                 "expected": words.expectation(verdict) or "–",
-                "MACs / control": times(ratio(findings.cost(arm, "macs"), findings.cost(CONTROL, "macs"))),
+                "MACs / control": times(ratio(results.cost(arm, "macs"), results.cost(CONTROL, "macs"))),
             }
         )
     table = pd.DataFrame(rows)
-    return table if findings.plan.study.expect else table.drop(columns="expected", errors="ignore")
+    return table if results.plan.study.expect else table.drop(columns="expected", errors="ignore")
 
 
 def times(value: float | None) -> str:
@@ -47,21 +47,21 @@ def times(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.2f}×"
 
 
-def arm_rows(findings: Findings, summary: pd.DataFrame) -> pd.DataFrame:
+def arm_rows(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
     """The table behind the accuracy figure; with each arm's best setting where the study tunes."""
-    measure = findings.unit
+    measure = results.unit
     table = pd.DataFrame(
         {
             "arm": summary["arm"],
             "seeds": summary["n"],
             f"mean {measure.axis}": _column(summary["mean"], measure.digits),
-            f"{words.confidence(findings)} interval": _intervals(summary, measure.digits),
+            f"{words.confidence(results)} interval": _intervals(summary, measure.digits),
             f"sd ({measure.short})": _column(summary["sd"], measure.digits),
         }
     )
-    if findings.plan.study.tuned:
+    if results.plan.study.tuned:
         table["best setting"] = [
-            frames_tuning.setting_text(frames_tuning.best_setting(findings, arm)) for arm in summary["arm"]
+            frames_tuning.setting_text(frames_tuning.best_setting(results, arm)) for arm in summary["arm"]
         ]
     return table
 
@@ -77,9 +77,9 @@ def _intervals(
     return ["–" if low == "–" else f"[{low}, {high}]" for low, high in zip(lows, highs, strict=True)]
 
 
-def contrast_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the figure of differences: the interval with pairing, without it, and for new images too."""
-    measure, digits = findings.unit, findings.unit.digits
+    measure, digits = results.unit, results.unit.digits
     return pd.DataFrame(
         {
             "arm": table["arm"],
@@ -93,9 +93,9 @@ def contrast_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def power_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def power_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """What the seeds could have found, and what more of them would bring."""
-    measure, digits = findings.unit, findings.unit.digits
+    measure, digits = results.unit, results.unit.digits
     return pd.DataFrame(
         {
             "arm": table["arm"],
@@ -108,7 +108,7 @@ def power_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def exploratory_rows(findings: Findings) -> pd.DataFrame:
+def exploratory_rows(results: Results) -> pd.DataFrame:
     """The further metrics' contrasts, unadjusted; empty where the study names none."""
     return pd.DataFrame(
         [
@@ -121,20 +121,20 @@ def exploratory_rows(findings: Findings) -> pd.DataFrame:
                 "interval": unit(contrast.metric).interval(contrast.low, contrast.high),
                 "p, unadjusted": p_text(contrast.p),
             }
-            for contrast in findings.judgement.exploratory
+            for contrast in results.judgement.exploratory
         ]
     )
 
 
-def effect_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the figure of effects; aliases only where the design has some."""
-    measure = findings.unit
+    measure = results.unit
     printed = pd.DataFrame(
         {
             "effect": table["label"],
             "what is subtracted": table["contrast"],
             f"estimate ({measure.short})": _column(table["mean"], measure.digits, signed=True),
-            f"{words.confidence(findings)} interval": _intervals(table, measure.digits, signed=True),
+            f"{words.confidence(results)} interval": _intervals(table, measure.digits, signed=True),
             "p": [p_text(p) for p in table["p"]],
             "Holm p": [p_text(p) for p in table["holm_p"]],
             "verdict": table["outcome"],
@@ -201,15 +201,15 @@ def _remark(*parts: object) -> str:
     return "; ".join(part.strip()[:300] for part in parts if isinstance(part, str) and part.strip())
 
 
-def provenance(findings: Findings, trials: pd.DataFrame) -> pd.DataFrame:
+def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
     """Where the numbers come from, as two columns: what, and its value."""
-    study, made = findings.plan.study, trials[trials["status"] != "missing"]
+    study, made = results.plan.study, trials[trials["status"] != "missing"]
     started = made["started_at"].dropna()
-    data = findings.plan.data
+    data = results.plan.data
     rows = {
         "study": f"{study.name} (budget {study.budget})",
         "campaign digest": study.digest,
-        "MLflow run of the campaign": findings.run_id or "–",
+        "MLflow run of the campaign": results.run_id or "–",
         "data": f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, "
         f"{data.channels} × {data.height} × {data.width}, {data.num_classes} classes",
         "records": f"{len(made):,} of {len(trials):,} planned",
@@ -220,14 +220,14 @@ def provenance(findings: Findings, trials: pd.DataFrame) -> pd.DataFrame:
         "commit": _distinct(made["commit"]),
         "training time, all trials": f"{made['wall_s'].astype(float).sum() / 60:,.1f} minutes",
     }
-    rows |= {f"version of {name}": text for name, text in versions(findings).items()}
+    rows |= {f"version of {name}": text for name, text in versions(results).items()}
     return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
 
 
-def versions(findings: Findings) -> dict[str, str]:
+def versions(results: Results) -> dict[str, str]:
     """Library -> version; several where the records disagree."""
     found: dict[str, dict[str, None]] = {}
-    for record in findings.records.values():
+    for record in results.records.values():
         for name, version in record.measured.versions.items():
             found.setdefault(name, {})[version] = None
     return {name: ", ".join(found[name]) for name in sorted(found)}
@@ -241,20 +241,20 @@ def _distinct(values: pd.Series) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values.dropna() if value != "")) or "–"
 
 
-def matched_rows(findings: Findings) -> pd.DataFrame:
+def matched_rows(results: Results) -> pd.DataFrame:
     """How each arm's width was solved for equal cost; empty where the study matches nothing."""
     return pd.DataFrame(
         [
             {"arm": arm.name, "from": arm.parent, "width": f"{arm.spec.width_mult:g}", "outcome": str(arm.match)}
-            for arm in findings.plan.arms
+            for arm in results.plan.arms
             if arm.match is not None
         ]
     )
 
 
-def curve_rows(findings: Findings, table: pd.DataFrame) -> pd.DataFrame:
+def curve_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the learning curves: validation accuracy (%), mean over seeds, at up to six epochs."""
-    means = frames.mean_curves(table, "val_accuracy", findings.arms)
+    means = frames.mean_curves(table, "val_accuracy", results.arms)
     epochs = sorted(means["epoch"].unique())
     shown = [epochs[round(i * (len(epochs) - 1) / 5)] for i in range(6)] if len(epochs) > 6 else epochs
     wide = means[means["epoch"].isin(shown)].pivot_table(index="arm", columns="epoch", values="value", sort=False)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.reporting import tables, words
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.reporting.labels import folded
 
 STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "yellow"}
@@ -16,23 +16,23 @@ WIDTH_WITHOUT_TERMINAL = 80
 MOST_SENTENCES = 6
 
 
-def verdict_lines(findings: Findings) -> list[str]:
+def verdict_lines(results: Results) -> list[str]:
     """A sentence an arm; beyond ``MOST_SENTENCES`` arms the undecided ones share one.
 
     ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
     worse (held)"``
     """
-    verdicts = findings.judgement.verdicts
+    verdicts = results.judgement.verdicts
     if len(verdicts) <= MOST_SENTENCES:
-        return [words.sentence(findings, verdict) for verdict in verdicts]
-    told = [words.sentence(findings, verdict) for verdict in verdicts if verdict.outcome != "undecided"]
+        return [words.sentence(results, verdict) for verdict in verdicts]
+    told = [words.sentence(results, verdict) for verdict in verdicts if verdict.outcome != "undecided"]
     left_open = [verdict for verdict in verdicts if verdict.outcome == "undecided"]
     return [*told, f"{len(left_open)} of {len(verdicts)} arms are undecided (see the table)"] if left_open else told
 
 
-def verdict_table(findings: Findings) -> Table:
+def verdict_table(results: Results) -> Table:
     """Arm, difference, interval, Holm p, verdict and cost, for a terminal of 80 columns."""
-    printed = tables.verdict_rows(findings)
+    printed = tables.verdict_rows(results)
     printed = printed.rename(columns={name: name.removeprefix("difference ").strip("()") for name in printed.columns})
     shown = [name for name in printed.columns if name not in ("change", "p", "expected", "MACs / control")] + ["MACs"]
     printed = printed.rename(columns={"MACs / control": "MACs"}).assign(arm=[folded(arm, 24) for arm in printed["arm"]])
@@ -46,37 +46,37 @@ def verdict_table(findings: Findings) -> Table:
     return table
 
 
-def print_findings(findings: Findings, console: Console | None = None) -> None:
+def print_results(results: Results, console: Console | None = None) -> None:
     """Prints the end of a study; plain text, 80 columns wide, where the output is no terminal."""
     screen = console or Console(highlight=False)
     if not screen.is_terminal and console is None:
         screen = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
-    screen.print(_page(findings))
+    screen.print(_page(results))
 
 
-def _page(findings: Findings) -> Group:
-    study = findings.plan.study
-    parts: list[RenderableType] = [Text(""), Text(words.title(findings), "bold")]
+def _page(results: Results) -> Group:
+    study = results.plan.study
+    parts: list[RenderableType] = [Text(""), Text(words.title(results), "bold")]
     if study.question:
         parts.append(Text(study.question))
-    loud = ("! ", "bold yellow") if words.is_alarming(findings) else ("Note: ", "")
-    parts += [Text(loud[0] + statement, loud[1]) for statement in words.gravest(findings)]
+    loud = ("! ", "bold yellow") if words.is_alarming(results) else ("Note: ", "")
+    parts += [Text(loud[0] + statement, loud[1]) for statement in words.gravest(results)]
     parts.append(Text(""))
-    for line in verdict_lines(findings):
+    for line in verdict_lines(results):
         parts.append(Padding(Text(line), (0, 0, 0, 2), expand=False))
-    if findings.judgement.effects:
+    if results.judgement.effects:
         parts += [
             Text(""),
-            *(Padding(Text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(findings)),
+            *(Padding(Text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(results)),
         ]
-    parts += [Text(""), verdict_table(findings), Text(""), Text(_rule(findings), "dim")]
+    parts += [Text(""), verdict_table(results), Text(""), Text(_rule(results), "dim")]
     return Group(*parts)
 
 
-def _rule(findings: Findings) -> str:
-    judged = findings.judgement
+def _rule(results: Results) -> str:
+    judged = results.judgement
     seeds = f"{judged.num_seeds} seed{'s' * (judged.num_seeds != 1)} an arm"
     return (
-        f"{findings.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
-        f"alpha {judged.alpha:g}; margin {words.margin(findings)}; MACs relative to the control's."
+        f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
+        f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's."
     )

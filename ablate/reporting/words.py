@@ -7,7 +7,7 @@ import re
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.design.study import Study
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.reporting.style import p_text
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
@@ -21,33 +21,33 @@ OUTCOMES = {
 }
 
 
-def title(findings: Findings) -> str:
+def title(results: Results) -> str:
     """The study's title, or its name where it has none."""
-    return findings.plan.study.title or findings.plan.study.name
+    return results.plan.study.title or results.plan.study.name
 
 
-def confidence(findings: Findings) -> str:
+def confidence(results: Results) -> str:
     """``"95 %"``."""
-    return f"{100 * (1 - findings.judgement.alpha):g} %"
+    return f"{100 * (1 - results.judgement.alpha):g} %"
 
 
-def margin(findings: Findings) -> str:
+def margin(results: Results) -> str:
     """``"0.5 points"``."""
-    return f"{findings.judgement.margin * findings.unit.factor:g} {findings.unit.short}"
+    return f"{results.judgement.margin * results.unit.factor:g} {results.unit.short}"
 
 
-def sentence(findings: Findings, verdict: Verdict) -> str:
+def sentence(results: Results, verdict: Verdict) -> str:
     """One arm's verdict with the numbers behind it.
 
     ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
     worse (held)"``
     """
-    claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(findings))
+    claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(results))
     contrast = verdict.contrast
     if verdict.outcome == "not judged" or contrast is None:
         behind = [proper(verdict.why.rstrip("."))]
     else:
-        behind = [evidence(findings, contrast)]
+        behind = [evidence(results, contrast)]
         if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
             behind.append(f"about {contrast.seeds_to_settle} seeds would settle it")
     if verdict.expected:
@@ -64,11 +64,11 @@ def effect_outcome(effect: Effect) -> str:
     return told.get(effect.outcome, effect.outcome)
 
 
-def effect_sentences(findings: Findings) -> list[str]:
+def effect_sentences(results: Results) -> list[str]:
     """Of a factorial study: every main effect, then the interactions that are more than noise."""
-    unit, told = findings.unit, []
-    for effect in findings.judgement.effects:
-        if ":" in effect.term and effect.holm_p > findings.judgement.alpha:
+    unit, told = results.unit, []
+    for effect in results.judgement.effects:
+        if ":" in effect.term and effect.holm_p > results.judgement.alpha:
             continue
         what = (
             "interaction of " + effect.term.replace(":", " and ")
@@ -81,9 +81,9 @@ def effect_sentences(findings: Findings) -> list[str]:
     return told
 
 
-def reasons(findings: Findings) -> list[str]:
+def reasons(results: Results) -> list[str]:
     """For every arm, what its verdict rests on, in the judge's own words."""
-    return [f"{verdict.arm}: {proper(verdict.why)}" for verdict in findings.judgement.verdicts if verdict.why]
+    return [f"{verdict.arm}: {proper(verdict.why)}" for verdict in results.judgement.verdicts if verdict.why]
 
 
 def proper(text: str) -> str:
@@ -91,9 +91,9 @@ def proper(text: str) -> str:
     return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
 
 
-def evidence(findings: Findings, contrast: Contrast) -> str:
+def evidence(results: Results, contrast: Contrast) -> str:
     """Difference, interval, p and number of paired seeds."""
-    unit = findings.unit
+    unit = results.unit
     which, p = ("p", contrast.p) if contrast.holm_p is None else ("Holm p", contrast.holm_p)
     parts = [f"{unit.signed(contrast.mean_difference)} {unit.short}"]
     if contrast.low is not None:
@@ -116,15 +116,15 @@ def _found(effect: Effect, of: int) -> str:
     return effect_outcome(effect) if of == 1 else f"{effect_outcome(effect)} ({effect.contrast.replace(' - ', ' − ')})"
 
 
-def expectations(findings: Findings) -> list[str]:
+def expectations(results: Results) -> list[str]:
     """What the study file expected before the runs and what came of it, a sentence each."""
     told = []
-    for arm, expected in findings.plan.study.expect.items():
+    for arm, expected in results.plan.study.expect.items():
         try:
-            verdict = findings.judgement.verdict(arm)
+            verdict = results.judgement.verdict(arm)
             came, outcome = verdict.held, str(verdict.outcome)
         except KeyError:  # a factor of a factorial study is expected under its own name
-            effects = [effect for effect in findings.judgement.effects if effect.term == arm]
+            effects = [effect for effect in results.judgement.effects if effect.term == arm]
             came = all(held) if (held := [e.held for e in effects if e.held is not None]) else None
             outcome = ", ".join(_found(effect, len(effects)) for effect in effects) or "not judged"
         said = {True: "it held", False: "it did not hold", None: "that is not decided"}[came]
@@ -132,27 +132,27 @@ def expectations(findings: Findings) -> list[str]:
     return told
 
 
-def gravest(findings: Findings) -> list[str]:
+def gravest(results: Results) -> list[str]:
     """What the reader must know before any verdict: why the study does not stand, then every other statement."""
-    told = [proper(statement) for statement in findings.judgement.statements]
-    if not findings.judgement.stands and not told:
+    told = [proper(statement) for statement in results.judgement.statements]
+    if not results.judgement.stands and not told:
         told = ["The noise floor failed or could not be checked: no verdict of this study stands."]
     return told
 
 
-def is_alarming(findings: Findings) -> bool:
+def is_alarming(results: Results) -> bool:
     """Whether the statements void the study or one of its verdicts."""
-    judged = findings.judgement
+    judged = results.judgement
     return not judged.stands or bool(judged.divergence) or any(v.outcome == "not judged" for v in judged.verdicts)
 
 
-def change(findings: Findings, arm: str) -> str:
+def change(results: Results, arm: str) -> str:
     """What an arm changes against the control, in one line."""
     if arm == CONTROL:
         return "–"
     if arm == NOISE_FLOOR:
         return "nothing: the control under other seeds"
-    made = findings.arm(arm).changes
+    made = results.arm(arm).changes
     if len(made) == 1:
         return _unbroken(str(made[0]).replace("->", "→"))
     told = [_unbroken(f"{change.field} → {change.after}") for change in made]

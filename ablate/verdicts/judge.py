@@ -13,7 +13,7 @@ from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
-from ablate.verdicts.beside import effects, exploratory, steps
+from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fakes import no_costs, outcome, plan_of, point
 
-from ablate.campaign.aside import call_aside
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.costs import ArmCosts
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.executors import TrialContext
@@ -38,7 +38,7 @@ def stepwise(trial: Trial, context: TrialContext) -> Record:
 
 
 def prepare_data(plan: CampaignPlan, settings: Settings, say: object) -> ArmCosts:
-    call_aside(_prepare, plan, settings, say=lambda message: None)
+    run_in_subprocess(_prepare, plan, settings, say=lambda message: None)
     return no_costs(plan, settings, lambda message: None)
 
 

@@ -12,7 +12,7 @@ import pytest
 from executor_contract import ExecutorContract
 from fakes import alive, null, null_seeds, plan_of, slow, slow_seeds, until
 
-from ablate.campaign.aside import call_aside
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress, Trainer, TrialContext
 from ablate.campaign.local import LocalExecutor
@@ -211,7 +211,7 @@ def test_workers_end_when_their_dispatcher_is_killed_and_never_run_its_script(tm
 
 def test_a_call_aside_returns_its_value_and_passes_messages_on() -> None:
     heard: list[str] = []
-    assert call_aside(_helper, "fine", say=heard.append) == "fine!"
+    assert run_in_subprocess(_helper, "fine", say=heard.append) == "fine!"
     assert heard == ["working on fine"]
 
 
@@ -225,7 +225,7 @@ def test_a_call_aside_returns_its_value_and_passes_messages_on() -> None:
 )
 def test_a_call_aside_raises_what_went_wrong(word: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        call_aside(_helper, word, say=print)
+        run_in_subprocess(_helper, word, say=print)
 
 
 def _helper(word: str, say: object) -> str:

@@ -17,7 +17,7 @@ from ablate.campaign.result import CampaignInterrupted
 from ablate.design.plan import CampaignPlan, Trial, trials
 from ablate.design.record import Record
 from ablate.design.study import Decision, Plan
-from ablate.reporting.findings import load_findings
+from ablate.reporting.results import load_results
 
 
 def settling(*arms: str, seeds: int = 6, most: int = 14, block: int = 4) -> CampaignPlan:
@@ -98,7 +98,7 @@ def test_a_settled_study_is_whole_with_fewer_trials_than_were_planned_at_most(ru
     checkup = check_campaign(plan, runs=runs)
     assert (checkup.sound, checkup.trials) == (True, len(needed))
 
-    findings = load_findings("faults", runs=runs)
+    findings = load_results("faults", runs=runs)
     assert all(record is not None for _, record in findings.outcomes())
     assert findings.judgement.verdict("clear").outcome == "worse"
 

@@ -13,7 +13,7 @@ from ablate.design.datasets import DataInfo
 from ablate.design.plan import NOISE_FLOOR, CampaignPlan, Trial, resolve_arms, trials
 from ablate.design.record import EpochPoint, Measured, Record
 from ablate.design.study import Study
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Verdict
 
 DATA = DataInfo(name="mnist5k", channels=1, height=28, width=28, num_classes=10, num_train=4000, num_test=1000)
@@ -138,10 +138,10 @@ def judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
 
 
 @pytest.fixture(scope="session")
-def make_findings() -> Callable[..., Findings]:
-    """``make_findings(**study fields)``: Findings of a campaign that never ran; ``drop`` leaves out so many records."""
+def make_findings() -> Callable[..., Results]:
+    """``make_findings(**study fields)``: Results of a campaign that never ran; ``drop`` leaves out so many records."""
 
-    def make(base: dict[str, Any] | None = None, *, drop: int = 0, **changes: Any) -> Findings:
+    def make(base: dict[str, Any] | None = None, *, drop: int = 0, **changes: Any) -> Results:
         study = Study(**{**(base or ONE_CHANGE), **changes})
         arms = resolve_arms(study, DATA)
         plan = CampaignPlan(study=study, data=DATA, arms=arms, trials=trials(study, arms, DATA))
@@ -149,7 +149,7 @@ def make_findings() -> Callable[..., Findings]:
         records = {t.key: record(t, 0 if t.arm == NOISE_FLOOR else place[t.arm]) for t in plan.trials}
         for trial in plan.trials[len(plan.trials) - drop :]:
             del records[trial.key]
-        return Findings(
+        return Results(
             plan=plan, costs=costs(list(place)), records=records, judgement=judgement(plan, records), run_id="run-1"
         )
 
@@ -157,12 +157,12 @@ def make_findings() -> Callable[..., Findings]:
 
 
 @pytest.fixture
-def toggles(make_findings: Callable[..., Findings]) -> Findings:
+def toggles(make_findings: Callable[..., Results]) -> Results:
     """The 16-arm factorial campaign, 3 seeds."""
     return make_findings(TOGGLES)
 
 
 @pytest.fixture
-def findings(make_findings: Callable[..., Findings]) -> Findings:
+def results(make_findings: Callable[..., Results]) -> Results:
     """Control, two arms, a noise floor, 8 seeds."""
     return make_findings(noise_floor=True)

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from ablate.reporting import frames, tables
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 
 
 def test_every_planned_trial_has_a_row_and_one_without_a_record_is_missing(
-    make_findings: Callable[..., Findings],
+    make_findings: Callable[..., Results],
 ) -> None:
     table = frames.trials(make_findings(drop=2))
     assert len(table) == 3 * 8
@@ -23,20 +23,20 @@ def test_every_planned_trial_has_a_row_and_one_without_a_record_is_missing(
     assert list(table["seed"][:8]) == list(range(8))
 
 
-def test_a_failed_trial_keeps_its_reason_and_gives_no_score(findings: Findings) -> None:
-    key = findings.plan.trials[0].key
-    broken = dataclasses.replace(findings.records[key], status="failed", metrics={}, reason="out of memory")
-    worse = dataclasses.replace(findings, records={**findings.records, key: broken})
+def test_a_failed_trial_keeps_its_reason_and_gives_no_score(results: Results) -> None:
+    key = results.plan.trials[0].key
+    broken = dataclasses.replace(results.records[key], status="failed", metrics={}, reason="out of memory")
+    worse = dataclasses.replace(results, records={**results.records, key: broken})
     table = frames.trials(worse)
     assert list(table.loc[table["key"] == key, "reason"]) == ["out of memory"]
     assert (
-        len(frames.scores(table, "test_accuracy")) == len(frames.scores(frames.trials(findings), "test_accuracy")) - 1
+        len(frames.scores(table, "test_accuracy")) == len(frames.scores(frames.trials(results), "test_accuracy")) - 1
     )
 
 
-def test_scores_are_in_percent_and_losses_as_they_are(findings: Findings) -> None:
-    table = frames.trials(findings)
-    record = findings.records[findings.plan.trials[0].key]
+def test_scores_are_in_percent_and_losses_as_they_are(results: Results) -> None:
+    table = frames.trials(results)
+    record = results.records[results.plan.trials[0].key]
     assert frames.scores(table, "test_accuracy")["value"][0] == pytest.approx(100 * record.metrics["test_accuracy"])
     assert frames.scores(table, "test_loss")["value"][0] == pytest.approx(record.metrics["test_loss"])
 
@@ -54,57 +54,57 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert math.isnan(table.loc["c", "mean"])
 
 
-def test_pairs_and_contrasts_are_points_of_the_judgements_differences(findings: Findings) -> None:
-    contrast = findings.judgement.verdicts[0].contrast
+def test_pairs_and_contrasts_are_points_of_the_judgements_differences(results: Results) -> None:
+    contrast = results.judgement.verdicts[0].contrast
     assert contrast is not None
-    pairs = frames.pairs(findings)
+    pairs = frames.pairs(results)
     own = pairs[pairs["arm"] == contrast.arm]
     assert list(own["seed"]) == list(contrast.seeds)
     assert list(own["value"]) == pytest.approx([100 * d for d in contrast.differences])
-    table = frames.contrasts(findings)
+    table = frames.contrasts(results)
     assert list(table["arm"]) == ["relu_bottleneck", "full", "noise_floor"]
     assert table["mean"][0] == pytest.approx(100 * contrast.mean_difference)
     assert table["holm_p"][0] == contrast.holm_p
 
 
-def test_an_arm_that_is_not_judged_has_a_row_without_numbers(make_findings: Callable[..., Findings]) -> None:
+def test_an_arm_that_is_not_judged_has_a_row_without_numbers(make_findings: Callable[..., Results]) -> None:
     table = frames.contrasts(make_findings(drop=3))
     assert set(table["outcome"]) == {"not judged"}
     assert table["mean"].isna().all()
 
 
-def test_mean_curves_average_over_seeds(findings: Findings) -> None:
-    curves = frames.curves(findings)
+def test_mean_curves_average_over_seeds(results: Results) -> None:
+    curves = frames.curves(results)
     assert len(curves) == 4 * 8 * 4
-    means = frames.mean_curves(curves, "val_accuracy", findings.arms)
-    own = [r.curve[0].val_accuracy for t, r in findings.outcomes() if t.arm == "full" and r is not None]
+    means = frames.mean_curves(curves, "val_accuracy", results.arms)
+    own = [r.curve[0].val_accuracy for t, r in results.outcomes() if t.arm == "full" and r is not None]
     first = means[(means["arm"] == "full") & (means["epoch"] == 1)]["value"].item()
     assert first == pytest.approx(100 * sum(own) / 8)
-    assert list(dict.fromkeys(means["arm"])) == list(findings.arms)
+    assert list(dict.fromkeys(means["arm"])) == list(results.arms)
 
 
-def test_costs_carry_what_was_counted_and_what_was_measured(findings: Findings) -> None:
-    table = frames.arm_costs(findings).set_index("arm")
+def test_costs_carry_what_was_counted_and_what_was_measured(results: Results) -> None:
+    table = frames.arm_costs(results).set_index("arm")
     assert table.loc["control", "macs"] == 2_586_736
     assert table.loc["control", "measured_peak_bytes"] == 90_000_000
     assert math.isnan(table.loc["control", "latency_batch_ms"])
 
 
-def test_cells_of_a_factorial_study_carry_each_arms_levels(toggles: Findings) -> None:
+def test_cells_of_a_factorial_study_carry_each_arms_levels(toggles: Results) -> None:
     cells = frames.cells(toggles, frames.scores(frames.trials(toggles), "test_accuracy"))
     assert len(cells) == 16 * 3
     assert cells.groupby(["residual", "bottleneck", "activation", "conv"]).size().eq(3).all()
 
 
-def test_effects_are_in_points_with_interactions_marked(toggles: Findings) -> None:
+def test_effects_are_in_points_with_interactions_marked(toggles: Results) -> None:
     table = frames.effects(toggles)
     assert table["mean"][0] == pytest.approx(-0.4)
     assert list(table["order"]) == [1, 1, 1, 1, 2]
     assert table["label"].iloc[-1] == "residual × conv"
 
 
-def test_the_verdict_table_has_the_columns_of_the_report_and_the_cost_ratio(findings: Findings) -> None:
-    table = tables.verdict_rows(findings)
+def test_the_verdict_table_has_the_columns_of_the_report_and_the_cost_ratio(results: Results) -> None:
+    table = tables.verdict_rows(results)
     assert list(table.columns) == [
         "arm", "change", "difference (points)", "95 % interval", "p", "Holm p", "verdict", "expected", "MACs / control",
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def test_the_verdict_table_has_the_columns_of_the_report_and_the_cost_ratio(find
     assert (row["MACs / control"], table.iloc[1]["MACs / control"]) == ("1.00×", "2.00×")
 
 
-def test_matched_arms_stand_beside_the_same_change_unmatched(make_findings: Callable[..., Findings]) -> None:
+def test_matched_arms_stand_beside_the_same_change_unmatched(make_findings: Callable[..., Results]) -> None:
     made = make_findings(
         match="macs",
         control={"net": "mobilenet_v2_mnist", "divisor": 2},
@@ -128,7 +128,7 @@ def test_matched_arms_stand_beside_the_same_change_unmatched(make_findings: Call
     assert set(tables.matched_rows(made)["arm"]) == {arm.name for arm in made.plan.arms if arm.match is not None}
 
 
-def test_the_steps_of_a_roadmap_say_what_each_one_changed(make_findings: Callable[..., Findings]) -> None:
+def test_the_steps_of_a_roadmap_say_what_each_one_changed(make_findings: Callable[..., Results]) -> None:
     control = {"net": "mobilenet_v2_mnist", "bottleneck": "relu", "activation": "relu"}
     made = make_findings(
         control=control, arms={}, expect={}, design={"kind": "add_one_in", "to": {"net": "mobilenet_v2_mnist"}}

@@ -19,7 +19,7 @@ from nbformat.v4 import new_notebook
 from ablate.campaign.entries import trial_entry
 from ablate.campaign.tracking import Tracking
 from ablate.reporting import render
-from ablate.reporting.findings import Findings, load_findings
+from ablate.reporting.results import Results, load_results
 from ablate.reporting.render import find_notebook
 
 ROOT = Path(__file__).parents[2]
@@ -27,27 +27,27 @@ EVIL = "<script>alert('x')</script>"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, make_findings: Callable[..., Findings]) -> tuple[Path, Findings]:
+def store(tmp_path_factory: pytest.TempPathFactory, make_findings: Callable[..., Results]) -> tuple[Path, Results]:
     """A runs folder whose MLflow holds a campaign with hostile texts, and what was put in."""
-    findings = make_findings(
+    results = make_findings(
         title=EVIL, question=f"![x](http://e.example/x.png) {EVIL}", plan={"seeds": 2}, expect={EVIL: "worse"}
     )
     runs = tmp_path_factory.mktemp("runs")
     tracking = Tracking(f"sqlite:///{runs / 'mlflow.db'}", runs / "artifacts")
-    campaign = tracking.begin_campaign(findings.plan)
-    tracking.save_costs(campaign, {arm: dict(costs) for arm, costs in findings.costs.items()})
-    for trial, record in findings.outcomes():
+    campaign = tracking.begin_campaign(results.plan)
+    tracking.save_costs(campaign, {arm: dict(costs) for arm, costs in results.costs.items()})
+    for trial, record in results.outcomes():
         assert record is not None
-        entry = trial_entry(record, trial, findings.arm(trial.arm), dict(findings.costs[trial.arm]))
-        tracking.write(findings.plan.study.name, campaign, entry, record.to_json())
+        entry = trial_entry(record, trial, results.arm(trial.arm), dict(results.costs[trial.arm]))
+        tracking.write(results.plan.study.name, campaign, entry, record.to_json())
     tracking.end_campaign(campaign, complete=True)
-    return runs, findings
+    return runs, results
 
 
 @pytest.fixture(scope="module")
-def report(store: tuple[Path, Findings], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(store: tuple[Path, Results], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `python -m ablate.report` writes where torch cannot be imported and another kernel is installed."""
-    runs, findings = store
+    runs, results = store
     blocker = tmp_path_factory.mktemp("blocker")
     for name in ("torch", "torchvision"):
         (blocker / f"{name}.py").write_text("raise ImportError('not on this machine')")
@@ -58,12 +58,12 @@ def report(store: tuple[Path, Findings], tmp_path_factory: pytest.TempPathFactor
     )
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     environment |= {"PYTHONPATH": os.pathsep.join([str(blocker), str(ROOT)]), "JUPYTER_PATH": str(blocker)}
-    command = [sys.executable, "-m", "ablate.report", findings.plan.study.name, "--runs", str(runs)]
+    command = [sys.executable, "-m", "ablate.report", results.plan.study.name, "--runs", str(runs)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=blocker, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Report:" in done.stdout
     assert "WARNING" not in done.stderr
-    return runs / "reports" / findings.plan.study.name
+    return runs / "reports" / results.plan.study.name
 
 
 class Page(html.parser.HTMLParser):
@@ -101,7 +101,7 @@ def test_the_page_shows_what_the_user_wrote_as_text(report: Path) -> None:
     assert "![x](http://e.example/x.png)" in page.text
 
 
-def test_the_page_says_everything_in_the_order_of_importance(report: Path, store: tuple[Path, Findings]) -> None:
+def test_the_page_says_everything_in_the_order_of_importance(report: Path, store: tuple[Path, Results]) -> None:
     text = Page((report / "report.html").read_text(encoding="utf-8")).text
     order = [
         "cannot reach its level", "Expected before the runs", "Verdicts", "Test accuracy by arm",
@@ -121,7 +121,7 @@ def test_every_figure_is_there_as_svg_and_png(report: Path) -> None:
 
 
 def test_the_executed_notebook_has_outputs_and_no_address_of_the_store(
-    report: Path, store: tuple[Path, Findings]
+    report: Path, store: tuple[Path, Results]
 ) -> None:
     text = (report / "report.ipynb").read_text(encoding="utf-8")
     cells = json.loads(text)["cells"]
@@ -130,19 +130,19 @@ def test_the_executed_notebook_has_outputs_and_no_address_of_the_store(
     assert not [o for c in cells for o in c.get("outputs", []) if o["output_type"] in {"stream", "error"}]
 
 
-def test_mlflow_holds_the_report_and_the_verdicts_as_its_note(report: Path, store: tuple[Path, Findings]) -> None:
+def test_mlflow_holds_the_report_and_the_verdicts_as_its_note(report: Path, store: tuple[Path, Results]) -> None:
     runs, _ = store
     stored = {path.relative_to(path.parents[1]).as_posix() for path in (runs / "artifacts").rglob("report.html")}
     assert stored == {"report/report.html"}
     assert "is undecided" in (report / "verdicts.md").read_text(encoding="utf-8").replace("\\", "")
 
 
-def test_findings_read_back_from_mlflow_are_what_was_put_in(store: tuple[Path, Findings]) -> None:
-    runs, findings = store
-    back = load_findings(findings.plan.study.name, runs=runs)
-    assert back.plan.to_json() == findings.plan.to_json()
-    assert dict(back.records) == dict(findings.records)
-    assert back.costs == findings.costs
+def test_findings_read_back_from_mlflow_are_what_was_put_in(store: tuple[Path, Results]) -> None:
+    runs, results = store
+    back = load_results(results.plan.study.name, runs=runs)
+    assert back.plan.to_json() == results.plan.to_json()
+    assert dict(back.records) == dict(results.records)
+    assert back.costs == results.costs
     assert [verdict.arm for verdict in back.judgement.verdicts] == ["relu_bottleneck", "full"]
 
 

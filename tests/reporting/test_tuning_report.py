@@ -16,10 +16,10 @@ from ablate.design.record import Record
 from ablate.design.study import Decision, Range, Tuning
 from ablate.reporting import figures_tuning, frames, frames_tuning, tables, words
 from ablate.reporting.canvas import save
-from ablate.reporting.findings import Findings
+from ablate.reporting.results import Results
 
 SPACE = {"lr": Range(low=1e-3, high=1e-1, log=True)}
-Make = Callable[..., Findings]
+Make = Callable[..., Results]
 
 
 def trained(trial: Trial) -> Record:
@@ -34,19 +34,19 @@ def trained(trial: Trial) -> Record:
     )  # fmt: skip
 
 
-def tuned(make_findings: Make, *, settings: int = 33, drop: int = 0, **study: Any) -> Findings:
-    findings = make_findings(noise_floor=True, tuning=Tuning(trials=settings, space=SPACE), **study)
+def tuned(make_findings: Make, *, settings: int = 33, drop: int = 0, **study: Any) -> Results:
+    results = make_findings(noise_floor=True, tuning=Tuning(trials=settings, space=SPACE), **study)
     records: dict[str, Record] = {}
 
     def read(keys: list[str]) -> dict[str, Record]:
         if drop and len(records) > drop:
             return {}
-        trials = {trial.key: trial for trial in _every(findings.plan, records)}
+        trials = {trial.key: trial for trial in _every(results.plan, records)}
         records.update({key: trained(trials[key]) for key in keys[: drop or None]})
         return records
 
-    needs, _ = unfold(findings.plan, read)
-    return replace(findings, plan=needs.plan, records=dict(records), needed=frozenset(t.key for t in needs.trials))
+    needs, _ = unfold(results.plan, read)
+    return replace(results, plan=needs.plan, records=dict(records), needed=frozenset(t.key for t in needs.trials))
 
 
 def _every(plan: CampaignPlan, records: dict[str, Record]) -> tuple[Trial, ...]:
@@ -56,12 +56,12 @@ def _every(plan: CampaignPlan, records: dict[str, Record]) -> tuple[Trial, ...]:
 
 
 @pytest.fixture(scope="module")
-def findings(make_findings: Make) -> Findings:
+def results(make_findings: Make) -> Results:
     return tuned(make_findings)
 
 
-def test_every_setting_of_every_arm_has_its_score_in_percent(findings: Findings) -> None:
-    table = frames_tuning.scores(findings)
+def test_every_setting_of_every_arm_has_its_score_in_percent(results: Results) -> None:
+    table = frames_tuning.scores(results)
     assert dict(table.groupby("arm").size()) == {"control": 33, "relu_bottleneck": 33, "full": 33}
     control = table[table["arm"] == "control"]
     assert control["value"].tolist() == pytest.approx(
@@ -70,9 +70,9 @@ def test_every_setting_of_every_arm_has_its_score_in_percent(findings: Findings)
     assert table[table["arm"] == "full"]["value"].isna().all()
 
 
-def test_the_expected_best_rises_from_the_mean_towards_the_highest_score(findings: Findings) -> None:
-    table = frames_tuning.scores(findings)
-    best = frames_tuning.expected_best(findings, table)
+def test_the_expected_best_rises_from_the_mean_towards_the_highest_score(results: Results) -> None:
+    table = frames_tuning.scores(results)
+    best = frames_tuning.expected_best(results, table)
     for arm in ("control", "relu_bottleneck"):
         values = table[table["arm"] == arm]["value"]
         curve = best[best["arm"] == arm]
@@ -85,19 +85,19 @@ def test_the_expected_best_rises_from_the_mean_towards_the_highest_score(finding
 
 
 def test_a_loss_is_drawn_as_a_loss_which_falls(make_findings: Make) -> None:
-    findings = tuned(make_findings, decision=Decision(metric="test_loss", margin=0.1))
-    table = frames_tuning.scores(findings)
-    curve = frames_tuning.expected_best(findings, table)
+    results = tuned(make_findings, decision=Decision(metric="test_loss", margin=0.1))
+    table = frames_tuning.scores(results)
+    curve = frames_tuning.expected_best(results, table)
     control = curve[curve["arm"] == "control"]["value"]
     assert control.is_monotonic_decreasing
     assert (control > 0).all()
-    assert frames_tuning.scored_by(findings).axis == "validation loss (nats)"
+    assert frames_tuning.scored_by(results).axis == "validation loss (nats)"
     full = curve[curve["arm"] == "full"]["value"]
     assert full.tolist() == pytest.approx([table["value"].max()] * 33)
 
 
-def test_a_best_setting_at_the_edge_is_said_and_so_is_an_arm_of_which_none_finished(findings: Findings) -> None:
-    first, second = frames_tuning.warnings(findings, frames_tuning.scores(findings))
+def test_a_best_setting_at_the_edge_is_said_and_so_is_an_arm_of_which_none_finished(results: Results) -> None:
+    first, second = frames_tuning.warnings(results, frames_tuning.scores(results))
     assert first.startswith("The best lr of relu_bottleneck, 0.0")
     assert first.endswith(
         "lies at the edge of the range that was searched, 0.001 to 0.1 (log): a better one may lie beyond."
@@ -105,15 +105,15 @@ def test_a_best_setting_at_the_edge_is_said_and_so_is_an_arm_of_which_none_finis
     assert second == "No setting of full finished: it was compared under the recipe as written."
 
 
-def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(findings: Findings) -> None:
-    table = frames_tuning.scores(findings)
-    printed = frames_tuning.best_rows(findings, table).set_index("arm")
+def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(results: Results) -> None:
+    table = frames_tuning.scores(results)
+    printed = frames_tuning.best_rows(results, table).set_index("arm")
     values = table[table["arm"] == "control"]["value"]
     row = printed.loc["control"]
     assert row["settings"] == 33
     assert row["validation accuracy (%), best"] == f"{values.max():.2f}"
     assert row["validation accuracy (%), recipe as written"] == f"{90 + 10 * math.log10(0.6):.2f}"
-    recipe = findings.arm("control").recipe
+    recipe = results.arm("control").recipe
     assert recipe is not None
     assert row["best setting"] == f"lr {recipe.lr:.3g}"
     assert printed.loc["full", "failed or diverged"] == 33
@@ -121,48 +121,48 @@ def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(find
     assert printed.loc["relu_bottleneck", "at the edge"] == "lr"
 
 
-def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_controls(findings: Findings) -> None:
-    scores = frames.scores(frames.trials(findings), "test_accuracy")
-    rows = tables.arm_rows(findings, frames.summary(scores, findings.arms)).set_index("arm")["best setting"]
+def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_controls(results: Results) -> None:
+    scores = frames.scores(frames.trials(results), "test_accuracy")
+    rows = tables.arm_rows(results, frames.summary(scores, results.arms)).set_index("arm")["best setting"]
     assert rows["noise_floor"] == rows["control"]
     assert rows["relu_bottleneck"] != rows["control"]
 
 
-def test_the_figure_is_drawn_the_same_each_time(findings: Findings, tmp_path: Any) -> None:
-    table = frames_tuning.expected_best(findings, frames_tuning.scores(findings))
+def test_the_figure_is_drawn_the_same_each_time(results: Results, tmp_path: Any) -> None:
+    table = frames_tuning.expected_best(results, frames_tuning.scores(results))
     pictures = [
         save(
-            figures_tuning.expected_best(table, "control", "validation accuracy (%)", findings.palette), tmp_path, name
+            figures_tuning.expected_best(table, "control", "validation accuracy (%)", results.palette), tmp_path, name
         )
         for name in ("one", "two")
     ]
     assert pictures[0] == pictures[1]
-    figure = figures_tuning.expected_best(table, "control", "validation accuracy (%)", findings.palette)
+    figure = figures_tuning.expected_best(table, "control", "validation accuracy (%)", results.palette)
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 3
     figure.savefig(io.BytesIO())
 
 
 def test_a_tuning_that_is_not_over_says_so(make_findings: Make) -> None:
-    findings = tuned(make_findings, drop=6)
-    told = frames_tuning.warnings(findings, frames_tuning.scores(findings))
+    results = tuned(make_findings, drop=6)
+    told = frames_tuning.warnings(results, frames_tuning.scores(results))
     assert told[0] == "The tuning of control is not over: 2 of 33 settings are scored."
     assert len(told) == 3
 
 
 def test_a_study_without_tuning_has_none_of_it(make_findings: Make) -> None:
-    findings = make_findings()
-    table = frames_tuning.scores(findings)
+    results = make_findings()
+    table = frames_tuning.scores(results)
     assert table.empty
-    assert frames_tuning.warnings(findings, table) == []
-    scores = frames.scores(frames.trials(findings), "test_accuracy")
-    assert "best setting" not in tables.arm_rows(findings, frames.summary(scores, findings.arms))
-    assert isinstance(frames_tuning.best_rows(findings, table), pd.DataFrame)
+    assert frames_tuning.warnings(results, table) == []
+    scores = frames.scores(frames.trials(results), "test_accuracy")
+    assert "best setting" not in tables.arm_rows(results, frames.summary(scores, results.arms))
+    assert isinstance(frames_tuning.best_rows(results, table), pd.DataFrame)
 
 
-def test_every_setting_is_listed_and_the_study_text_reads_back(findings: Findings, tmp_path: Any) -> None:
-    rows = frames_tuning.setting_rows(findings, frames_tuning.scores(findings))
+def test_every_setting_is_listed_and_the_study_text_reads_back(results: Results, tmp_path: Any) -> None:
+    rows = frames_tuning.setting_rows(results, frames_tuning.scores(results))
     assert len(rows) == 99
     assert (rows[rows["arm"] == "full"]["status"] == "failed or diverged").all()
     path = tmp_path / "linear_bottleneck.toml"
-    path.write_text(words.study_text(findings.plan.study))
-    assert load_study(path) == findings.plan.study
+    path.write_text(words.study_text(results.plan.study))
+    assert load_study(path) == results.plan.study

@@ -25,7 +25,7 @@ def tracking_uri(runs: Path, given: str | None = None) -> str:
     return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.resolve() / 'mlflow.db'}"
 
 
-def spoken(place: Path | str) -> str:
+def redact(place: Path | str) -> str:
     """A file, an address or a sentence with addresses in it, as a message shows it: without passwords."""
     text = str(place)
     for password in PASSWORDS:

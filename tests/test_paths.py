@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import URL
 
 from ablate.campaign.tracking import Tracking, TrackingError
-from ablate.places import spoken
+from ablate.paths import redact
 
 passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4).map(lambda text: f"Xy7{text}")
 
@@ -15,20 +15,20 @@ passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size
 def test_a_password_is_not_spoken_in_an_address_or_in_a_sentence(password: str, scheme: str) -> None:
     url = URL.create(scheme, "me", password, "host", 5432, "db").render_as_string(hide_password=False)
     hidden = f"{scheme}://me:***@host:5432/db"
-    assert spoken(url) == hidden
-    assert spoken(f"MLflow at {url} is away") == f"MLflow at {hidden} is away"
-    assert spoken(f"{scheme}://me:{password}@host/db") == f"{scheme}://me:***@host/db"  # as people type it
+    assert redact(url) == hidden
+    assert redact(f"MLflow at {url} is away") == f"MLflow at {hidden} is away"
+    assert redact(f"{scheme}://me:{password}@host/db") == f"{scheme}://me:***@host/db"  # as people type it
 
 
 @pytest.mark.parametrize(
     "place", ["runs/queue.db", "sqlite:////home/a@b/x:y@z/mlflow.db", "http://host:5000", "postgresql://me@host/db"]
 )
 def test_an_address_without_a_password_is_spoken_as_it_is(place: str) -> None:
-    assert spoken(place) == place
+    assert redact(place) == place
 
 
 def test_a_password_among_the_parameters_is_not_spoken() -> None:
-    assert spoken("postgresql:///db?host=/run&password=s3cret&x=1") == "postgresql:///db?host=/run&password=***&x=1"
+    assert redact("postgresql:///db?host=/run&password=s3cret&x=1") == "postgresql:///db?host=/run&password=***&x=1"
 
 
 def test_a_store_that_is_away_is_named_without_its_password(tmp_path_factory: pytest.TempPathFactory) -> None:

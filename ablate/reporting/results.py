@@ -1,4 +1,4 @@
-"""Findings: a campaign's plan, costs, records and judgement together; every table, figure and page starts from them."""
+"""Results: a campaign's plan, costs, records and judgement together; every table, figure and page starts from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Costs = Mapping[str, Mapping[str, float | int | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class Results:
     """What a campaign found.
 
     Attributes:
@@ -86,11 +86,11 @@ class Findings:
         return self.costs.get(arm, {}).get(name)
 
 
-def findings_of(result: CampaignResult, tracking_uri: str) -> Findings:
-    """The findings of a campaign that was just carried out; MLflow need not answer."""
+def results_of(result: CampaignResult, tracking_uri: str) -> Results:
+    """The results of a campaign that was just carried out; MLflow need not answer."""
     from ablate.verdicts.judge import judge
 
-    return Findings(
+    return Results(
         plan=result.plan,
         costs=result.costs,
         records=result.records,
@@ -100,9 +100,9 @@ def findings_of(result: CampaignResult, tracking_uri: str) -> Findings:
     )
 
 
-def load_findings(
+def load_results(
     study_name: str, *, runs: Path, tracking_uri: str | None = None, digest: str | None = None
-) -> Findings:
+) -> Results:
     """Reads a campaign back from MLflow and judges it again; neither the study file nor torch is needed.
 
     Args:
@@ -116,12 +116,12 @@ def load_findings(
     """
     from ablate.campaign.agenda import Confirming
     from ablate.campaign.tracking import Tracking
-    from ablate.places import tracking_uri as resolve
+    from ablate.paths import tracking_uri as resolve
     from ablate.verdicts.judge import judge
 
     uri = resolve(runs, tracking_uri)
     campaign = Tracking(uri, runs / "artifacts").load_campaign(study_name, digest)
-    return Findings(
+    return Results(
         plan=campaign.plan,
         costs=campaign.costs,
         records=campaign.records,

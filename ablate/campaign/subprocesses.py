@@ -17,16 +17,16 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 
 
-def call_aside(function: Callable[..., T], *arguments: Any, say: Say, threads: int = 1) -> T:
+def run_in_subprocess(function: Callable[..., T], *arguments: Any, say: Say, threads: int = 1) -> T:
     """``function(*arguments, say)`` in a fresh process; its messages are passed on.
 
     Raises:
         AblateError: what the function raised, or that its process ended without a result.
     """
-    return calls_aside([function], *arguments, say=say, threads=threads)[0]
+    return run_in_subprocesses([function], *arguments, say=say, threads=threads)[0]
 
 
-def calls_aside(functions: Sequence[Callable[..., T]], *arguments: Any, say: Say, threads: int = 1) -> list[T]:
+def run_in_subprocesses(functions: Sequence[Callable[..., T]], *arguments: Any, say: Say, threads: int = 1) -> list[T]:
     """The same with several functions at a time, each in a process of its own; the results in their order.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ablate.verdicts.foresight import foresee
+from ablate.verdicts.power_analysis import foresee
 from ablate.verdicts.power import PRIOR_SD, detectable_effect
 
 Make = Callable[..., Any]
