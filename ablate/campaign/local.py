@@ -1,7 +1,7 @@
-"""Processes of this machine, each of which takes one trial, or seeds of an arm that train together, after another.
+"""Processes of this machine: workers that train one trial after another, and functions called in a process of their own.
 
-They are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
-worker that dies takes only the trial along that it was at; another one is forked in its place.
+All are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
+worker that dies takes only its trial along; another one is forked in its place.
 """
 
 from __future__ import annotations
@@ -15,125 +15,83 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from typing import Any, TypeVar
 
-from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, SeedsTrainer, Trainer
-from ablate.campaign.outbox import Outbox
-from ablate.campaign.worker import DONE, Fault, serve, train_seeds, train_trial
+from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.worker import DONE, TrainerError, serve, train_trial
+from ablate.errors import AblateError
 
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is gone
+
+T = TypeVar("T")
+Say = Callable[[str], None]
 
 
 @dataclass(eq=False)
 class _Worker:
     process: ForkServerProcess
     pipe: Connection
-    jobs: list[Job] = field(default_factory=list)  # what it is at; none while it waits for more
+    job: Job | None = None  # None while it waits for more
     deadline: float | None = None
-    fault: Fault | None = None
+    fault: TrainerError | None = None
     open: bool = True
 
-    def take(self, jobs: list[Job]) -> None:
+    def take(self, job: Job) -> None:
         """Sends it to work; OSError if it is not there any more."""
-        limit = jobs[0].time_limit_s
-        self.pipe.send(jobs)
-        self.jobs, self.fault = jobs, None
-        self.deadline = None if limit is None else time.monotonic() + limit * len(jobs)
+        self.pipe.send(job)
+        self.job, self.fault = job, None
+        self.deadline = None if job.time_limit_s is None else time.monotonic() + job.time_limit_s
 
 
 class LocalExecutor:
-    """Runs ``jobs`` processes at a time, each at one trial or at several seeds of an arm as one net.
+    """Runs ``jobs`` processes at a time, each at one trial.
 
     Args:
         jobs: how many processes.
-        threads: of each.
-        together: at most so many trials in one process; those that fit together wait for one another until ``events``
-            is called. A trial that was lost before is tried again by itself.
+        threads: threads of each.
         train: what trains a trial.
-        train_seeds: what trains several.
         preload: modules that the fork server loads once for all workers.
     """
 
     def __init__(
-        self,
-        jobs: int,
-        *,
-        threads: int = 1,
-        together: int = 1,
-        train: Trainer = train_trial,
-        train_seeds: SeedsTrainer = train_seeds,
-        preload: Sequence[str] = TRAINING,
+        self, jobs: int, *, threads: int = 1, train: Trainer = train_trial, preload: Sequence[str] = TRAINING
     ) -> None:
-        self.capacity = jobs * together
-        self._processes = jobs
-        self._together = together
+        self.capacity = jobs
         self._train = train
-        self._train_seeds = train_seeds
         self._threads = threads
-        self._waiting: dict[str, list[Job]] = {}  # by what they have in common
+        self._preload = preload
         self._workers: list[_Worker] = []
         self._early: list[Event] = []
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["ablate.campaign.worker", *preload])
 
     def submit(self, job: Job) -> None:
-        """Starts the job's process, or has it wait for others of its kind.
+        """Gives the job to a worker that waits, or to a new one.
 
         Raises:
             pickle.PicklingError: the trainer cannot be named from another process.
         """
-        kind = job.key if job.attempt > 1 else job.trial.kind
-        self._waiting.setdefault(kind, []).append(job)
-        if len(self._waiting[kind]) >= self._together or job.attempt > 1:
-            self._start_waiting(kind)
-
-    def _start_waiting(self, *kinds: str) -> None:
-        """Starts what there is room for, of these kinds or of all that wait."""
-        for kind in kinds or list(self._waiting):
-            while kind in self._waiting and len(self._running()) < self._processes:
-                jobs = self._waiting.pop(kind)
-                if later := jobs[self._together :]:
-                    self._waiting[kind] = later
-                self._start(jobs[: self._together])
-
-    def _running(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.jobs]
-
-    def _start(self, jobs: list[Job]) -> None:
-        for worker in [worker for worker in self._workers if not worker.jobs]:
+        for worker in [worker for worker in self._workers if worker.job is None]:
             try:
                 if worker.process.exitcode is None:
-                    return worker.take(jobs)
+                    return worker.take(job)
             except OSError:
                 pass
             self._stop(worker)  # it died while it waited, or its fork server did
         try:
-            self._forked().take(jobs)
+            process, pipe = start(serve, self._train, threads=self._threads, preload=self._preload)
+            self._workers.append(_Worker(process, pipe))
+            self._workers[-1].take(job)
         except (OSError, EOFError) as error:
-            self._early += [Lost(job.key, f"no process could be started: {error}") for job in jobs]
-
-    def _forked(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(self._train, self._train_seeds, theirs), daemon=True)
-        try:
-            with quiet_server(self._threads), without_main(self._train):
-                process.start()
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._workers.append(_Worker(process, ours))
-        return self._workers[-1]
+            self._early.append(Lost(job.key, f"no process could be started: {error}"))
+        return None
 
     def events(self, timeout_s: float) -> list[Event]:
         """See ``Executor.events``; time limits are kept in here too."""
-        self._start_waiting()
         found, self._early = self._early, []
         sources: dict[Connection | int, _Worker] = {}
         for running in self._running():
@@ -148,27 +106,26 @@ class LocalExecutor:
             time.sleep(timeout_s)
         for running in self._running():
             if running.deadline is not None and time.monotonic() > running.deadline:
+                assert running.job is not None
                 self._stop(running)
-                found += self._outcomes(running, f"time limit of {running.jobs[0].time_limit_s:g} s")
+                found.append(_outcome(running, f"time limit of {running.job.time_limit_s:g} s"))
         return found
 
     def cancel(self, key: str) -> None:
-        """Kills the job's process; nothing is lost that its last checkpoint holds. Those with it wait for another."""
-        for kind, jobs in list(self._waiting.items()):
-            self._waiting[kind] = [job for job in jobs if job.key != key]
-        self._waiting = {kind: jobs for kind, jobs in self._waiting.items() if jobs}
-        for running in [running for running in self._running() if key in [job.key for job in running.jobs]]:
-            self._stop(running)
-            if others := [job for job in running.jobs if job.key != key]:
-                self._waiting[others[0].key] = others
+        """Kills the job's process. The trial's last checkpoint stays."""
+        for running in self._running():
+            if running.job is not None and running.job.key == key:
+                self._stop(running)
 
     def close(self) -> None:
         """Kills every process, whether it is at work or waits for more."""
-        self._waiting.clear()
         for worker in self._workers:
             worker.process.kill()
         for worker in list(self._workers):
             self._stop(worker)
+
+    def _running(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.job is not None]
 
     def _patience(self, found: list[Event], timeout_s: float) -> float:
         deadlines = [running.deadline for running in self._running() if running.deadline is not None]
@@ -186,18 +143,18 @@ class LocalExecutor:
             except (EOFError, OSError, pickle.UnpicklingError):  # closed, or cut off in the middle of a message
                 running.open = False
                 break
-            if isinstance(message, Fault):
+            if isinstance(message, TrainerError):
                 running.fault = message
             elif message == DONE:
-                found += self._outcomes(running, "ended without a record")
-                running.jobs = []
+                found.append(_outcome(running, "ended without a record"))
+                running.job = None
                 return found
             else:
                 found.append(Progress(*message))
         if ended:
             code = running.process.exitcode
             self._stop(running)
-            found += self._outcomes(running, _ending(code))
+            found.append(_outcome(running, _ending(code)))
         return found
 
     def _stop(self, worker: _Worker) -> None:
@@ -207,18 +164,17 @@ class LocalExecutor:
         worker.process.close()
         self._workers.remove(worker)
 
-    def _outcomes(self, running: _Worker, ending: str) -> list[Event]:
-        outbox = Outbox(running.jobs[0].folder.parent)
-        output = outbox.tail(running.jobs[0].key)
-        found: list[Event] = []
-        for job in running.jobs:
-            if (record := outbox.get(job.key)) is not None:
-                found.append(Finished(job.key, record))
-            elif running.fault is not None:
-                found.append(Lost(job.key, running.fault.reason, output, running.fault.disk_full))
-            else:
-                found.append(Lost(job.key, ending, output))
-        return found
+
+def _outcome(running: _Worker, ending: str) -> Finished | Lost:
+    job = running.job
+    assert job is not None
+    record, damage = job.store.take(job.key)
+    if record is not None:
+        return Finished(job.key, record)
+    output = job.store.output(job.key)
+    if running.fault is not None:
+        return Lost(job.key, running.fault.reason, output, running.fault.disk_full)
+    return Lost(job.key, damage or ending, output)
 
 
 def _ending(code: int | None) -> str:
@@ -232,11 +188,78 @@ def _ending(code: int | None) -> str:
     return f"ended with exit code {code}"
 
 
+def start(
+    target: Callable[..., object], *arguments: Any, threads: int, preload: Sequence[str] = TRAINING
+) -> tuple[ForkServerProcess, Connection]:
+    """Forks a process that calls ``target(*arguments, pipe)``; returns it with this end of the pipe.
+
+    Raises:
+        OSError, EOFError: no process could be started.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ablate.campaign.worker", *preload])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
+    try:
+        with _quiet_server(threads), _without_main(arguments[0] if arguments else target):
+            process.start()
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def run_in_subprocess(function: Callable[..., T], *arguments: Any, say: Say, threads: int = 1) -> T:
+    """``function(*arguments, say)`` in a fresh process, so that what it loads does not stay in this one.
+
+    Raises:
+        AblateError: what the function raised, or that its process ended without a result.
+    """
+    try:
+        process, pipe = start(_call, function, arguments, threads=threads)
+    except (OSError, EOFError) as error:  # its fork server was killed, or there is no room for a process
+        raise AblateError(f"no process could be started: {error}") from error
+    try:
+        while True:
+            kind, value = pipe.recv()
+            if kind == "said":
+                say(value)
+            elif kind == "raised":
+                raise value
+            else:
+                result: T = value
+                return result
+    except EOFError:
+        process.join()
+        name = getattr(function, "__name__", type(function).__name__)
+        raise AblateError(f"{name} ended without a result ({_ending(process.exitcode)})") from None
+    finally:
+        process.kill()
+        process.join()
+        pipe.close()
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = function(*arguments, lambda message: pipe.send(("said", message)))
+        pipe.send(("returned", result))
+    except AblateError as error:
+        pipe.send(("raised", AblateError(str(error))))
+    except OSError as error:
+        pipe.send(("raised", error))
+    except Exception as error:  # noqa: BLE001 - it is raised again on the other side
+        pipe.send(("raised", RuntimeError(f"{type(error).__name__}: {error}")))
+    os._exit(0)
+
+
 @contextlib.contextmanager
-def quiet_server(threads: int) -> Iterator[None]:
+def _quiet_server(threads: int) -> Iterator[None]:
     """What the fork server, if it is started in here, and so every worker inherits: threads, and no SIGINT.
 
-    Without the mask, Ctrl-C would print a traceback for each worker that has not yet got round to ignoring it.
+    Without the mask, Ctrl-C would print a traceback for each worker that does not ignore it yet.
     """
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -254,7 +277,7 @@ def quiet_server(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_main(function: Callable[..., object]) -> Iterator[None]:
+def _without_main(function: object) -> Iterator[None]:
     """Hides ``__main__``: a worker would run the command's module, or a user's script, again to no purpose."""
     if getattr(function, "__module__", "") == "__main__":
         yield

@@ -1,11 +1,10 @@
-"""What runs in a worker: one attempt at one trial, or at seeds of one arm; the record is written whole at the end."""
+"""What runs in a worker process: one attempt at one trial after another. The record is written whole at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import faulthandler
-import fcntl
 import functools
 import gc
 import multiprocessing
@@ -14,29 +13,29 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.executors import Job, OnEpoch, SeedsTrainer, Trainer, TrialContext
-from ablate.campaign.outbox import OUTPUT, Outbox
+from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext
+from ablate.campaign.records import OUTPUT, WEIGHTS
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import DataSpec
+from ablate.files import locked
 from ablate.paths import default_data_root
 
 if TYPE_CHECKING:
     from ablate.training.data import Images
 
 LOCK = ".lock"
-DONE = "done"  # what a worker says when the jobs that it was given have their records
+DONE = "done"  # what a worker says when its job has its record
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
-class Fault:
+class TrainerError:
     """Why a trainer did not return, as its worker tells it."""
 
     reason: str
@@ -45,65 +44,52 @@ class Fault:
 
 def train_trial(trial: Trial, context: TrialContext) -> Record:
     """Trains one trial on its prepared images."""
-    (record,) = train_seeds([trial], [context])
-    return record
+    from ablate.training.fit import fit, warm_up
 
-
-def train_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
-    """Trains seeds of one arm as one net, on their prepared images."""
-    from ablate.training.fit import fit_together, warm_up
-
-    warm_up(contexts[0].device, contexts[0].threads)
-    first, told = contexts[0], {trial.key: context for trial, context in zip(trials, contexts, strict=True)}
-    images = _images(trials[0].data, first.data_root or default_data_root(), first.cache, first.data_file)
-    return fit_together(
-        trials,
+    warm_up(context.device, context.threads)
+    images = _images(trial.data, context.data_root or default_data_root(), context.cache, context.data_file)
+    return fit(
+        trial,
         images,
-        device=first.device,
-        threads=first.threads,
-        folders=[context.folder for context in contexts],
-        on_epoch=lambda key, point, images_per_s: told[key].on_epoch(point, images_per_s),
+        device=context.device,
+        threads=context.threads,
+        folder=context.folder,
+        on_epoch=context.on_epoch,
     )
 
 
 @functools.lru_cache(maxsize=1)
 def _images(data: DataSpec, root: Path, cache: Path, file: Path | None) -> Images:
-    """Kept for the worker's next trial, which as a rule has the same."""
+    """Kept for the worker's next trial, which usually has the same data."""
     from ablate.training.data import load_images
 
     return load_images(data, root, cache, download=False, file=file)
 
 
 def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
-    """One attempt: trains, and leaves the record in the job's folder."""
-
-    def alone(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
-        return [train(trials[0], contexts[0])]
-
-    (record,) = run_jobs([job], alone, lambda _, point, images_per_s: on_epoch(point, images_per_s))
-    return record
-
-
-def run_jobs(
-    jobs: Sequence[Job], train: SeedsTrainer, on_epoch: Callable[[str, EpochPoint, float], None]
-) -> list[Record]:
-    """One attempt at several jobs at once; ``on_epoch`` is told the trial's key besides.
+    """One attempt: trains, and leaves the record in the job's store.
 
     Two processes never work in one folder: a worker that outlives its dispatcher for a moment is waited for.
     """
-    outbox = Outbox(jobs[0].folder.parent)
-    with contextlib.ExitStack() as locks:
-        for folder in sorted(job.folder for job in jobs):
-            locks.enter_context(_held(folder / LOCK))
-        # the dispatcher removed what records there were, so these are of the worker that was waited for
-        found = {job.key: outbox.get(job.key) for job in jobs}
-        records = {key: record for key, record in found.items() if record is not None and record.status != "failed"}
-        if left := [job for job in jobs if job.key not in records]:
-            contexts = [_context(job, functools.partial(on_epoch, job.key)) for job in left]
-            for job, record in zip(left, train([job.trial for job in left], contexts), strict=True):
-                records[job.key] = replace(record, measured=replace(record.measured, attempts=job.attempt))
-                outbox.put(records[job.key])
-    return [records[job.key] for job in jobs]
+    with locked(job.folder / LOCK):
+        # the dispatcher removed what record there was, so this one is of the worker that was waited for
+        earlier, _ = job.store.take(job.key)
+        if earlier is not None and earlier.status != "failed":
+            return earlier
+        record = train(job.trial, _context(job, on_epoch))
+        record = replace(record, measured=replace(record.measured, attempts=job.attempt))
+        _keep_weights(job)
+        job.store.put(record)
+    return record
+
+
+def _keep_weights(job: Job) -> None:
+    """Moves the weights that the trainer left beside the record, before the record exists."""
+    kept = job.folder / WEIGHTS
+    if kept.is_file():
+        target = job.store.weights(job.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        kept.replace(target)
 
 
 def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
@@ -118,11 +104,11 @@ def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
     )
 
 
-def serve(train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
+def serve(train: Trainer, pipe: Connection) -> None:
     """The whole life of a worker process of this machine.
 
-    ``pipe`` brings jobs, one or several to be trained as one net, and carries their progress to the dispatcher, then
-    ``DONE``. A trainer that fails ends the process: what it left behind is in nobody's way.
+    ``pipe`` brings jobs and carries their progress to the dispatcher, then ``DONE``. A trainer that fails ends the
+    process, so that nothing it left behind reaches another trial.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
@@ -133,44 +119,39 @@ def serve(train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
         except OSError:  # nobody listens any more
             os._exit(1)
 
-    while (jobs := _next(pipe)) is not None:
-        for job in jobs:
-            job.folder.mkdir(parents=True, exist_ok=True)
-        _redirect(jobs[0].folder / OUTPUT)
+    while (job := _next(pipe)) is not None:
         try:
-            if len(jobs) == 1:
-                run_job(jobs[0], train, functools.partial(on_epoch, jobs[0].key))
-            else:
-                run_jobs(jobs, train_seeds, on_epoch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is these trials' and becomes their record
+            job.folder.mkdir(parents=True, exist_ok=True)
+            _redirect(job.folder / OUTPUT)
+            run_job(job, train, functools.partial(on_epoch, job.key))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this trial's and becomes its record
             traceback.print_exc()
             sys.stderr.flush()
             with contextlib.suppress(OSError):
-                pipe.send(describe_fault(error))
+                pipe.send(describe(error))
             os._exit(1)
         _redirect(Path(os.devnull))  # the folder may go
-        _give_back()
+        _free_gpu_memory()
         with contextlib.suppress(OSError):
             pipe.send(DONE)
 
 
-def _give_back() -> None:
-    """Memory of a GPU that this process keeps for itself, which others may need while it waits."""
+def _free_gpu_memory() -> None:
     if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
 
 
-def _next(pipe: Connection) -> Sequence[Job] | None:
+def _next(pipe: Connection) -> Job | None:
     """None: there will be no more."""
     try:
-        jobs: Sequence[Job] = pipe.recv()
+        job: Job = pipe.recv()
     except (EOFError, OSError):
         return None
-    return jobs
+    return job
 
 
-def describe_fault(error: BaseException) -> Fault:
+def describe(error: BaseException) -> TrainerError:
     """``ValueError: ...``, in one line, and whether a full disk is behind it."""
     lines = str(error).strip().splitlines()
     full = False
@@ -178,7 +159,7 @@ def describe_fault(error: BaseException) -> Fault:
     while cause is not None:
         full = full or (isinstance(cause, OSError) and cause.errno in NO_SPACE)
         cause = cause.__cause__ or cause.__context__
-    return Fault(": ".join([type(error).__name__, *lines[:1]]), full)
+    return TrainerError(": ".join([type(error).__name__, *lines[:1]]), full)
 
 
 def _end_with_dispatcher() -> None:
@@ -194,21 +175,10 @@ def _end_with_dispatcher() -> None:
 
 
 def _redirect(path: Path) -> None:
-    """Output of this process, C libraries' too, goes to ``path`` from here on, in place of an earlier attempt's."""
+    """Sends output of this process, C libraries' too, to ``path`` from here on."""
     sys.stdout.flush(), sys.stderr.flush()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
     faulthandler.enable()
-
-
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
