@@ -15,7 +15,7 @@ FLOORS = (
     "cpu",
     "errors",
     "files",
-    "places",
+    "paths",
     "model",
     "measure",
     "design",

@@ -15,19 +15,17 @@ from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
-from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import plan_as_sealed, registration
+from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.sequential import Decided, decide
 from ablate.verdicts.statements import at_chance, method, statements
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
 
 
-def judge(
-    plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None
-) -> Judgement:
+def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None) -> Judgement:
     """The judgement of a campaign.
 
     Args:

@@ -149,7 +149,8 @@ def _too_late(sealed: SealedPlan, starts: Sequence[float]) -> tuple[str, ...]:
     told = []
     if older:
         earlier = _duration(sealed.sealed_at - min(older))
-        told.append(f"{len(older)} of {len(starts)} trials started before the plan was sealed, the first {earlier} before")
+        which = f"{len(older)} of {len(starts)} trials"
+        told.append(f"{which} started before the plan was sealed, the first {earlier} before")
     if undated:
         told.append(f"{undated} of {len(starts)} records do not say when their trial started")
     return tuple(told)

@@ -158,8 +158,11 @@ def test_a_sealed_plan_reads_back(campaign: Make) -> None:
     assert json.loads(one.to_json())["format"] == 1
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.dictionaries(
-    st.sampled_from(["format", "plan", "sealed_at", "commit", "x"]), inner, max_size=4) | st.lists(inner, max_size=2)))  # fmt: skip
+KEYS = st.sampled_from(["format", "plan", "sealed_at", "commit", "x"])
+LEAVES = st.none() | st.integers() | st.text(max_size=5)
+
+
+@given(st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.lists(inner, max_size=2)))
 @settings(max_examples=50, deadline=None)
 def test_what_is_no_sealed_plan_is_refused_in_a_sentence(plain: Any) -> None:
     with pytest.raises(AblateError, match=r"not a sealed plan|has format|not a plan"):
