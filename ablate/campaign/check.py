@@ -1,274 +1,251 @@
-"""The doctor: whether a campaign at rest is whole, and how to make it so from what is there."""
+"""Whether a campaign at rest is whole: the plan against the records, the records against the views."""
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from ablate.campaign.agenda import unfold
-from ablate.campaign.disk import writable
-from ablate.campaign.kept import REMEDY, weights_faults
-from ablate.campaign.ledger import Ledger
-from ablate.campaign.lock import held
-from ablate.campaign.outbox import Outbox
-from ablate.campaign.queue import open_queue, queue_states
-from ablate.campaign.salvage import Wreck, look, rescue
-from ablate.campaign.server import check_free
-from ablate.campaign.stored import TrialRun, best
-from ablate.campaign.tracking import Tracking
-from ablate.design.plan import CampaignPlan
+from ablate.campaign.mlflow_view import MlflowView
+from ablate.campaign.optuna_view import OptunaView
+from ablate.campaign.options import RunOptions
+from ablate.campaign.prepare import known_costs
+from ablate.campaign.records import DAMAGED, RecordStore, seal, writable
+from ablate.campaign.schedule import unfold
+from ablate.campaign.views import Conclusion, Item, Pusher, View
+from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
-from ablate.design.study import HIGHER_IS_BETTER
-from ablate.errors import AblateError
-from ablate.paths import redact
-from ablate.paths import tracking_uri as resolve_uri
+from ablate.errors import AblateError, one_of
 
-PATIENCE_S = 15.0
-RUN_AGAIN = "run the study"
-REPAIR = "--repair"
+RUN, REPAIR = "run the study", "--repair"
+MOST_NAMED = 5  # trials in one sentence
 
 
 @dataclass(frozen=True)
-class Finding:
+class Fault:
     """Something that is not as it should be.
 
     Attributes:
-        what: where it stands: ``store``, ``trial``, ``run``, ``artifact``, ``disk``, ``campaign`` or ``queue``.
+        where: ``records``, ``MLflow`` or ``Optuna``.
         message: a sentence.
         remedy: ``--repair``, ``run the study``, or what else helps.
     """
 
-    what: str
+    where: str
     message: str
     remedy: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkup:
-    """What the doctor saw.
+class Check:
+    """What a check found.
 
     Attributes:
         trials: how many are needed; under ``until = "settled"``, as far as the records tell.
         records: how many of them have a sound record.
-        findings: what is wrong; after a repair, what is still wrong.
-        repaired: what was wrong before the repair, and is not any more.
+        faults: what is wrong; after a repair, what is still wrong.
+        repaired: what was done.
     """
 
     trials: int
     records: int
-    findings: tuple[Finding, ...]
-    repaired: tuple[Finding, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    repaired: tuple[str, ...] = ()
+
+    @property
+    def never_run(self) -> bool:
+        """Whether nothing was ever trained here."""
+        return not self.records and all(fault.where == "records" and fault.remedy == RUN for fault in self.faults)
 
     @property
     def sound(self) -> bool:
         """Whether nothing is wrong."""
-        return not self.findings
+        return not self.faults
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Examination:
-    findings: tuple[Finding, ...]
-    records: dict[str, Record]  # what is sound, from MLflow and from the disk
-    waiting: dict[str, Record]  # of these, what MLflow does not have
-    useless: tuple[TrialRun, ...]  # runs that count for nothing: cut off, damaged, or one too many
-
-
-def check_campaign(
-    plan: CampaignPlan, *, runs: Path, tracking_uri: str | None = None, queue: str | None = None
-) -> Checkup:
-    """Looks at a campaign at rest and changes nothing.
-
-    Every planned trial should have exactly one record, every record its run in MLflow with a sound artifact, and the
-    queue should know what is done.
+def check_campaign(plan: CampaignPlan, options: RunOptions) -> Check:
+    """Compares plan, records and views. Changes nothing, and works where nothing can be written.
 
     Raises:
-        AblateError: the campaign is being run, or MLflow does not answer.
+        AblateError: the runs folder cannot be read.
     """
-    return _Doctor(plan, runs.resolve(), tracking_uri, queue).checkup(repair=False)
+    return _Checked(plan, options).check()
 
 
-def repair_campaign(
-    plan: CampaignPlan, *, runs: Path, tracking_uri: str | None = None, queue: str | None = None
-) -> Checkup:
-    """Rebuilds MLflow's entries and the queue from what is there, and looks again.
+def repair_campaign(plan: CampaignPlan, options: RunOptions, say: Callable[[str], None]) -> Check:
+    """Pulls records that only MLflow has, sets damaged ones aside, pushes to both views, and checks again.
 
     Raises:
-        AblateError: as ``check_campaign``.
+        AblateError: the runs folder cannot be written, or a dispatcher is at work.
     """
-    return _Doctor(plan, runs.resolve(), tracking_uri, queue).checkup(repair=True)
+    store = RecordStore(options.runs, plan.study.name)
+    with writable(options.runs), store.locked():
+        done = _repair(plan, options, store, say)
+    return replace(check_campaign(plan, options), repaired=tuple(done))
 
 
-class _Doctor:
-    def __init__(self, plan: CampaignPlan, runs: Path, tracking_uri: str | None, queue: str | None) -> None:
-        self.plan = plan
-        self.runs = runs
-        self.tracking = Tracking(resolve_uri(runs, tracking_uri), runs / "artifacts")
-        self.outbox = Outbox.of(runs, plan.study.name)
-        self.wreck = Wreck()
-        self.keys: list[str] = []
-        self.names: dict[str, str] = {}
-        self.queue = queue or runs / "queue.db"
-        self.queue_name = f"{plan.study.name} {plan.study.digest}"
+def forget(plan: CampaignPlan, options: RunOptions, which: Iterable[str]) -> list[Trial]:
+    """Sets records aside on purpose, so that their trials are trained again.
 
-    def checkup(self, *, repair: bool) -> Checkup:
-        name = self.plan.study.name
-        with writable(self.runs), held(self.runs / "locks" / name, f"the study {name!r}"):
-            if isinstance(self.queue, str):
-                check_free(self.queue, self.queue_name)
-            first = last = self._examine()
-            if repair and any(finding.remedy == REPAIR for finding in first.findings):
-                self._repair(first)
-                last = self._examine()
-        return Checkup(
-            trials=len(self.keys),
-            records=len(last.records),
-            findings=last.findings,
-            repaired=tuple(finding for finding in first.findings if finding not in last.findings),
+    Args:
+        plan: of the campaign.
+        options: where its records are.
+        which: ``ARM`` or ``ARM:SEED`` each.
+
+    Raises:
+        AblateError: there is no such arm or seed, or a dispatcher is at work.
+    """
+    store = RecordStore(options.runs, plan.study.name)
+    chosen = [trial for text in which for trial in _chosen(plan, text)]
+    with writable(options.runs), store.locked():
+        return [trial for trial in dict.fromkeys(chosen) if store.forget(trial.key)]
+
+
+def _chosen(plan: CampaignPlan, text: str) -> list[Trial]:
+    arm, colon, seed = text.rpartition(":") if ":" in text else (text, "", "")
+    names = [one.name for one in plan.arms]
+    if arm not in names:
+        raise AblateError(f"--forget {one_of(arm, names)}")
+    trials = [trial for trial in (*plan.trials, *plan.tuning_trials) if trial.arm == arm]
+    if not colon:
+        return trials
+    found = [trial for trial in trials if str(trial.seed) == seed]
+    if not found:
+        seeds = ", ".join(str(trial.seed) for trial in plan.arm_trials(arm))
+        raise AblateError(f"--forget {text}: the seed must be one of {seeds}; got {seed!r}")
+    return found
+
+
+class _Checked:
+    """One check."""
+
+    def __init__(self, plan: CampaignPlan, options: RunOptions) -> None:
+        self.options = options
+        self.store = RecordStore(options.runs, plan.study.name)
+        self._here = self.store.keys()
+        self.damaged: dict[str, str] = {}
+        schedule, self.records = unfold(plan, self._read)
+        self.plan, self.trials = schedule.plan, {trial.key: trial for trial in schedule.trials}
+
+    def _read(self, keys: list[str]) -> dict[str, Record]:
+        found: dict[str, Record] = {}
+        for key in keys:
+            if key in self._here:
+                try:
+                    record = self.store.read(key)
+                except AblateError as error:
+                    self.damaged[key] = str(error)
+                    continue
+                if record is not None:
+                    found[key] = record
+        return found
+
+    def check(self) -> Check:
+        sound = [key for key, record in self.records.items() if record.status != "failed"]
+        return Check(
+            trials=len(self.trials),
+            records=len(sound),
+            faults=(*self._record_faults(), *(self._view_faults() if self.records else ())),
         )
 
-    def _take_in(self) -> None:
-        """Learns which trials the campaign needs, as far as its records tell."""
-        self.wreck = look(self.tracking, self.runs, self.plan.study)
-        runs = self._stored()
+    def _record_faults(self) -> Iterable[Fault]:
+        for message in self.damaged.values():
+            yield Fault("records", message, REPAIR)
+        failed = [key for key in self.trials if key in self.records and self.records[key].status == "failed"]
+        if failed:
+            yield Fault("records", f"{self._named(failed)} failed", RUN)
+        missing = [key for key in self.trials if key not in self.records and key not in self.damaged]
+        if missing:
+            yield Fault("records", f"{self._named(missing)} ha{'s' if len(missing) == 1 else 've'} no record", RUN)
+        lacking = [key for key in self.records if self.plan.study.keep_weights and not self._has_weights(key)]
+        if lacking:
+            yield Fault("records", f"{self._named(lacking)} kept no weights", "--forget ARM:SEED, then run the study")
 
-        def read(keys: list[str]) -> dict[str, Record]:
-            found = self.tracking.read(list(best(runs, keys).values()))
-            on_disk = self._outbox(keys)[0]
-            return found | {key: record for key, record in on_disk.items() if _is_better(record, found.get(key))}
+    def _has_weights(self, key: str) -> bool:
+        kept = self.trials[key].phase == "confirm" and self.records[key].status == "finished"
+        return not kept or self.store.weights(key).is_file()
 
-        needs, _ = unfold(self.plan, read)
-        self.plan = needs.plan
-        self.names = {trial.key: f"{trial.arm}, seed {trial.seed} ({trial.key})" for trial in reversed(needs.trials)}
-        self.keys = list(dict.fromkeys(trial.key for trial in needs.trials))
-
-    def _examine(self) -> _Examination:
-        self._take_in()
-        stored = self._trial_runs()
-        counting = best(stored, self.keys)
-        in_mlflow = self.tracking.read(list(counting.values())) if counting else {}
-        on_disk, findings = self._outbox(self.keys)
-        damaged = [run for key, run in counting.items() if key not in in_mlflow]
-        cut_off = [run for run in stored if not run.complete]
-        chosen = {run.run_id for run in counting.values()}
-        surplus = [run for run in stored if run.complete and run.run_id not in chosen]
-        waiting = {key: record for key, record in on_disk.items() if _is_better(record, in_mlflow.get(key))}
-        records = {**in_mlflow, **waiting}
-
-        def describe(runs: list[TrialRun], message: str, what: str = "run") -> list[Finding]:
-            return [Finding(what, f"{self.names[run.key]}: run {run.run_id} {message}", REPAIR) for run in runs]
-
-        findings += [Finding("store", self.wreck.loss, REPAIR)] if self.wreck.loss else []
-        findings += describe(damaged, "has no record.json that matches its checksum", "artifact")
-        findings += self._weights(counting.values())
-        findings += describe(cut_off, "was cut off while it was written")
-        findings += describe(surplus, "is one run too many for its trial")
-        findings += [Finding("disk", f"{self.names[key]}: its record is not in MLflow yet", REPAIR) for key in waiting]
-        findings += self._trials(records) + self._campaign(bool(records)) + self._queue(records)
-        return _Examination(
-            findings=tuple(findings),
-            records=records,
-            waiting=waiting,
-            useless=(*damaged, *cut_off, *surplus),
-        )
-
-    def _trial_runs(self) -> list[TrialRun]:
-        """The runs of this plan's trials; the experiment may hold other campaigns' too."""
-        return [run for run in self._stored() if run.key in self.names]
-
-    def _stored(self) -> list[TrialRun]:
-        readable = self.tracking.exists and not self.wreck.unreadable
-        return self.tracking.trial_runs(self.plan.study.name) if readable else []
-
-    def _outbox(self, keys: list[str]) -> tuple[dict[str, Record], list[Finding]]:
-        found = {key: self.wreck.records[key] for key in keys if key in self.wreck.records}
-        findings = []
-        for key in self.outbox.here(keys):
+    def _view_faults(self) -> Iterable[Fault]:
+        for name, view in _views(self.options).items():
+            if not _exists(view):
+                yield Fault(name, f"{view.name} does not exist yet", REPAIR)
+                continue
             try:
-                record = self.outbox.read(key)
+                held = _held_by(view, self.plan)
             except AblateError as error:
-                findings.append(Finding("disk", f"{self.names.get(key, key)}: {error}", REPAIR))
-            else:
-                found |= {key: record} if record is not None and _is_better(record, found.get(key)) else {}
-        return found, findings
+                yield Fault(name, str(error), REPAIR)
+                continue
+            lacking = [key for key, item in self.items().items() if held.get(key, None) not in (item.digest, "")]
+            if lacking:
+                yield Fault(name, f"{view.name} lacks {self._named(lacking)}", REPAIR)
 
-    def _weights(self, runs: Iterable[TrialRun]) -> list[Finding]:
-        faults = weights_faults(self.plan, runs)
-        return [Finding("artifact", f"{self.names[key]}: {fault}", REMEDY) for key, fault in faults.items()]
+    def items(self) -> dict[str, Item]:
+        """The sound records as views take them."""
+        found = {}
+        for key, record in self.records.items():
+            weights = self.store.weights(key)
+            kept = weights if weights.is_file() else None
+            found[key] = Item(self.trials[key], record, self.store.path(key), kept)
+        return found
 
-    def _trials(self, records: dict[str, Record]) -> list[Finding]:
-        findings = []
-        for key in self.keys:
-            if key not in records:
-                findings.append(Finding("trial", f"{self.names[key]}: has no record", RUN_AGAIN))
-            elif records[key].status == "failed":
-                reason = records[key].reason.splitlines()[:1]
-                findings.append(Finding("trial", f"{self.names[key]}: failed: {''.join(reason)}", RUN_AGAIN))
-        return findings
-
-    def _campaign(self, begun: bool) -> list[Finding]:
-        study = self.plan.study
-        if not begun or self.wreck.loss:
-            return []
-        try:
-            found = self.tracking.exists and self.tracking.find_campaign(study.name, study.digest)
-            if not found:
-                return [Finding("campaign", "MLflow has no run of the campaign", REPAIR)]
-            self.tracking.plan(found)
-        except AblateError as error:
-            return [Finding("campaign", str(error), REPAIR)]
-        return [Finding("campaign", "MLflow shows it as running, and nobody runs it", REPAIR)] if found.running else []
-
-    def _queue(self, records: dict[str, Record]) -> list[Finding]:
-        try:
-            states = queue_states(self.queue, self.queue_name)
-        except AblateError as error:
-            return [Finding("queue", str(error), REPAIR)]
-        done = {key for key, state in states if state in ("COMPLETE", "PRUNED")}
-        unknown = sum(record.status != "failed" and key not in done for key, record in records.items())
-        running = Counter(state for _, state in states)["RUNNING"]
-        findings = [f"does not know that {unknown} trials are done"] if unknown else []
-        findings += [f"has {running} trials as running that nobody runs"] if running else []
-        return [Finding("queue", f"{redact(self.queue)}: {finding}", REPAIR) for finding in findings]
-
-    def _repair(self, seen: _Examination) -> None:
-        if self.wreck.loss:
-            rescue(self.tracking, self.runs, self.plan.study.name)
-        for key in self.outbox.here(self.keys):
-            self.outbox.get(key)  # sets a damaged one aside
-        for path in self.outbox.damaged(self.keys):
-            path.unlink()
-        for run in seen.useless:
-            self.tracking.delete(run.run_id)
-        if seen.records:
-            self._write(list(seen.waiting.values()), complete=len(seen.records) == len(self.keys))
-        self._rebuild_queue(seen.records)
-
-    def _write(self, waiting: list[Record], *, complete: bool) -> None:
-        study = self.plan.study
-        found = self.tracking.find_campaign(study.name, study.digest) if self.tracking.exists else None
-        costs = self.tracking.costs(found) if found else self.wreck.costs
-        messages: list[str] = []
-        tell: Callable[[str], None] = messages.append
-        ledger = Ledger(self.tracking, self.plan, self.outbox, keep=False, say=tell)
-        if costs:
-            ledger.set_costs(costs)
-        for record in waiting:
-            ledger.put(record)
-        if ledger.finish(complete=complete, patience_s=PATIENCE_S) or ledger.problem:
-            raise AblateError(ledger.problem or f"{self.tracking.name}: MLflow does not take the records")
-
-    def _rebuild_queue(self, records: dict[str, Record]) -> None:
-        decision = self.plan.study.decision
-        queue, _ = open_queue(self.queue, self.queue_name, maximize=HIGHER_IS_BETTER[decision.metric])
-        with contextlib.closing(queue):
-            for key, record in records.items():
-                if record.status != "failed" and key not in queue.done:
-                    queue.learn(key, record.metrics.get(decision.metric))
+    def _named(self, keys: list[str]) -> str:
+        """``control, seed 0; relu, seed 0 and 14 more``."""
+        names = [f"{self.trials[key].arm}, seed {self.trials[key].seed}" for key in keys[:MOST_NAMED]]
+        more = len(keys) - MOST_NAMED
+        return "; ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-def _is_better(record: Record, than: Record | None) -> bool:
-    """Whether a record on the disk is still to be written, given MLflow's."""
-    return than is None or (than.status == "failed" and record.status != "failed")
+def _views(options: RunOptions, sealed: str = "") -> dict[str, MlflowView | OptunaView]:
+    return {
+        "MLflow": MlflowView(options.mlflow_uri, options.runs, sealed),
+        "Optuna": OptunaView(options.runs, options.optuna_storage),
+    }
+
+
+def _exists(view: MlflowView | OptunaView) -> bool:
+    return view.store.exists if isinstance(view, MlflowView) else view.exists
+
+
+def _held_by(view: MlflowView | OptunaView, plan: CampaignPlan) -> dict[str, str]:
+    if isinstance(view, MlflowView):
+        return view.held(plan.study.name)
+    return view.known(plan, {})
+
+
+def _repair(plan: CampaignPlan, options: RunOptions, store: RecordStore, say: Callable[[str], None]) -> list[str]:
+    done = []
+    checked = _Checked(plan, options)
+    for key, message in checked.damaged.items():
+        store.take(key)
+        done.append(f"{message}; set aside as {store.path(key).name}{DAMAGED}")
+    views = _views(options, seal(plan, options.runs).to_json())
+    missing = [key for key in checked.trials if key not in checked.records]
+    mlflow = views["MLflow"]
+    assert isinstance(mlflow, MlflowView)
+    try:
+        pulled = mlflow.pull(plan.study.name, missing) if missing else {}
+    except AblateError as error:
+        say(str(error))
+        pulled = {}
+    for key, text in pulled.items():
+        if text != store.forgotten(key) and Record.from_json(text).key == key:
+            store.keep(key, text)
+            trial = checked.trials[key]
+            done.append(f"{trial.arm}, seed {trial.seed}: its record was taken from {mlflow.name}")
+    checked = _Checked(plan, options)
+    for name, view in views.items():
+        done += _push(name, view, checked, say)
+    return done
+
+
+def _push(name: str, view: View, checked: _Checked, say: Callable[[str], None]) -> list[str]:
+    options, plan, items = checked.options, checked.plan, checked.items()
+    costs, _ = known_costs(plan, options.cache / "costs", checked.records)
+    pusher = Pusher(view, plan, options.cache / "views" / f"{plan.study.name}.{plan.study.digest}.{name}.json", say)
+    pusher.update(plan, costs)
+    for item in items.values():
+        pusher.put(item)
+    complete = all(key in checked.records for key in checked.trials)
+    left = pusher.finish(Conclusion(complete=complete), deadline_s=None)
+    if left:
+        return []
+    return [f"{view.name} holds {len(items)} records"]

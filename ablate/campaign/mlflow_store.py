@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse, urlunparse
@@ -61,6 +61,19 @@ class MlflowStore:
     def exists(self) -> bool:
         """False for an sqlite file that is not there yet, so that nothing can be in it."""
         return self.file is None or self.file.exists()
+
+    def may_hold(self, keys: Collection[str]) -> bool:
+        """Whether the store may have runs with one of these tags; of the runs folder's own file it is known in ms."""
+        if not self.exists:
+            return False
+        if not self.is_own or self.file is None:
+            return True
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True)) as database:
+                held = {value for (value,) in database.execute("SELECT value FROM tags WHERE key = 'ablate.key'")}
+            return not held.isdisjoint(keys)
+        except sqlite3.Error:
+            return True
 
     @property
     def client(self) -> MlflowClient:

@@ -48,6 +48,11 @@ class OptunaView:
         """See ``View.name``."""
         return f"Optuna's storage {redact(self._url)}"
 
+    @property
+    def exists(self) -> bool:
+        """False for the runs folder's own file where it is not there yet."""
+        return self._file is None or self._file.exists()
+
     def state(self) -> list[Any] | None:
         """See ``View.state``."""
         return None if self._file is None else file_state(self._file)

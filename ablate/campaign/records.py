@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -15,9 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.campaign.options import CampaignStopped
+from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
+from ablate.design.sealed import SealedPlan
+from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.files import Locked, locked, write_whole
+from ablate.provenance import commit
 
 RECORDS, CHECKPOINTS, PLANS = "records", "checkpoints", "plans"
 OUTPUT, WEIGHTS = "output.log", "weights.pt"
@@ -223,6 +228,34 @@ def _told(runs: Path, what: str) -> Iterator[None]:
         raise AblateError(
             f"{error.filename}: {what} ({error.strerror}); name another folder with --runs, or change its permissions"
         ) from error
+
+
+def plan_path(runs: Path, study: Study) -> Path:
+    """The sealed plan of a campaign."""
+    return runs / PLANS / f"{study.name}.{study.digest}.json"
+
+
+def sealed_plans(runs: Path, study: str) -> list[SealedPlan]:
+    """Every sealed plan of a study in a runs folder, oldest first; one that cannot be read is left out."""
+    found = []
+    for path in (runs / PLANS).glob(f"{glob.escape(study)}.*.json"):
+        with contextlib.suppress(OSError, AblateError, UnicodeDecodeError):
+            found.append(SealedPlan.from_json(path.read_text(encoding="utf-8")))
+    return sorted((one for one in found if one.plan.study.name == study), key=lambda one: one.sealed_at)
+
+
+def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
+    """The plan as it was first run in this runs folder; it is sealed now if it was not before."""
+    path = plan_path(runs, plan.study)
+    try:
+        return SealedPlan.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except (AblateError, UnicodeDecodeError):
+        path.replace(path.with_name(path.name + DAMAGED))
+    sealed = SealedPlan(plan=plan, sealed_at=time.time(), commit=commit())
+    write_whole(path, sealed.to_json().encode())
+    return sealed
 
 
 def adopt(store: RecordStore, keys: Iterable[str]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from ablate.campaign.executor import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.local import LocalExecutor
@@ -23,16 +21,13 @@ from ablate.campaign.options import (
     Silent,
 )
 from ablate.campaign.prepare import Prepare, known_costs, prepare_campaign
-from ablate.campaign.records import RecordStore, adopt, plan_path, writable
+from ablate.campaign.records import RecordStore, adopt, seal, writable
 from ablate.campaign.resources import LEAST_FREE, Layout, check_disk, choose_layout, disk_full, free_bytes
 from ablate.campaign.schedule import Scheduler
 from ablate.campaign.views import DEADLINE_S, Conclusion, Item, Pusher
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Measured, Record
-from ablate.design.sealed import SealedPlan
 from ablate.errors import AblateError
-from ablate.files import write_whole
-from ablate.provenance import commit
 
 EVENTS_S = 0.5  # how long the loop waits for an event before it looks at the disk again
 PULL_S = 20.0  # how long MLflow may take to say what it holds of the trials that have no record here
@@ -351,16 +346,6 @@ class _Campaign:
             trained=self.trained,
             behind=behind or {},
         )
-
-
-def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
-    """The plan as it was first run in this runs folder; it is sealed now if it was not before."""
-    path = plan_path(runs, plan.study)
-    with contextlib.suppress(OSError, AblateError):
-        return SealedPlan.from_json(path.read_text(encoding="utf-8"))
-    sealed = SealedPlan(plan=plan, sealed_at=time.time(), commit=commit())
-    write_whole(path, sealed.to_json().encode())
-    return sealed
 
 
 def executor_for(options: RunOptions, layout: Layout) -> Executor:
