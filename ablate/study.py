@@ -74,9 +74,7 @@ def _add_run_options(where: argparse._ArgumentGroup) -> None:
     where.add_argument(
         "--tracking-uri", metavar="URI", help="an MLflow store or server (default: sqlite in the runs folder)"
     )
-    where.add_argument(
-        "--optuna-storage", metavar="URL", help="an Optuna storage (default: sqlite in the runs folder)"
-    )
+    where.add_argument("--optuna-storage", metavar="URL", help="an Optuna storage (default: sqlite in the runs folder)")
     where.add_argument(
         "--forget",
         action="append",
@@ -193,9 +191,7 @@ def _conclude(result: CampaignResult, how: RunOptions, *, report: bool) -> Concl
         page = write_report_if_changed(results, how.runs)
         print(f"Report:    {page}")  # noqa: T201
         folder = page.parent
-    return Conclusion(
-        complete=not result.missing, note=note(results), metrics=campaign_metrics(results), report=folder
-    )
+    return Conclusion(complete=not result.missing, note=note(results), metrics=campaign_metrics(results), report=folder)
 
 
 def ui_command(options: argparse.Namespace) -> str:

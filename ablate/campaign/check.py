@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ablate.campaign.mlflow_view import MlflowView
-from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.options import RunOptions
+from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.prepare import known_costs
 from ablate.campaign.records import DAMAGED, RecordStore, seal, writable
 from ablate.campaign.schedule import unfold

@@ -43,6 +43,7 @@ class TrialContext:
 # What trains one trial. It must be importable by name, since it is called in another process.
 Trainer = Callable[[Trial, TrialContext], Record]
 
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One attempt at a trial, as plain data that travels to wherever it is run.

@@ -1,4 +1,4 @@
-"""Processes of this machine: workers that train one trial after another, and functions called in a process of their own.
+"""Processes of this machine: workers that train one trial after another, and functions called in a subprocess.
 
 All are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
 worker that dies takes only its trial along; another one is forked in its place.

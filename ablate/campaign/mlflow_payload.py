@@ -1,4 +1,4 @@
-"""What MLflow shows of a campaign, as plain data: params, tags and metrics of its runs. Storing them is `mlflow_view.py`'s."""
+"""What MLflow shows of a campaign, as plain data: params, tags and metrics of its runs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
     )
 
 
-def arm_metrics(plan: CampaignPlan, arm: Arm, records: Iterable[Record]) -> Metrics:
+def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
     last = plan.study.recipe.epochs

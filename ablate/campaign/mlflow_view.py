@@ -165,7 +165,7 @@ class MlflowView:
             client = self.store.client
             for arm in plan.arms:
                 mine = [records[trial.key] for trial in plan.arm_trials(arm.name) if trial.key in records]
-                self._log(self._arms[arm.name], Payload(name="", tags={}, metrics=arm_metrics(plan, arm, mine)))
+                self._log(self._arms[arm.name], Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
                 client.set_terminated(self._arms[arm.name], "FINISHED" if conclusion.complete else "KILLED")
             metrics: Metrics = tuple((name, value, 0) for name, value in conclusion.metrics.items())
             self._log(self._campaign, Payload(name="", tags={}, metrics=metrics))

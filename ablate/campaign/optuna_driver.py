@@ -254,7 +254,7 @@ def _study_of(direction: str, sampler: optuna.samplers.BaseSampler | None) -> op
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(
-        direction=direction,
+        direction=optuna.study.StudyDirection[direction.upper()],
         sampler=sampler or optuna.samplers.RandomSampler(seed=0),
         pruner=optuna.pruners.NopPruner(),
     )

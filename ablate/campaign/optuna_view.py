@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.campaign.options import ArmCosts
 from ablate.campaign.optuna_driver import (
     curve_of,
     frozen_trial,
     higher_is_better,
     user_attributes,
 )
-from ablate.campaign.options import ArmCosts
 from ablate.campaign.views import Conclusion, Item, ViewError, file_state
 from ablate.design.plan import CampaignPlan
 from ablate.design.tuning import WHOLE
@@ -175,7 +175,7 @@ def is_sqlite(file: Path) -> bool:
     try:
         connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)
         try:
-            return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
         finally:
             connection.close()
     except sqlite3.DatabaseError:
@@ -202,9 +202,9 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    values = {
-        trial.key: setting.values for arm in plan.tuning for setting in arm.settings for trial in setting.trials
-    }[item.trial.key]
+    values = {trial.key: setting.values for arm in plan.tuning for setting in arm.settings for trial in setting.trials}[
+        item.trial.key
+    ]
     tuning = plan.study.tuning
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         "arm": CategoricalDistribution([arm.name for arm in plan.arms]),

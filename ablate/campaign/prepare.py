@@ -13,7 +13,7 @@ from ablate.campaign.resources import Layout
 from ablate.design.datasets import DataInfo
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
-from ablate.design.study import digest
+from ablate.design.identity import digest
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost, estimate
 

@@ -70,10 +70,10 @@ class RecordStore:
     def keys(self) -> set[str]:
         """The trials that have a record, damaged or not."""
         try:
-            names = os.listdir(self.records)
+            with os.scandir(self.records) as entries:
+                return {entry.name[:-5] for entry in entries if entry.name.endswith(".json")}
         except FileNotFoundError:
             return set()
-        return {name[:-5] for name in names if name.endswith(".json")}
 
     def read(self, key: str) -> Record | None:
         """The record of a trial, or None.
@@ -138,7 +138,7 @@ class RecordStore:
     def clear_finished(self, records: Iterable[Record]) -> None:
         """Removes what a killed dispatcher left of trials that have their outcome."""
         folder = self.runs / CHECKPOINTS / self.study
-        left = set(os.listdir(folder)) if folder.is_dir() else set()
+        left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         for record in records:
             if record.key in left and record.status != "failed":
                 self.clear(record.key)

@@ -1,4 +1,4 @@
-"""What this machine offers, and the worker layout that follows: how many trials at a time, with how many threads each."""
+"""What this machine offers, and the worker layout that follows: trials at a time, and threads of each."""
 
 from __future__ import annotations
 
@@ -118,10 +118,9 @@ def _first_threads(records: Mapping[str, Record]) -> int | None:
 
 def _told_threads(layout: Layout, kept: int | None, options: RunOptions) -> list[str]:
     if kept is not None and kept != layout.threads:
-        return [
-            f"The first trials of this campaign ran with {kept} thread{'s' * (kept > 1)}, these run with "
-            f"{layout.threads}: only at the same number does a trial give the same numbers to the last bit."
-        ]
+        first = f"The first trials of this campaign ran with {kept} thread{'s' * (kept > 1)}"
+        bits = "only at the same number does a trial give the same numbers to the last bit"
+        return [f"{first}, these run with {layout.threads}: {bits}."]
     if kept is not None and kept > 1 and options.threads is None:
         return [f"{kept} threads a trial, as this campaign began."]
     return []

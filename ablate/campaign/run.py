@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from ablate.campaign.executor import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.mlflow_view import MlflowView
-from ablate.campaign.optuna_driver import DesignStudy
-from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.options import (
     ArmCosts,
     CampaignInterrupted,
@@ -20,6 +18,8 @@ from ablate.campaign.options import (
     RunOptions,
     Silent,
 )
+from ablate.campaign.optuna_driver import DesignStudy
+from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.prepare import Prepare, known_costs, prepare_campaign
 from ablate.campaign.records import RecordStore, adopt, seal, writable
 from ablate.campaign.resources import LEAST_FREE, Layout, check_disk, choose_layout, disk_full, free_bytes

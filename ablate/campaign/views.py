@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from ablate.campaign.options import ArmCosts
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
-from ablate.design.study import digest
+from ablate.design.identity import digest
 from ablate.errors import AblateError
 from ablate.files import write_whole
 
@@ -146,6 +146,7 @@ class Pusher:
     def finish(self, conclusion: Conclusion, *, deadline_s: float | None = DEADLINE_S) -> int:
         """Waits until the view holds everything, but not beyond the deadline; how many records it lacks then."""
         if self._thread is None and self._is_current(conclusion):
+            self._done = True
             return 0
         self.start()
         end = time.monotonic() + (deadline_s if deadline_s is not None else float("inf"))
@@ -159,7 +160,9 @@ class Pusher:
             self._wake.notify_all()
             left = 0 if self._done else len(self._lacking())
         assert self._thread is not None
-        self._thread.join(timeout=min(STEP_S, deadline_s or STEP_S))  # a call that does not return ends with the process
+        self._thread.join(
+            timeout=min(STEP_S, deadline_s or STEP_S)
+        )  # a call that does not return ends with the process
         return left
 
     @property
