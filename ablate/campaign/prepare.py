@@ -11,9 +11,9 @@ from ablate.campaign.local import run_in_subprocess
 from ablate.campaign.options import ArmCosts, RunOptions
 from ablate.campaign.resources import Layout
 from ablate.design.datasets import DataInfo
+from ablate.design.identity import digest
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
-from ablate.design.identity import digest
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost, estimate
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ablate.campaign.options import ArmCosts
+from ablate.design.identity import digest
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
-from ablate.design.identity import digest
 from ablate.errors import AblateError
 from ablate.files import write_whole
 
