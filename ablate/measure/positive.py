@@ -89,7 +89,8 @@ def positive_channels(
     if needed is None:
         spec = getattr(net, "spec", None)
         needed = thresholds(spec) if isinstance(spec, NetSpec) else {}
-    copied, found = copy.deepcopy(net), []
+    copied = copy.deepcopy(net)
+    found: list[PositiveChannels] = []
     for name, module in copied.named_modules():
         if isinstance(module, ACTIVATIONS):
             module.register_forward_hook(_counter(name, needed.get(name), found))

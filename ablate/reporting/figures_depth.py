@@ -18,14 +18,14 @@ def memory_over_depth(steps: pd.DataFrame) -> Figure:
         steps: net, by (layer or block), start and end (share of the net's layers, from 0 to 1) and kilobytes.
     """
     nets = list(dict.fromkeys(steps["net"]))
+    lowest = str(steps.groupby("net")["kilobytes"].max().idxmin())  # its panel has room for the key
     with page(3.1, 1, len(nets), shared="y") as (figure, panels):
         for net, axes in zip(nets, panels, strict=True):
             _panel(axes, steps[steps["net"] == net])
             axes.set_title(net)
         panels[0].set(ylabel="inputs + outputs (KB)", ylim=(0, 1.12 * steps["kilobytes"].max()))
         panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        emptiest = min(panels, key=lambda axes: max(float(patch.get_data().values.max()) for patch in axes.patches))
-        emptiest.legend(loc="upper right", fontsize=8, frameon=False)
+        panels[nets.index(lowest)].legend(loc="upper right", fontsize=8, frameon=False)
         figure.supxlabel("depth (share of the layers)", fontsize=9)
         return figure
 
@@ -36,7 +36,7 @@ def _panel(axes: Axes, steps: pd.DataFrame) -> None:
         own = steps[steps["by"] == by]
         edges = [*own["start"], 1.0]
         axes.stairs(own["kilobytes"], edges, color=colour, linewidth=1.6, label=label, baseline=None)
-        peak = own.loc[own["kilobytes"].idxmax()]
+        peak = own.iloc[int(own["kilobytes"].to_numpy().argmax())]
         if peak["kilobytes"] not in peaks:
             place = (peak["end"], peak["kilobytes"])
             axes.annotate(

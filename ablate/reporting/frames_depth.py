@@ -48,7 +48,7 @@ def printed_peaks(frame: pd.DataFrame, bits: int) -> pd.DataFrame:
     """Two rows for each net: the peak layer by layer and block by block, and the step at which it is reached."""
     rows = []
     for (net, by), own in frame.groupby(["net", "by"], sort=False):
-        peak = own.loc[own["elements"].idxmax()]
+        peak = own.iloc[int(own["elements"].to_numpy().argmax())]
         rows.append(
             {
                 "net": net,
