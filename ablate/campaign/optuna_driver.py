@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ablate.design.plan import NOISE_FLOOR_SEEDS, Arm, CampaignPlan, Trial, setting
@@ -117,7 +118,7 @@ def frozen_trial(
     point = parameters(plan, trial)
     value = value_of(plan, record)
     states = optuna.trial.TrialState
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=states.FAIL if record.status == "failed" else states.PRUNED if value is None else states.COMPLETE,
         value=value if record.status == "finished" else None,
         params=dict(point),
@@ -125,6 +126,14 @@ def frozen_trial(
         user_attrs=user_attributes(trial, record, costs),
         intermediate_values=curve_of(record),
     )
+    return dated(frozen, record)
+
+
+def dated(frozen: optuna.trial.FrozenTrial, record: Record) -> optuna.trial.FrozenTrial:
+    """The trial with the times at which it was trained."""
+    began = datetime.fromtimestamp(record.measured.started_at)
+    frozen.datetime_start, frozen.datetime_complete = began, began + timedelta(seconds=record.measured.wall_s)
+    return frozen
 
 
 def user_attributes(trial: Trial, record: Record, costs: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -167,7 +176,8 @@ def importance(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, f
     import optuna
 
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in found.items()}
 
 
 class Search:

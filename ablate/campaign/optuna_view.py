@@ -12,6 +12,7 @@ from ablate.campaign.options import ArmCosts
 from ablate.campaign.optuna_driver import (
     Space,
     curve_of,
+    dated,
     frozen_trial,
     higher_is_better,
     space,
@@ -242,7 +243,7 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
     score = item.record.metrics.get(_metric(plan, tuning=True))
     states = optuna.trial.TrialState
     finished = item.record.status == "finished" and score is not None
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=states.COMPLETE if finished else states.FAIL if item.record.status == "failed" else states.PRUNED,
         value=score if finished else None,
         params=point,
@@ -250,3 +251,4 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
         user_attrs=user_attributes(item.trial, item.record, cost),
         intermediate_values=curve_of(item.record),
     )
+    return dated(frozen, item.record)
