@@ -78,7 +78,7 @@ def _intervals(
 
 
 def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the figure of differences: for this arm alone, for all arms jointly, unpaired, for new images."""
+    """The table behind the figure of differences: for one arm, for all jointly, unpaired, for new images."""
     measure, digits = results.unit, results.unit.digits
     return pd.DataFrame(
         {

@@ -103,7 +103,7 @@ def evidence(results: Results, contrast: Contrast) -> str:
 
 
 def expectation(verdict: Verdict) -> str:
-    """``"worse (held)"``, ``"worse (did not hold)"``, ``"worse (not decided)"``, ``"undecided (not tested)"``; empty where nothing was expected."""
+    """``"worse (held)"``, or ``did not hold``, ``not decided``, ``not tested``; empty where nothing was expected."""
     if not verdict.expected:
         return ""
     if verdict.held is None:

@@ -72,7 +72,9 @@ def lack_of_fit(checks: EffectChecks | None, alpha: float) -> tuple[str, ...]:
     if checks is None or checks.lack_of_fit_p > alpha:
         return ()
     ratio = f"F({checks.df[0]}, {checks.df[1]}) = {checks.lack_of_fit:.1f}, p {share(checks.lack_of_fit_p)}"
-    return (f"Interactions of three or more factors are more than noise ({ratio}): the table of effects leaves them out.",)
+    return (
+        f"Interactions of three or more factors are more than noise ({ratio}): the table of effects leaves them out.",
+    )
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:
