@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -104,13 +103,13 @@ def fill_store(name: str, trials: int, runs: Path, leave: int) -> None:
 
 
 def report(name: str, runs: Path) -> Cost:
-    """Renders the campaign's report; the memory of this process and its kernel together."""
-    from ablate.reporting.render import render_report
+    """Reads the campaign back and makes its report."""
+    from ablate.reporting.folders import publish
+    from ablate.reporting.load import load_results
 
     began = time.perf_counter()
-    render_report(name, runs=runs, tracking_uri=f"sqlite:///{runs / 'mlflow.db'}", log=False)
-    kernel = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return Cost(time.perf_counter() - began, _peak() + kernel)
+    publish(load_results(name, runs=runs, tracking_uri=f"sqlite:///{runs / 'mlflow.db'}"), runs)
+    return Cost(time.perf_counter() - began, _peak())
 
 
 def _peak() -> int:
