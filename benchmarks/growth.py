@@ -7,7 +7,7 @@ Measured: the dispatcher with its queue, outbox and MLflow store, and an executo
 campaign and on the last trials of 10,000, the others put into the stores beforehand (filling.py). All campaigns have 20
 arms. Its time is processor time, all threads, until MLflow has every record; a call for 300 trials less a call for 150,
 so that what a call does once is in neither. That share is in the profile.
-Reports are those of the two campaigns, rendered by `render_report`; memory is the highest of the dispatcher or of the
+Reports are those of the two campaigns, made by `publish`; memory is the highest of the dispatcher or of the
 report and its kernel together. The long form, every trial in a process of its own, is dispatcher.py.
 
     python benchmarks/growth.py [--quick]

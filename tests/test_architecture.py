@@ -15,7 +15,8 @@ FLOORS = (
     "cpu",
     "errors",
     "files",
-    "places",
+    "formats",
+    "paths",
     "model",
     "measure",
     "design",
@@ -24,7 +25,7 @@ FLOORS = (
     "campaign",
     "reporting",
 )
-COMMANDS = ("study", "report", "ui", "__main__")
+COMMANDS = ("study", "report", "ui", "information", "memory", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
     "optuna": ("campaign/queue.py", "campaign/tuning.py"),
@@ -38,6 +39,7 @@ TORCH_FREE = (
     "cpu.py",
     "errors.py",
     "files.py",
+    "formats.py",
     *(f"model/{name}.py" for name in ("spec", "zoo", "layers", "compiled")),
     "design/",
     "verdicts/",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from ablate.design.study import DataSpec, Recipe, digest
+from ablate.design.identity import digest, identity
+from ablate.design.study import DataSpec, Recipe
 from ablate.model.spec import NetSpec
 
 TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
@@ -39,16 +40,11 @@ class Trial:
         """16 hex digits."""
         decides: dict[str, Any] = {
             "format": TRIAL_FORMAT,
-            "spec": self.spec.to_dict(),
-            "recipe": self.recipe.model_dump(mode="json"),
-            "data": self.data.model_dump(mode="json") | {"digest": self.data_digest},
+            "spec": identity(self.spec),
+            "recipe": identity(self.recipe),
+            "data": identity(self.data) | {"digest": self.data_digest},
             "seed": self.seed,
         }
         if self.phase != "confirm":
             decides["phase"] = self.phase
         return digest(decides)
-
-    @cached_property
-    def kind(self) -> str:
-        """What trials that differ in nothing but the seed have in common; they can train together."""
-        return f"{self.arm} {replace(self, seed=0).key}"

@@ -105,5 +105,5 @@ def draw(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
         options = {"metadata": {"Date": None, "Creator": None}} if kind == "svg" else {"dpi": 160}
-        figure.savefig(content, format=kind, **options)  # type: ignore[arg-type]
+        figure.savefig(content, format=kind, **options)
     return content.getvalue()

@@ -113,7 +113,8 @@ def contrasts(results: Results) -> pd.DataFrame:
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["arm", "outcome", "n", *_SCALED.values(), *_AS_IS])
     frame = frame.astype(dict.fromkeys(["n", *_SCALED.values(), *_AS_IS], float))
-    frame.loc[frame["n"] < FEWEST_SEEDS, [name for name in frame if name.endswith(("low", "high"))]] = math.nan
+    intervals = [name for name in _SCALED.values() if name.endswith(("low", "high"))]
+    frame[intervals] = frame[intervals].where(frame["n"] >= FEWEST_SEEDS)
     return frame
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from ablate.reporting.style import Unit, colours, markers, unit
 if TYPE_CHECKING:
     from ablate.design.plan import CampaignPlan
     from ablate.design.record import Record
+    from ablate.design.sealed import SealedPlan
     from ablate.verdicts.verdict import Judgement
 
 Costs = Mapping[str, Mapping[str, float | int | None]]
@@ -98,13 +99,17 @@ class Results:
         return self.costs.get(arm, {}).get(name)
 
 
-def results_of(plan: CampaignPlan, costs: Costs, records: Mapping[str, Record]) -> Results:
+def results_of(
+    plan: CampaignPlan, costs: Costs, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None
+) -> Results:
     """The results of a campaign, judged from its plan, costs and records alone.
 
     Args:
         plan: of the campaign; of one that tunes, with the arms' best recipes once these are known.
         costs: arm -> cost field -> number; what is missing is shown as unknown.
         records: trial key -> Record, failures included; records of other trials are ignored.
+        sealed: the sealed plans of the runs folder; the judgement then says whether it follows one. None: it says
+            nothing about that.
     """
     from ablate.verdicts.judge import judge, wanted
 
@@ -112,4 +117,4 @@ def results_of(plan: CampaignPlan, costs: Costs, records: Mapping[str, Record]) 
     if plan.study.plan.until == "settled":
         reached = {trial.key for trial in plan.trials if trial.key in records}
         needed = frozenset(reached | {trial.key for trial in wanted(plan, records)})
-    return Results(plan=plan, costs=costs, records=records, judgement=judge(plan, records), needed=needed)
+    return Results(plan=plan, costs=costs, records=records, judgement=judge(plan, records, sealed), needed=needed)

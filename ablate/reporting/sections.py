@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.headline import headline
@@ -71,10 +71,13 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
     yield Prose(judged.method, "rule")
     yield Prose(
         f"Here: {words.count(judged.num_seeds, 'seed')} an arm, {words.count(judged.num_contrasts, 'contrast')}, "
-        f"alpha {judged.alpha:g}, margin {words.margin(results)}.",
+        f"alpha {judged.alpha:g}, margin {words.margin(results)}. {words.rule_when(results)}",
         "rule",
     )
     yield Listing("\n".join(words.reasons(results)), "What each verdict rests on")
+    if judged.as_sealed is not None:
+        sealed = replace(results, judgement=judged.as_sealed)
+        yield Table(tables.verdict_rows(sealed), "The verdicts by the plan that was sealed before the trials")
 
 
 def _interactions(results: Results) -> Iterator[Part | None]:

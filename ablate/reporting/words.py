@@ -143,6 +143,12 @@ def expectation(verdict: Verdict | Effect) -> str:
     return f"{verdict.expected} ({'held' if verdict.held else 'did not hold'})"
 
 
+def rule_when(results: Results) -> str:
+    """When alpha, margin and seeds were set, as far as sealed plans show it; empty where none were looked at."""
+    registered = results.judgement.registration
+    return "" if registered is None else f"The plan is {registered.sentence}."
+
+
 def gravest(results: Results) -> list[str]:
     """What the reader must know before any verdict: why the study does not stand, then every other statement."""
     told = [proper(statement) for statement in results.judgement.statements]

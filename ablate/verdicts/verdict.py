@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ablate.verdicts.registration import Registration
+
 Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
 
 
@@ -138,6 +140,8 @@ class Judgement:
             verdict rests on them.
         effects: of a factorial study, else empty.
         method: the rule in words, for the foot of the table.
+        registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
+        as_sealed: of an exploratory judgement, the one under the sealed plan; None where nothing was sealed.
     """
 
     metric: str
@@ -155,6 +159,8 @@ class Judgement:
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
     method: str = ""
+    registration: Registration | None = None
+    as_sealed: Judgement | None = None
 
     def verdict(self, arm: str) -> Verdict:
         """The verdict of the arm of that name, the noise floor's included.

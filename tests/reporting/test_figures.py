@@ -71,7 +71,9 @@ def shown_texts(figure: Figure) -> list[Text]:
     figure.draw_without_rendering()
     found = [text for text in figure.texts if text.get_text()]
     for axes in (axes for axes in figure.axes if axes.get_visible()):
-        found += [text for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label, axes._left_title) if text.get_text()]
+        found += [
+            text for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label, axes._left_title) if text.get_text()
+        ]
         found += [text for legend in [axes.get_legend()] if legend for text in legend.get_texts()]
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
             found += [tick.label1 for tick in axis._update_ticks()]

@@ -29,9 +29,7 @@ def test_a_failed_trial_keeps_its_reason_and_gives_no_score(results: Results) ->
     worse = dataclasses.replace(results, records={**results.records, key: broken})
     table = frames.trials(worse)
     assert list(table.loc[table["key"] == key, "reason"]) == ["out of memory"]
-    assert (
-        len(frames.scores(table, "test_accuracy")) == len(frames.scores(frames.trials(results), "test_accuracy")) - 1
-    )
+    assert len(frames.scores(table, "test_accuracy")) == len(frames.scores(frames.trials(results), "test_accuracy")) - 1
 
 
 def test_scores_are_in_percent_and_losses_as_they_are(results: Results) -> None:

@@ -116,7 +116,9 @@ def test_a_factorial_study_opens_with_its_effects_and_folds_its_arms(toggles: Re
     assert "15 arms</summary>" in folded[: folded.index("</summary>") + 12]
 
 
-def test_a_roadmap_opens_with_its_figure_and_each_row_names_its_step_alone(make_findings: Callable[..., Results]) -> None:
+def test_a_roadmap_opens_with_its_figure_and_each_row_names_its_step_alone(
+    make_findings: Callable[..., Results],
+) -> None:
     control = {"net": "mobilenet_v2_mnist", "bottleneck": "relu", "activation": "relu"}
     made = make_findings(
         control=control, arms={}, expect={}, design={"kind": "add_one_in", "to": {"net": "mobilenet_v2_mnist"}}

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from rich.console import Console
 
 from ablate.reporting import words
-from ablate.reporting.results import Results
 from ablate.reporting.markdown import note
+from ablate.reporting.results import Results
 from ablate.reporting.terminal import print_results, verdict_lines
 
 
