@@ -68,7 +68,7 @@ def effects(results: Results) -> Chart | None:
         figure=figures_factorial.effects(table, _margin(results), results.unit),
         data=table,
         caption=(
-            "Main effects (dots) and two-way interactions (diamonds) of a linear model with the seed as block. "
+            "Main effects (dots) and two-way interactions (diamonds), estimated within each seed. "
             "The longer the way from zero, the more the choice matters."
         ),
         alt="Main effects and two-way interactions with their intervals, a row each, the margin as a grey band.",

@@ -97,7 +97,7 @@ def pairs(results: Results) -> pd.DataFrame:
 
 
 def contrasts(results: Results) -> pd.DataFrame:
-    """arm, outcome, n, mean, low, high, p, holm_p and the rest of each Contrast; nan where there is none.
+    """arm, outcome, n, mean, low, high, p, adjusted_p and the rest of each Contrast; nan where there is none.
 
     Intervals of fewer than ``FEWEST_SEEDS`` pairs are left out.
     """
@@ -123,13 +123,15 @@ _SCALED = {
     "low": "low",
     "high": "high",
     "sd_difference": "sd",
+    "joint_low": "joint_low",
+    "joint_high": "joint_high",
     "welch_low": "welch_low",
     "welch_high": "welch_high",
     "images_low": "images_low",
     "images_high": "images_high",
     "detectable": "detectable",
 }
-_AS_IS = ("p", "holm_p", "equivalence_holm_p", "correlation", "image_share", "seeds_to_settle")
+_AS_IS = ("p", "adjusted_p", "equivalence_holm_p", "correlation", "image_share", "seeds_to_settle")
 
 
 def _times(value: float | None, factor: float) -> float:
@@ -174,7 +176,7 @@ def against_cost(summary_table: pd.DataFrame, cost_table: pd.DataFrame) -> pd.Da
 
 
 def effects(results: Results) -> pd.DataFrame:
-    """term, contrast, label, mean, low, high, p, holm_p, outcome, order (1 main, 2 interaction), in printed units."""
+    """term, contrast, label, mean, low, high, p, adjusted_p, outcome, order (1 main, 2 interaction); printed units."""
     factor = results.unit.factor
     rows = [
         {
@@ -186,7 +188,7 @@ def effects(results: Results) -> pd.DataFrame:
             "low": _times(effect.low, factor),
             "high": _times(effect.high, factor),
             "p": effect.p,
-            "holm_p": effect.holm_p,
+            "adjusted_p": effect.adjusted_p,
             "outcome": words.effect_outcome(effect),
             "expected": words.expectation(effect),
             "aliases": ", ".join(effect.aliases),
@@ -202,7 +204,7 @@ def effects(results: Results) -> pd.DataFrame:
         "low",
         "high",
         "p",
-        "holm_p",
+        "adjusted_p",
         "outcome",
         "expected",
         "aliases",

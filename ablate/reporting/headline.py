@@ -90,8 +90,8 @@ def _difference(results: Results, contrast: Contrast) -> str:
         if contrast.n >= FEWEST_SEEDS
         else words.TOO_FEW + " for an interval"
     ]
-    if contrast.holm_p is not None:
-        behind.append(f"Holm p {p_text(contrast.holm_p)}")
+    if contrast.adjusted_p is not None:
+        behind.append(f"adjusted p {p_text(contrast.adjusted_p)}")
     behind.append(words.count(contrast.n, "paired seed"))
     metric = contrast.metric.replace("_", " ")
     return f"its {metric} is {means}, {size} {unit.short} {way} ({'; '.join(part for part in behind if part)})"
@@ -140,7 +140,7 @@ def _effect(results: Results, effect: Effect) -> str:
     after, _, before = effect.contrast.partition(" - ")
     changed = f"{after} in place of {before}" if before else effect.contrast
     span = _span(results, effect.low, effect.high)
-    behind = "; ".join(filter(None, [span, f"Holm p {p_text(effect.holm_p)}"]))
+    behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
     return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.signed(effect.estimate)} {unit.short} ({behind})"
 
 
@@ -148,7 +148,9 @@ def _roadmap(results: Results) -> str:
     last = results.judgement.verdicts[-1]
     told = f"At the end of the steps, {_told(results, last)}"
     found = [
-        step for step in results.judgement.steps if step.holm_p is not None and step.holm_p <= results.judgement.alpha
+        step
+        for step in results.judgement.steps
+        if step.adjusted_p is not None and step.adjusted_p <= results.judgement.alpha
     ]
     if found:
         step = max(found, key=lambda one: abs(one.mean_difference))

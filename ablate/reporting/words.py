@@ -56,7 +56,7 @@ def margin(results: Results) -> str:
 def sentence(results: Results, verdict: Verdict) -> str:
     """One arm's verdict with the numbers behind it.
 
-    ``"relu_bottleneck is worse than the control: 96.02 % against 97.56 %, −1.54 points [−1.90, −1.17], Holm p .008,
+    ``"relu_bottleneck is worse than the control: 96.02 % against 97.56 %, −1.54 points [−1.90, −1.17], adjusted p .008,
     8 paired seeds, expected: worse (held)"``
     """
     claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(results))
@@ -88,7 +88,7 @@ def effect_sentences(results: Results) -> list[str]:
         if ":" not in effect.term:
             subtracted = effect.contrast.replace(" - ", " − ")
             told.append(f"main effect of {effect.term} ({subtracted}): {_behind(results, effect)}")
-        elif effect.holm_p <= results.judgement.alpha:
+        elif effect.adjusted_p <= results.judgement.alpha:
             told.append(f"interaction of {effect.term.replace(':', ' and ')}: {_behind(results, effect)}")
     return told
 
@@ -96,7 +96,7 @@ def effect_sentences(results: Results) -> list[str]:
 def _behind(results: Results, effect: Effect) -> str:
     unit = results.unit
     numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
-    told = f"{numbers}, Holm p {p_text(effect.holm_p)}, {effect_outcome(effect)}"
+    told = f"{numbers}, adjusted p {p_text(effect.adjusted_p)}, {effect_outcome(effect)}"
     return f"{told}, expected: {expectation(effect)}" if effect.expected else told
 
 
@@ -114,7 +114,7 @@ def proper(text: str) -> str:
 def evidence(results: Results, contrast: Contrast) -> str:
     """Both means, difference, interval, p and number of paired seeds."""
     unit = results.unit
-    which, p = ("p", contrast.p) if contrast.holm_p is None else ("Holm p", contrast.holm_p)
+    which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
     means = f"{absolute(results, contrast.arm_mean)} against {absolute(results, contrast.control_mean)}"
     difference = f"{unit.signed(contrast.mean_difference)} {unit.short}"
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
@@ -135,11 +135,11 @@ def interval(results: Results, contrast: Contrast | None) -> str:
 
 
 def expectation(verdict: Verdict | Effect) -> str:
-    """``"worse (held)"``, ``"worse (did not hold)"``, ``"worse (not decided)"``; empty where nothing was expected."""
+    """``"worse (held)"``, or ``did not hold``, ``not decided``, ``not tested``; empty where nothing was expected."""
     if not verdict.expected:
         return ""
     if verdict.held is None:
-        return f"{verdict.expected} (not decided)"
+        return f"{verdict.expected} ({'not decided' if verdict.tested else 'not tested'})"
     return f"{verdict.expected} ({'held' if verdict.held else 'did not hold'})"
 
 
