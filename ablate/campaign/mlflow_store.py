@@ -6,13 +6,12 @@ import contextlib
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse, urlunparse
 
-from ablate.campaign.views import ViewError
+from ablate.campaign.views import ViewError, damage_of, set_aside
 from ablate.errors import AblateError
 from ablate.files import make_whole
 from ablate.paths import redact
@@ -31,7 +30,6 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-SIDECARS = ("", "-wal", "-shm", "-journal")  # a database, and what sqlite keeps beside one that was cut off
 
 
 class MlflowStore:
@@ -61,6 +59,11 @@ class MlflowStore:
     def exists(self) -> bool:
         """False for an sqlite file that is not there yet, so that nothing can be in it."""
         return self.file is None or self.file.exists()
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the sqlite file, or nothing."""
+        return "" if self.file is None else damage_of(self.file)
 
     def may_hold(self, keys: Collection[str]) -> bool:
         """Whether the store may have runs with one of these tags; of the runs folder's own file it is known in ms."""
@@ -106,10 +109,10 @@ class MlflowStore:
     def _ready(self, file: Path) -> None:
         from mlflow import MlflowClient
 
-        if file.exists() and (damage := damage_of(file)):
+        if damage := damage_of(file):
             if not self.is_own:
                 raise ViewError(f"{self.name}: the file {damage}; move it away to have it made again from the records")
-            _set_aside(file)
+            set_aside(file)
         if not file.exists():
             # half of its tables would be a store that MLflow can neither use nor mend
             make_whole(file, lambda new: _create(MlflowClient(tracking_uri=f"sqlite:///{new}")))
@@ -146,25 +149,6 @@ def sent_once() -> Iterator[None]:
         yield
     finally:
         os.environ[RETRIES] = before
-
-
-def damage_of(file: Path) -> str:
-    """What sqlite finds wrong with a file, or nothing; one that is locked is not damaged."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError:
-        return ""
-    except sqlite3.DatabaseError as error:
-        return f"is damaged ({error})"
-    return "" if found == "ok" else f"is damaged ({str(found).splitlines()[-1]})"
-
-
-def _set_aside(file: Path) -> None:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for part in (file.with_name(file.name + ending) for ending in SIDECARS):
-        if part.exists():
-            part.replace(part.with_name(f"{part.name}.damaged-{stamp}"))
 
 
 def relocate(file: Path, artifacts: Path) -> None:
