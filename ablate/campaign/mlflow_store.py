@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from ablate.paths import redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_SENDING = threading.Lock()
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 # A server that is away is noticed in seconds; whoever calls tries again.
 QUIET = {
@@ -38,13 +40,14 @@ class MlflowStore:
     Args:
         uri: ``sqlite:///...``, another database, or the address of a server. A password in it goes into the
             environment, where MLflow looks for it and no process list shows it.
-        artifacts: the folder of artifacts if the store is a database; a server has its own place.
+        artifacts: the folder of artifacts if the store is a database server; those of an sqlite file are beside it,
+            and an MLflow server has its own place.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         self.uri = _without_password(uri)
-        self.artifacts = artifacts
         self.file = Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+        self.artifacts = artifacts if self.file is None else self.file.parent / "artifacts"
         self.is_server = urlparse(self.uri).scheme in ("http", "https", "databricks")
         self.is_own = self.file is not None and self.file.parent == artifacts.parent
         self._client: MlflowClient | None = None
@@ -109,6 +112,11 @@ class MlflowStore:
     def _ready(self, file: Path) -> None:
         from mlflow import MlflowClient
 
+        if odd := next((letter for letter in "?%" if letter in str(file)), ""):
+            raise ViewError(
+                f"{self.name}: MLflow opens no file with {odd!r} in its path; name another folder with --runs, or "
+                f"another store with --tracking-uri."
+            )
         if damage := damage_of(file):
             if not self.is_own:
                 raise ViewError(f"{self.name}: the file {damage}; move it away to have it made again from the records")
@@ -143,12 +151,13 @@ def _create(client: MlflowClient) -> None:
 @contextlib.contextmanager
 def sent_once() -> Iterator[None]:
     """Has the client send a request once: it repeats even those that make a run, and nobody would know of the first."""
-    before = os.environ[RETRIES]
-    os.environ[RETRIES] = "0"  # the client looks there at every request
-    try:
-        yield
-    finally:
-        os.environ[RETRIES] = before
+    with _SENDING:
+        before = os.environ[RETRIES]
+        os.environ[RETRIES] = "0"  # the client looks there at every request
+        try:
+            yield
+        finally:
+            os.environ[RETRIES] = before
 
 
 def relocate(file: Path, artifacts: Path) -> None:

