@@ -197,9 +197,9 @@ def test_a_forgotten_record_is_trained_again_and_replaces_the_one_in_mlflow(runs
 
 def forget_artifact_folders() -> None:
     """MLflow keeps in mind, for as long as a process lives, where a run's artifacts are."""
-    from mlflow.tracking._tracking_service import client
+    from mlflow.tracking._tracking_service import utils
 
-    client.utils._artifact_repos_cache.clear() if hasattr(client, "utils") else None
+    utils._artifact_repos_cache.clear()
 
 
 def test_a_runs_folder_that_was_moved_finds_its_artifacts(runs: Path, tmp_path: Path) -> None:
