@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ablate.campaign.node import owner_of, scratch
-from ablate.campaign.result import CampaignStopped
-from driver import killing_plan, prepare_data, stepwise
-from executor_contract import ExecutorContract
-from fakes import Notes, no_costs, null, outcome, plan_of
-from fire import ENVIRONMENT, uninterrupted
 
 from ablate.campaign.executor import Event, Executor, Finished, Job, Lost, Progress, Trainer
-from ablate.campaign.ray_executor import NODES_LOST, RayExecutor
+from ablate.campaign.options import CampaignStopped, RunOptions
+from ablate.campaign.ray_executor import NODES_LOST, RayExecutor, owner_of, scratch
+from ablate.campaign.records import RecordStore
+from ablate.campaign.run import run_campaign
 from ablate.errors import AblateError
 
 pytest.importorskip("ray", reason="Ray is not installed: python -m pip install ray")
