@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts import power, stats
 from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.sequential import Decided, Look, planned_looks
 from ablate.verdicts.verdict import Contrast
@@ -74,6 +77,9 @@ def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confiden
         p=stats.sign_flip_p(differences),
         welch_low=welch.low,
         welch_high=welch.high,
+        median_difference=float(np.median(differences)),
+        outliers=tuple(arm.seeds(n)[place] for place in outliers(differences)),
+        asymmetric=is_asymmetric(differences),
         pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
     )
 
@@ -121,5 +127,7 @@ def _with_images(contrast: Contrast, arm: ArmResults, control: ArmResults, rule:
         contrast,
         images_low=found.interval.low,
         images_high=found.interval.high,
-        image_share=found.components.image_share,
+        seed_share=found.components.share_of("seeds"),
+        both_share=found.components.share_of("both"),
+        image_share=found.components.share_of("images"),
     )

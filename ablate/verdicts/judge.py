@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
@@ -17,6 +19,7 @@ from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.failures import failure_rates, outliers
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import plan_as_sealed, registration
@@ -71,7 +74,8 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     fraction = fraction_of(plan.study)
     table, checks = effects(plan, results, rule) if stands else ((), None)
     left_over = wording.lack_of_fit(checks, rule.alpha)
-    said = statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run)
+    failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})
+    said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
         higher_is_better=rule.higher_is_better,
@@ -84,6 +88,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         noise_floor=floor,
         statements=(*said, *left_over, *(() if fraction is None else (str(fraction),))),
         divergence=rates,
+        failure_rates=failed,
         exploratory=exploratory(plan, results, rule),
         steps=steps(plan, results, rule) if stands else (),
         effects=table,
@@ -203,6 +208,12 @@ def _chance_contrast(arm: ArmResults, control: ArmResults, rule: Rule) -> Contra
     if min(arm.sound, control.sound) < first:
         return None
     return describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
+
+
+def _collapsed(arm: ArmResults, rule: Rule, run: int) -> int:
+    """How many of the arm's seeds finished far worse than its others."""
+    values = arm.values(rule.metric, min(arm.sound, run)) * (1 if rule.higher_is_better else -1)
+    return sum(values[place] < np.median(values) for place in outliers(values))
 
 
 def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:

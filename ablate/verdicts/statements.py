@@ -9,7 +9,7 @@ from ablate.verdicts.contrast import Rule
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.sequential import Look
-from ablate.verdicts.verdict import Verdict
+from ablate.verdicts.verdict import FailureRate, Verdict
 
 METHOD = (
     "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
@@ -41,6 +41,7 @@ def statements(
     *,
     stands: bool,
     rates: Mapping[str, tuple[int, int]],
+    failed: Mapping[str, FailureRate],
     every: tuple[ArmResults, ...],
     rule: Rule,
     run: int,
@@ -52,6 +53,7 @@ def statements(
         floor: the noise floor's verdict, if there is such an arm.
         stands: whether the noise floor lets the verdicts stand.
         rates: diverged and planned seeds by arm, where any diverged.
+        failed: how often each arm's training failed.
         every: the results of all arms, control and noise floor included.
         rule: of the study.
         run: seeds judged so far.
@@ -65,7 +67,14 @@ def statements(
     faults = [one.fault for one in every if one.fault and one.sound < run]
     if faults:
         said.append(f"Not every planned seed has a sound record: {'; '.join(faults)}.")
-    said += [_out_of_reach(rule), _floor(floor, rule, stands=stands) if stands else "", wording.pairing(verdicts)]
+    said += [
+        wording.failures(failed, rule.alpha),
+        wording.outlying(verdicts),
+        wording.asymmetric(verdicts),
+        _out_of_reach(rule),
+        _floor(floor, rule, stands=stands) if stands else "",
+        wording.pairing(verdicts),
+    ]
     return tuple(sentence for sentence in said if sentence)
 
 
