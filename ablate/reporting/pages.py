@@ -96,7 +96,7 @@ def _cell(tag: str, value: object, word: bool) -> str:
     return f'<{tag} class="{"word" if word else "number"}{verdict}">{shown}</{tag}>'
 
 
-_OUTCOMES = ("better", "worse", "equivalent", "undecided", "not judged", "failed", "diverged", "missing")
+_OUTCOMES = ("better", "worse", "equivalent", "no worse", "undecided", "not judged", "failed", "diverged", "missing")
 
 
 def listing(text: str, caption: str, *, folded: bool = True) -> Piece:

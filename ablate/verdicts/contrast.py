@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Rule:
         num_contrasts: size of the family.
         num_test, num_classes: of the data.
         tuned: whether the arms' recipes were tuned before.
+        no_worse: whether "no worse" is asked for in place of "equivalent".
     """
 
     metric: str
@@ -38,6 +40,14 @@ class Rule:
     num_test: int
     num_classes: int
     tuned: bool = False
+    no_worse: bool = False
+
+    @property
+    def good(self) -> Literal[1, -1] | None:
+        """The sign of a good difference where "no worse" is asked for, else None."""
+        if not self.no_worse:
+            return None
+        return 1 if self.higher_is_better else -1
 
     @classmethod
     def of(cls, plan: CampaignPlan, *, higher_is_better: bool, num_contrasts: int) -> Rule:
@@ -53,6 +63,7 @@ class Rule:
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,
             tuned=plan.study.tuned,
+            no_worse=decision.ask == "no_worse",
         )
 
 
@@ -111,7 +122,9 @@ def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
-        seeds_to_settle=power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts),
+        seeds_to_settle=power.seeds_to_settle(
+            rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
+        ),
     )
 
 

@@ -93,7 +93,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         steps=steps(plan, results, rule) if stands else (),
         effects=table,
         effect_checks=checks,
-        method=method(rule.looks),
+        method=method(rule.looks, no_worse=rule.no_worse),
     )
 
 
@@ -107,7 +107,7 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    rule = Rule.of(plan, higher_is_better=True, num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[plan.study.decision.metric], num_contrasts=len(arms))
     decided = _decided(arms, control, rule, len(arms))
     sizes = [look.seeds for look in rule.looks]
     num_seeds = {arm.name: sizes[0] for arm in arms}
@@ -130,7 +130,9 @@ def _decided(arms: list[ArmResults], control: ArmResults, rule: Rule, num_contra
         for arm in arms
         if (n := min(arm.sound, control.sound)) >= first and not at_chance((arm, control), first, rule)
     }
-    return decide(differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts)
+    return decide(
+        differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts, good=rule.good
+    )
 
 
 def _verdict(
@@ -168,8 +170,8 @@ def _verdict(
 def _outcome(decided: Decided, contrast: Contrast, rule: Rule) -> Outcome:
     if decided.conclusion == "open":
         return "undecided"
-    if decided.conclusion == "equivalent":
-        return "equivalent"
+    if decided.conclusion in ("equivalent", "no worse"):
+        return decided.conclusion
     return _direction(contrast, rule)
 
 
@@ -220,7 +222,7 @@ def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:
     """The A/A arm against the control: a family of its own, so alpha is not shared. Its pairs are by position."""
     if NOISE_FLOOR not in results:
         return None
-    floor, control = results[NOISE_FLOOR], results[CONTROL]
+    floor, control, rule = results[NOISE_FLOOR], results[CONTROL], replace(rule, no_worse=False)
     decided = _decided([floor], control, rule, 1).get(NOISE_FLOOR)
     verdict = _verdict(floor, control, decided, rule, 1, None)
     if decided is not None and verdict.contrast is not None and decided.also_different:

@@ -11,21 +11,28 @@ from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.sequential import Look
 from ablate.verdicts.verdict import FailureRate, Verdict
 
-METHOD = (
+DIFFERENT = (
     "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
-    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero. Equivalent: two "
-    "one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose interval at 1 - 2 alpha "
-    "then lies within the margin; it goes before better and worse."
+    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero."
+)
+EQUIVALENT = (
+    "Equivalent: two one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose "
+    "interval at 1 - 2 alpha then lies within the margin; it goes before better and worse."
+)
+NO_WORSE = (
+    "No worse: a one-sided test against the margin (t test, Holm-adjusted, and its exact twin), whose bound at "
+    "1 - alpha then lies within the margin; it goes before worse, and better goes before it."
 )
 
 
-def method(looks: tuple[Look, ...]) -> str:
+def method(looks: tuple[Look, ...], *, no_worse: bool = False) -> str:
     """The decision rule in words, for the foot of the table."""
+    rule = f"{DIFFERENT} {NO_WORSE if no_worse else EQUIVALENT}"
     if len(looks) == 1:
-        return METHOD
+        return rule
     sizes = ", ".join(str(look.seeds) for look in looks)
     return (
-        f"{METHOD} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
+        f"{rule} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
         "spent as t^2, Kim & DeMets 1987, and added up by the union bound)."
     )
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ablate.verdicts.registration import Registration
 
-Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
+Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,8 @@ class Verdict:
 
     Attributes:
         arm: its name.
-        outcome: "better" and "worse" than the control, "equivalent" within the margin, "undecided", or "not judged".
+        outcome: "better" and "worse" than the control, "equivalent" within the margin, "no worse" than it by the margin
+            (where the study asks that), "undecided", or "not judged".
         why: one or two plain sentences for people.
         contrast: the numbers behind it; None when seeds are missing, failed or diverged.
         expected, held: what the study file expected of this arm, and whether it came true; ``held`` is None when

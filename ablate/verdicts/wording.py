@@ -29,14 +29,16 @@ def interval(low: float | None, high: float | None, metric: str, confidence: flo
 
 
 def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, alpha: float, also_different: bool) -> str:
-    """Why an arm is better, worse or equivalent; equivalence with the interval that belongs to its tests."""
+    """Why an arm is better, worse, equivalent or no worse; the latter two with the interval of their tests."""
     no_failure = 1 - 0.05 ** (1 / contrast.n)  # Clopper & Pearson's 95 % bound for no failure in n
     difference = amount(contrast.mean_difference, contrast.metric, signed=True)
     seen = f"{difference} over {contrast.n} paired seeds"
-    if outcome == "equivalent":
+    if outcome in ("equivalent", "no worse"):
         ends = interval(contrast.tost_low, contrast.tost_high, contrast.metric, 1 - 2 * alpha)
-        within = f"within the margin of {amount(margin, contrast.metric)}"
-        shown = f"Holm p of the equivalence tests {share(contrast.equivalence_holm_p or 0.0)}"
+        tests = "equivalence tests" if outcome == "equivalent" else "one-sided test"
+        size = amount(margin, contrast.metric)
+        within = f"within the margin of {size}" if outcome == "equivalent" else f"not worse by {size} or more"
+        shown = f"Holm p of the {tests} {share(contrast.equivalence_holm_p or 0.0)}"
         also = f"; a difference smaller than the margin was found, adjusted p {share(contrast.adjusted_p or 0.0)}"
         rare = f"; no seed of {contrast.n} collapsed, which does not exclude a rate of {100 * no_failure:.0f} %"
         told = f"{also if also_different else ''}{'' if contrast.outliers else rare}"
@@ -111,7 +113,11 @@ def outlying(verdicts: tuple[Verdict, ...]) -> str:
 
 def asymmetric(verdicts: tuple[Verdict, ...]) -> str:
     """Which equivalences rest on differences that are not symmetric, or ""."""
-    arms = [one.arm for one in verdicts if one.outcome == "equivalent" and one.contrast and one.contrast.asymmetric]
+    arms = [
+        one.arm
+        for one in verdicts
+        if one.outcome in ("equivalent", "no worse") and one.contrast and one.contrast.asymmetric
+    ]
     if not arms:
         return ""
     return (
