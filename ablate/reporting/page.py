@@ -97,7 +97,7 @@ _WORDS = {
     "arm", "change", "verdict", "expected", "value", "status", "remark", "trial key", "metric", "effect", "from",
     "outcome", "aliased with", "best setting", "at the edge", "step", "study", "question", "data", "budget",
 }  # fmt: skip
-_OUTCOMES = ("better", "worse", "equivalent", "undecided", "not judged", "failed", "diverged", "missing")
+_OUTCOMES = ("better", "worse", "equivalent", "no worse", "undecided", "not judged", "failed", "diverged", "missing")
 
 
 def lay_table(frame: pd.DataFrame) -> dict[str, Any]:

@@ -18,6 +18,7 @@ OUTCOMES = {
     "better": "{arm} is better than the control",
     "worse": "{arm} is worse than the control",
     "equivalent": "{arm} is equivalent to the control, within the margin of {margin}",
+    "no worse": "{arm} is no worse than the control, by the margin of {margin}",
     "undecided": "{arm} against the control is undecided",
     "not judged": "{arm} is not judged",
 }

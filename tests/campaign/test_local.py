@@ -150,7 +150,9 @@ def test_a_function_called_in_a_subprocess_returns_its_value_and_passes_its_mess
         ("die", AblateError, "_helper ended without a result .killed by SIGKILL"),
     ],
 )
-def test_a_function_called_in_a_subprocess_raises_what_went_wrong(word: str, kind: type[Exception], message: str) -> None:
+def test_a_function_called_in_a_subprocess_raises_what_went_wrong(
+    word: str, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         run_in_subprocess(_helper, word, say=print)
 

@@ -273,7 +273,13 @@ def test_a_runs_folder_without_mlflow_and_optuna_costs_no_training(runs: Path) -
     """One, or all, of what can be made again is deleted at rest."""
     plan = plan_of("control", "other", seeds=2)
     expected = go(plan, runs).records
-    for names in (["cache"], ["mlflow.db"], ["artifacts"], ["optuna.db"], ["cache", "mlflow.db", "artifacts", "optuna.db"]):
+    for names in (
+        ["cache"],
+        ["mlflow.db"],
+        ["artifacts"],
+        ["optuna.db"],
+        ["cache", "mlflow.db", "artifacts", "optuna.db"],
+    ):
         for name in names:
             path = runs / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -291,7 +297,9 @@ def test_what_the_campaign_came_to_is_concluded_once_with_every_record_before_th
 
     def call() -> CampaignResult:
         options = RunOptions(runs=runs)
-        return run_campaign(plan, options, prepare=go.__globals__["no_costs"], executor=Instant(outcome), conclude=conclude)
+        return run_campaign(
+            plan, options, prepare=go.__globals__["no_costs"], executor=Instant(outcome), conclude=conclude
+        )
 
     assert call().records == concluded[0].records
     assert (len(concluded), len(concluded[0].records)) == (1, 2)
@@ -306,7 +314,9 @@ def test_a_second_call_of_a_finished_study_asks_no_view_and_leaves_every_file_al
     monkeypatch.setattr(run.OptunaView, "known", lambda *_: pytest.fail("Optuna was asked"))
 
     def files() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file() and path.parent.name != "locks"}
+        return {
+            path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file() and path.parent.name != "locks"
+        }
 
     before = files()
     second = go(plan, runs, executor=Instant(lambda trial: pytest.fail("trained again")), notes=Notes())
