@@ -15,7 +15,7 @@ from ablate.reporting.style import number, p_text, ratio, unit
 
 
 def verdict_rows(results: Results) -> pd.DataFrame:
-    """The table of the study: arm, change, difference, interval, p, Holm p, verdict, expected, MACs ratio.
+    """The table of the study: arm, change, difference, interval, p, adjusted p, verdict, expected, MACs ratio.
 
     Without the expectations where the study file has none.
     """
@@ -26,13 +26,11 @@ def verdict_rows(results: Results) -> pd.DataFrame:
         rows.append(
             {
                 "arm": arm,
-                "change": words.change(results, arm),
+                "change": words.change(results.arm(arm), results.plan.study),
                 f"difference ({measure.short})": measure.signed(contrast.mean_difference if contrast else None),
-                f"{words.confidence(results)} interval": measure.interval(contrast.low, contrast.high)
-                if contrast
-                else "–",
+                f"{words.confidence(results)} interval": words.interval(results, contrast),
                 "p": p_text(contrast.p if contrast else None),
-                "Holm p": p_text(contrast.holm_p if contrast else None),
+                "adjusted p": p_text(contrast.adjusted_p if contrast else None),
                 "verdict": verdict.outcome,
                 "expected": words.expectation(verdict) or "–",
                 "MACs / control": times(ratio(results.cost(arm, "macs"), results.cost(CONTROL, "macs"))),
@@ -78,7 +76,7 @@ def _intervals(
 
 
 def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the figure of differences: the interval with pairing, without it, and for new images too."""
+    """The table behind the figure of differences: for one arm, for all jointly, unpaired, for new images."""
     measure, digits = results.unit, results.unit.digits
     return pd.DataFrame(
         {
@@ -86,6 +84,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "seeds": _column(table["n"], 0),
             f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
+            "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
             "for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
             "correlation of pairs": _column(table["correlation"], 2),
@@ -127,7 +126,7 @@ def exploratory_rows(results: Results) -> pd.DataFrame:
 
 
 def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the figure of effects; aliases only where the design has some."""
+    """The table behind the figure of effects; aliases and expectations only where the study has some."""
     measure = results.unit
     printed = pd.DataFrame(
         {
@@ -136,12 +135,31 @@ def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             f"estimate ({measure.short})": _column(table["mean"], measure.digits, signed=True),
             f"{words.confidence(results)} interval": _intervals(table, measure.digits, signed=True),
             "p": [p_text(p) for p in table["p"]],
-            "Holm p": [p_text(p) for p in table["holm_p"]],
+            "adjusted p": [p_text(p) for p in table["adjusted_p"]],
             "verdict": table["outcome"],
+            "expected": table["expected"].replace("", "–"),
             "aliased with": table["aliases"],
         }
     )
-    return printed if table["aliases"].any() else printed.drop(columns="aliased with")
+    empty = {"aliased with": not table["aliases"].any(), "expected": not table["expected"].any()}
+    return printed.drop(columns=[name for name, unused in empty.items() if unused])
+
+
+def step_rows(results: Results) -> pd.DataFrame:
+    """Each step of the way to another net against the one before; empty where arms are not built upon another."""
+    unit = results.unit
+    return pd.DataFrame(
+        [
+            {
+                "step": words.change(results.arm(step.arm), results.plan.study),
+                f"difference ({unit.short})": unit.signed(step.mean_difference),
+                f"{words.confidence(results)} interval": words.interval(results, step),
+                "p": p_text(step.p),
+                "adjusted p": p_text(step.adjusted_p),
+            }
+            for step in results.judgement.steps
+        ]
+    )
 
 
 def compute_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +227,6 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
     rows = {
         "study": f"{study.name} (budget {study.budget})",
         "campaign digest": study.digest,
-        "MLflow run of the campaign": results.run_id or "–",
         "data": f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, "
         f"{data.channels} × {data.height} × {data.width}, {data.num_classes} classes",
         "records": f"{len(made):,} of {len(trials):,} planned",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts import power, stats
 from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.sequential import Decided, Look, planned_looks
 from ablate.verdicts.verdict import Contrast
@@ -21,8 +25,10 @@ class Rule:
     Attributes:
         metric, higher_is_better, alpha, margin: as the study says.
         looks: the planned looks; one for an ordinary study.
-        num_contrasts: size of the Holm family.
+        num_contrasts: size of the family.
         num_test, num_classes: of the data.
+        tuned: whether the arms' recipes were tuned before.
+        no_worse: whether "no worse" is asked for in place of "equivalent".
     """
 
     metric: str
@@ -33,6 +39,15 @@ class Rule:
     num_contrasts: int
     num_test: int
     num_classes: int
+    tuned: bool = False
+    no_worse: bool = False
+
+    @property
+    def good(self) -> Literal[1, -1] | None:
+        """The sign of a good difference where "no worse" is asked for, else None."""
+        if not self.no_worse:
+            return None
+        return 1 if self.higher_is_better else -1
 
     @classmethod
     def of(cls, plan: CampaignPlan, *, higher_is_better: bool, num_contrasts: int) -> Rule:
@@ -43,15 +58,17 @@ class Rule:
             higher_is_better=higher_is_better,
             alpha=decision.alpha,
             margin=decision.margin,
-            looks=planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts),
+            looks=planned_looks(plan.study.plan, alpha=decision.alpha),
             num_contrasts=num_contrasts,
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,
+            tuned=plan.study.tuned,
+            no_worse=decision.ask == "no_worse",
         )
 
 
 def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confidence: float) -> Contrast:
-    """The contrast over the first n pairs of seeds, without Holm, equivalence and power: those need the family."""
+    """The contrast over the first n pairs of seeds, without what needs the family or the margin."""
     values, against = arm.values(metric, n), control.values(metric, n)
     differences = values - against
     paired = stats.paired_interval(differences, confidence)
@@ -71,18 +88,26 @@ def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confiden
         p=stats.sign_flip_p(differences),
         welch_low=welch.low,
         welch_high=welch.high,
+        median_difference=float(np.median(differences)),
+        outliers=tuple(arm.seeds(n)[place] for place in outliers(differences)),
+        asymmetric=is_asymmetric(differences),
         pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
     )
 
 
 def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, num_contrasts: int) -> Contrast:
-    """The contrast at the look where it stands, with Holm, equivalence, power, and the interval for new images."""
+    """The contrast at its look, with adjusted p-values, equivalence, power, and the interval for new images."""
     n = decided.look.seeds
     alpha = rule.alpha * decided.look.share
     plain = describe(arm, control, rule.metric, n, 1 - alpha)
+    tost = stats.paired_interval(plain.differences, 1 - 2 * alpha)
     contrast = replace(
         plain,
-        holm_p=decided.holm_p,
+        joint_low=decided.joint.low,
+        joint_high=decided.joint.high,
+        tost_low=tost.low,
+        tost_high=tost.high,
+        adjusted_p=decided.adjusted_p,
         equivalence_p=decided.equivalence_p,
         equivalence_holm_p=decided.equivalence_holm_p,
     )
@@ -97,7 +122,9 @@ def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
-        seeds_to_settle=power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts),
+        seeds_to_settle=power.seeds_to_settle(
+            rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
+        ),
     )
 
 
@@ -113,5 +140,7 @@ def _with_images(contrast: Contrast, arm: ArmResults, control: ArmResults, rule:
         contrast,
         images_low=found.interval.low,
         images_high=found.interval.high,
-        image_share=found.components.image_share,
+        seed_share=found.components.share_of("seeds"),
+        both_share=found.components.share_of("both"),
+        image_share=found.components.share_of("images"),
     )

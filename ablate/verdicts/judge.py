@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
@@ -16,6 +18,8 @@ from ablate.design.sealed import SealedPlan
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
+from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.failures import failure_rates, outliers
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import plan_as_sealed, registration
@@ -68,7 +72,10 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
     rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
     fraction = fraction_of(plan.study)
-    said = statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run)
+    table, checks = effects(plan, results, rule) if stands else ((), None)
+    left_over = wording.lack_of_fit(checks, rule.alpha)
+    failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})
+    said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
         higher_is_better=rule.higher_is_better,
@@ -79,12 +86,14 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         stands=stands,
         verdicts=verdicts,
         noise_floor=floor,
-        statements=said if fraction is None else (*said, str(fraction)),
+        statements=(*said, *left_over, *(() if fraction is None else (str(fraction),))),
         divergence=rates,
+        failure_rates=failed,
         exploratory=exploratory(plan, results, rule),
         steps=steps(plan, results, rule) if stands else (),
-        effects=effects(plan, results, rule) if stands else (),
-        method=method(rule.looks),
+        effects=table,
+        effect_checks=checks,
+        method=method(rule.looks, no_worse=rule.no_worse),
     )
 
 
@@ -98,13 +107,13 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    rule = Rule.of(plan, higher_is_better=True, num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[plan.study.decision.metric], num_contrasts=len(arms))
     decided = _decided(arms, control, rule, len(arms))
     sizes = [look.seeds for look in rule.looks]
     num_seeds = {arm.name: sizes[0] for arm in arms}
     for name, one in decided.items():
         later = [size for size in sizes if size > one.look.seeds]
-        num_seeds[name] = later[0] if one.finding == "open" and later else one.look.seeds
+        num_seeds[name] = later[0] if one.conclusion == "open" and later else one.look.seeds
     floor = _floor(results, rule)
     if floor is not None and floor.outcome in ("better", "worse"):  # nothing can stand any more
         num_seeds = {name: min(size, results[name].sound) for name, size in num_seeds.items()}
@@ -121,7 +130,9 @@ def _decided(arms: list[ArmResults], control: ArmResults, rule: Rule, num_contra
         for arm in arms
         if (n := min(arm.sound, control.sound)) >= first and not at_chance((arm, control), first, rule)
     }
-    return decide(differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts)
+    return decide(
+        differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts, good=rule.good
+    )
 
 
 def _verdict(
@@ -138,39 +149,43 @@ def _verdict(
     contrast = judged(arm, control, decided, rule, num_contrasts)
     broken = next((one for one in (arm, control) if one.fault and not one.missing), None)
     later = any(look.seeds > decided.look.seeds for look in rule.looks)
-    if decided.finding == "open" and later and broken is not None:
+    if decided.conclusion == "open" and later and broken is not None:
         why = f"{broken.fault}, so that the next look cannot be taken; a seed is never dropped from one arm alone."
         return Verdict(arm=arm.name, outcome="not judged", why=why, contrast=contrast, expected=expected)
     outcome = _outcome(decided, contrast, rule)
+    tested = could_fail(expected, decided.look.seeds, rule.alpha * decided.look.share)
+    found = _direction(contrast, rule) if decided.also_different else None
     return Verdict(
         arm=arm.name,
         outcome=outcome,
-        why=_why(outcome, contrast, decided, rule, num_contrasts),
+        why=_why(outcome, contrast, decided, rule),
         contrast=contrast,
         expected=expected,
-        held=wording.held(expected, outcome),
+        held=held(expected, outcome, found) if tested else None,
+        tested=tested,
         settled_at=decided.look.seeds if outcome != "undecided" and len(rule.looks) > 1 else None,
     )
 
 
 def _outcome(decided: Decided, contrast: Contrast, rule: Rule) -> Outcome:
-    if decided.finding == "open":
+    if decided.conclusion == "open":
         return "undecided"
-    if decided.finding == "equivalent":
-        return "equivalent"
+    if decided.conclusion in ("equivalent", "no worse"):
+        return decided.conclusion
+    return _direction(contrast, rule)
+
+
+def _direction(contrast: Contrast, rule: Rule) -> Outcome:
     return "better" if (contrast.mean_difference > 0) == rule.higher_is_better else "worse"
 
 
-def _why(outcome: Outcome, contrast: Contrast, decided: Decided, rule: Rule, num_contrasts: int) -> str:
-    confidence = 1 - rule.alpha * decided.look.share
+def _why(outcome: Outcome, contrast: Contrast, decided: Decided, rule: Rule) -> str:
+    alpha = rule.alpha * decided.look.share
     if outcome != "undecided":
         return wording.why_decided(
-            outcome, contrast, margin=rule.margin, confidence=confidence, also_different=decided.also_different
+            outcome, contrast, margin=rule.margin, alpha=alpha, also_different=decided.also_different
         )
-    reach = seeds_to_reach(rule.alpha * decided.look.share, num_contrasts)
-    return wording.why_undecided(
-        contrast, margin=rule.margin, confidence=confidence, reach=reach if reach > contrast.n else None
-    )
+    return wording.why_undecided(contrast, margin=rule.margin, alpha=alpha, reach=seeds_to_reach(alpha))
 
 
 def _why_not_judged(arm: ArmResults, control: ArmResults, rule: Rule) -> str:
@@ -197,19 +212,22 @@ def _chance_contrast(arm: ArmResults, control: ArmResults, rule: Rule) -> Contra
     return describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
 
 
+def _collapsed(arm: ArmResults, rule: Rule, run: int) -> int:
+    """How many of the arm's seeds finished far worse than its others."""
+    values = arm.values(rule.metric, min(arm.sound, run)) * (1 if rule.higher_is_better else -1)
+    return sum(values[place] < np.median(values) for place in outliers(values))
+
+
 def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:
     """The A/A arm against the control: a family of its own, so alpha is not shared. Its pairs are by position."""
     if NOISE_FLOOR not in results:
         return None
-    floor, control = results[NOISE_FLOOR], results[CONTROL]
+    floor, control, rule = results[NOISE_FLOOR], results[CONTROL], replace(rule, no_worse=False)
     decided = _decided([floor], control, rule, 1).get(NOISE_FLOOR)
     verdict = _verdict(floor, control, decided, rule, 1, None)
     if decided is not None and verdict.contrast is not None and decided.also_different:
         # An A/A difference is a fault of the harness or the design even where it is smaller than the margin.
-        better = (verdict.contrast.mean_difference > 0) == rule.higher_is_better
-        return Verdict(
-            arm=floor.name, outcome="better" if better else "worse", why=verdict.why, contrast=verdict.contrast
-        )
+        return replace(verdict, outcome=_direction(verdict.contrast, rule))
     return verdict
 
 

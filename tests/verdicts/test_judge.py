@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from ablate.design.plan import make_plan
 from ablate.design.record import Record
@@ -16,7 +17,8 @@ from ablate.design.study import Study
 from ablate.verdicts.contrast import describe
 from ablate.verdicts.gather import gather
 from ablate.verdicts.judge import judge, wanted
-from ablate.verdicts.stats import holm, sign_flip_p
+from ablate.verdicts.maxt import step_down
+from ablate.verdicts.stats import sign_flip_p
 from ablate.verdicts.verdict import Judgement
 
 Make = Callable[..., Any]
@@ -44,12 +46,13 @@ def test_each_outcome_comes_out_where_it_should(campaign: Make) -> None:
     assert found.num_contrasts == 4
 
 
-def test_holm_runs_over_every_arm_and_the_p_is_the_exact_one(campaign: Make) -> None:
+def test_the_adjusted_p_is_max_t_over_every_arm_and_the_p_is_the_exact_one(campaign: Make) -> None:
     arms = {"a": WORSE, "b": BETTER, "c": SAME, "d": NOISY}
     found = judged(campaign({"control": CONTROL, **arms}))
-    exact = [sign_flip_p(values - CONTROL) for values in arms.values()]
-    assert [verdict.contrast.p for verdict in found.verdicts if verdict.contrast] == pytest.approx(exact)
-    assert [verdict.contrast.holm_p for verdict in found.verdicts if verdict.contrast] == pytest.approx(holm(exact))
+    differences = np.column_stack([values - CONTROL for values in arms.values()])
+    contrasts = [verdict.contrast for verdict in found.verdicts if verdict.contrast]
+    assert [one.p for one in contrasts] == pytest.approx([sign_flip_p(column) for column in differences.T])
+    assert [one.adjusted_p for one in contrasts] == pytest.approx(list(step_down(differences)))
 
 
 def test_where_lower_is_better_the_sign_of_the_verdict_turns_and_the_number_does_not(campaign: Make) -> None:
@@ -103,7 +106,7 @@ def test_the_family_keeps_its_size_when_an_arm_cannot_be_judged(campaign: Make) 
     made.drop("a", 4)
     contrast = judged(made).verdict("b").contrast
     assert contrast is not None
-    assert contrast.holm_p == 2 * contrast.p
+    assert contrast.adjusted_p == 2 * contrast.p
 
 
 def test_a_failed_seed_of_the_control_stops_every_arm(campaign: Make) -> None:
@@ -182,6 +185,38 @@ def test_a_noise_floor_without_a_difference_lets_the_verdicts_stand(campaign: Ma
     assert found.num_contrasts == 1
 
 
+def test_a_noise_floor_says_what_it_would_have_found(campaign: Make) -> None:
+    found = judged(campaign({"control": CONTROL, "a": WORSE, "noise_floor": AGAIN}, noise_floor=True))
+    assert found.noise_floor is not None
+    contrast = found.noise_floor.contrast
+    assert contrast is not None
+    (told,) = [one for one in found.statements if one.startswith("The noise floor passed")]
+    assert f"it would have found one of {100 * contrast.detectable:.2f} points with 80 % power" in told
+
+
+def test_a_noise_floor_of_too_few_seeds_cannot_tell_and_does_not_pass(campaign: Make) -> None:
+    values = {"control": CONTROL[:5], "a": WORSE[:5], "noise_floor": AGAIN[:5] - 0.1}
+    found = judged(campaign(values, noise_floor=True))
+    assert any(one.startswith("The noise floor cannot tell: it could not fail with fewer than 6 seeds, and has 5")
+               for one in found.statements)  # fmt: skip
+    assert not any("passed" in one for one in found.statements)
+
+
+def test_the_noise_floor_of_a_tuned_study_says_what_it_does_not_show(campaign: Make) -> None:
+    tuning = {"trials": 2, "space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
+    values = {"control": CONTROL, "a": WORSE, "noise_floor": AGAIN}
+    found = judged(campaign(values, noise_floor=True, tuning=tuning))
+    assert any("does not show the luck of the tuning" in one for one in found.statements)
+
+
+def test_equivalence_is_shown_with_the_interval_of_its_tests(campaign: Make) -> None:
+    verdict = judged(campaign({"control": CONTROL, "a": SAME})).verdict("a")
+    assert verdict.contrast is not None
+    low, high = scipy_stats.ttest_1samp(SAME - CONTROL, 0).confidence_interval(0.9)
+    assert (verdict.contrast.tost_low, verdict.contrast.tost_high) == pytest.approx((low, high))
+    assert f"90 % interval {100 * low:+.2f} points to {100 * high:+.2f} points" in verdict.why
+
+
 @pytest.mark.parametrize("shift", [0.03, 0.0045])
 def test_a_noise_floor_with_a_difference_voids_every_verdict_and_says_so_first(campaign: Make, shift: float) -> None:
     floor = CONTROL + shift + RNG.normal(0, 0.0001, 10)
@@ -201,10 +236,12 @@ def test_a_noise_floor_that_cannot_be_checked_voids_every_verdict(campaign: Make
     assert found.statements[0].startswith("The noise floor could not be checked")
 
 
-def test_too_few_seeds_for_the_family_are_said(campaign: Make) -> None:
-    found = judged(campaign({"control": CONTROL[:7], "a": WORSE[:7], "b": BETTER[:7], "c": SAME[:7], "d": NOISY[:7]}))
-    assert "worse" not in outcomes(found).values()
-    assert any("fewer than 8 seeds" in statement for statement in found.statements)
+def test_too_few_seeds_are_said_and_six_are_enough_for_any_number_of_arms(campaign: Make) -> None:
+    arms = {"control": CONTROL, "a": WORSE, "b": BETTER, "c": SAME, "d": NOISY}
+    five, six = (judged(campaign({name: values[:n] for name, values in arms.items()})) for n in (5, 6))
+    assert "worse" not in outcomes(five).values()
+    assert any("fewer than 6 seeds" in statement for statement in five.statements)
+    assert (outcomes(six)["a"], outcomes(six)["b"]) == ("worse", "better")
 
 
 def test_where_pairing_gains_nothing_the_judgement_says_so(campaign: Make) -> None:
@@ -220,7 +257,7 @@ def test_where_pairing_gains_nothing_the_judgement_says_so(campaign: Make) -> No
 def test_further_metrics_are_exploratory(campaign: Make) -> None:
     found = judged(campaign({"control": CONTROL, "a": WORSE}, decision={"also": ["test_loss"]}))
     (contrast,) = found.exploratory
-    assert (contrast.arm, contrast.metric, contrast.holm_p) == ("a", "test_loss", None)
+    assert (contrast.arm, contrast.metric, contrast.adjusted_p) == ("a", "test_loss", None)
     assert contrast.mean_difference == pytest.approx(-(WORSE - CONTROL).mean())
 
 
@@ -230,7 +267,20 @@ def test_kept_predictions_give_an_interval_for_new_images(campaign: Make) -> Non
     assert contrast.images_low is not None
     assert contrast.images_high is not None
     assert contrast.images_low < contrast.images_high < 0
-    assert 0 < (contrast.image_share or 0) < 1
+    assert contrast.seed_share is not None
+    assert contrast.both_share is not None
+    assert contrast.image_share is not None
+    assert contrast.seed_share + contrast.both_share + contrast.image_share == pytest.approx(1)
+
+
+def test_an_undecided_arm_says_whether_more_seeds_or_more_test_images_would_help(campaign: Make) -> None:
+    verdict = judged(campaign({"control": CONTROL, "a": NOISY}, images=True)).verdict("a")
+    contrast = verdict.contrast
+    assert contrast is not None
+    assert verdict.outcome == "undecided"
+    seeds, images = ((one + contrast.both_share) / 2 for one in (contrast.seed_share, contrast.image_share))
+    assert f"twice the seeds would remove {100 * seeds:.0f} % of the variance" in verdict.why
+    assert f"twice the test images {100 * images:.0f} %" in verdict.why
 
 
 def test_the_bits_of_a_record_are_read_back_in_order(campaign: Make) -> None:
@@ -299,7 +349,8 @@ def test_arms_built_one_upon_another_are_compared_with_the_one_before_too() -> N
     steps = judge(plan, records).steps
     assert [step.arm for step in steps] == [arm.name for arm in plan.arms[1:]]
     assert [step.mean_difference for step in steps] == pytest.approx([0.02] * len(steps), abs=0.002)
-    assert [step.holm_p for step in steps] == pytest.approx(holm([step.p for step in steps]))
+    adjusted = step_down(np.column_stack([step.differences for step in steps]))
+    assert [step.adjusted_p for step in steps] == pytest.approx(list(adjusted))
 
 
 def test_a_fractional_study_says_its_resolution() -> None:
