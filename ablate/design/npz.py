@@ -77,15 +77,15 @@ def read_npz(path: Path) -> Arrays:
     found = _read_members(path)
     if missing := [name for name in REQUIRED if name not in found]:
         there = ", ".join(sorted(found)) or "nothing"
-        raise _fault(path, f"lacks {', '.join(missing)}; it holds {there}{nearest(missing[0], found)}")
+        raise _error(path, f"lacks {', '.join(missing)}; it holds {there}{nearest(missing[0], found)}")
     if len(found.keys() & set(OPTIONAL)) == 1:
-        raise _fault(path, "holds only one of val_images and val_labels")
+        raise _error(path, "holds only one of val_images and val_labels")
     parts = {name: _part(path, name, found) for name in ("train", "test", "val") if f"{name}_images" in found}
     arrays = Arrays(parts["train"], parts["test"], parts.get("val"))
     _check_labels(path, arrays)
     for name, part in parts.items():
         if part.images.shape[1:] != arrays.train.images.shape[1:]:
-            raise _fault(
+            raise _error(
                 path,
                 f"{name}_images are {_shape(part.images.shape[1:])}, "
                 f"but train_images are {_shape(arrays.train.images.shape[1:])}",
@@ -131,14 +131,14 @@ def _summarise(path: Path, _version: tuple[int, int]) -> Summary:  # a changed f
     )
 
 
-def _fault(path: Path, what: str) -> DataError:
+def _error(path: Path, what: str) -> DataError:
     return DataError(f"{path}: {what}; expected {EXPECTED}")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return _fault(path, "is missing")
-    return _fault(path, f"cannot be read ({getattr(error, 'strerror', None) or _line(error)})")
+        return _error(path, "is missing")
+    return _error(path, f"cannot be read ({getattr(error, 'strerror', None) or _line(error)})")
 
 
 def _line(error: Exception) -> str:
@@ -151,22 +151,22 @@ def _read_members(path: Path) -> dict[str, NDArray[Any]]:
 
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise _fault(path, "cannot be read (it is not a file)")
+            raise _error(path, "cannot be read (it is not a file)")
         with path.open("rb") as file:  # opened here, so that it is closed whatever numpy makes of it
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
-                raise _fault(path, "is a single array, not an .npz")
+                raise _error(path, "is a single array, not an .npz")
             return {name: content[name] for name in content.files if name in REQUIRED + OPTIONAL}
     except DataError:
         raise
     except OSError as error:
         raise _unreadable(path, error) from error
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise _fault(path, f"is truncated or damaged ({_line(error)})") from error
+        raise _error(path, f"is truncated or damaged ({_line(error)})") from error
     except Exception as error:  # zipfile and numpy raise almost anything, given the wrong bytes
         if not zipfile.is_zipfile(path):  # numpy takes any bytes for a pickle
-            raise _fault(path, "is truncated, or no .npz file at all") from error
-        raise _fault(path, f"does not hold plain arrays ({_line(error)})") from error
+            raise _error(path, "is truncated, or no .npz file at all") from error
+        raise _error(path, f"does not hold plain arrays ({_line(error)})") from error
 
 
 def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
@@ -174,18 +174,18 @@ def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
 
     images, labels = found[f"{name}_images"], found[f"{name}_labels"]
     if images.dtype != np.uint8:
-        raise _fault(path, f"{name}_images have dtype {images.dtype}, not uint8 (0 black to 255 white)")
+        raise _error(path, f"{name}_images have dtype {images.dtype}, not uint8 (0 black to 255 white)")
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, not N H W or N H W C")
+        raise _error(path, f"{name}_images have shape {_shape(images.shape)}, not N H W or N H W C")
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
-        raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, which looks like N C H W, not N H W C")
+        raise _error(path, f"{name}_images have shape {_shape(images.shape)}, which looks like N C H W, not N H W C")
     if labels.dtype.kind not in "iu":
-        raise _fault(path, f"{name}_labels have dtype {labels.dtype}, not whole numbers")
+        raise _error(path, f"{name}_labels have dtype {labels.dtype}, not whole numbers")
     count = len(images)
     if labels.shape not in ((count,), (count, 1)):
-        raise _fault(path, f"{name}_labels have shape {_shape(labels.shape)}, but there are {count} {name}_images")
+        raise _error(path, f"{name}_labels have shape {_shape(labels.shape)}, but there are {count} {name}_images")
     if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        raise _fault(path, f"{name}_labels go from {labels.min()} to {labels.max()}, not from 0 to {MAX_CLASSES - 1}")
+        raise _error(path, f"{name}_labels go from {labels.min()} to {labels.max()}, not from 0 to {MAX_CLASSES - 1}")
     images = images[..., None] if images.ndim == 3 else images
     return Part(images, labels.reshape(-1).astype(np.int64))
 
@@ -195,13 +195,13 @@ def _check_labels(path: Path, arrays: Arrays) -> None:
 
     counts = np.bincount(arrays.train.labels)
     if len(counts) < 2:
-        raise _fault(path, "train_labels hold a single class, where at least two are needed")
+        raise _error(path, "train_labels hold a single class, where at least two are needed")
     if not counts.all():
         empty = int(np.flatnonzero(counts == 0)[0])
-        raise _fault(path, f"train_labels go up to {len(counts) - 1}, but no training image has label {empty}")
+        raise _error(path, f"train_labels go up to {len(counts) - 1}, but no training image has label {empty}")
     for name, part in (("test", arrays.test), ("val", arrays.val)):
         if part is not None and part.labels.max() >= len(counts):
-            raise _fault(path, f"{name}_labels go up to {part.labels.max()}, but train_labels to {len(counts) - 1}")
+            raise _error(path, f"{name}_labels go up to {part.labels.max()}, but train_labels to {len(counts) - 1}")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

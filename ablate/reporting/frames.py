@@ -11,6 +11,7 @@ import math
 
 import pandas as pd
 
+from ablate.design.match import COST_FIELDS
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.reporting import words
 from ablate.reporting.results import Results
@@ -199,7 +200,7 @@ def matched(results: Results) -> pd.DataFrame:
     for arm in results.plan.arms:
         if arm.match is None or arm.name not in table.index:
             continue
-        field = MATCHED_COSTS[arm.match.quantity]
+        field = COST_FIELDS[arm.match.quantity]
         change = arm.name.removesuffix(f"@{arm.match.quantity}")
         unmatched_too = change != arm.name and change in table.index
         couple = [(False, change)] * unmatched_too + [(True, arm.name)]
@@ -209,9 +210,6 @@ def matched(results: Results) -> pd.DataFrame:
             rows.append(row | {column: table.loc[name, column] for column in ("mean", "low", "high")})
     frame = pd.DataFrame(rows, columns=["change", "matched", "arm", "mean", "low", "high", "ratio"])
     return frame.astype(dict.fromkeys(["mean", "low", "high", "ratio"], float))
-
-
-MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops", "peak_memory": "train_peak_bytes"}
 
 
 LONGEST_STEP = 36  # characters beside a bar

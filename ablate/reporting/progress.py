@@ -187,7 +187,7 @@ class Bars:
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
         self._tally.epoch(trial.key, point.epoch)
         plan = self._tally.plan
-        trained, _ = plan.data.split(plan.study.data.validation)
+        trained, _ = plan.data.split(plan.study.data)
         left = (self._tally.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         accuracy = f"{100 * point.val_accuracy:.1f} % validation"
         said = f"epoch {point.epoch}, {accuracy}, {images_per_s:,.0f} images/s, {duration(left)}"

@@ -88,7 +88,7 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
     assert found["recipe.batch_size"] == "must be a whole number, got 2.5"
     assert found["recipe.flip"] == "must be true or false, got 1"
     assert found["recipe.momentum"] == "must be a finite number, got nan"
-    assert found["decision.metric"].endswith("got 'accuracy'; did you mean 'val_accuracy'?")
+    assert found["decision.metric"].endswith("got 'accuracy'; did you mean 'test_accuracy'?")
     assert found["plan.seedz"].startswith("is not a key of a study; did you mean 'seeds'?")
     assert found["budget.full.recipe.ema"] == "must be at least 0 and below 1, got 2"
     assert len(found) == 14
@@ -99,7 +99,7 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
     [
         ("[arms.a]\nbottleneck='linear'", "arms.a", "changes nothing: bottleneck = 'linear' is what the control has"),
         ("[arms.a]", "arms.a", "changes nothing: an empty table is what the control has"),
-        ("[arms.a]\nconv='full'\n[arms.b]\nconv='full'", "arms.b", "is the same net as arms.a"),
+        ("[arms.a]\nconv='full'\n[arms.b]\nconv='full'", "arms.b", "is the same as arms.a"),
         ("[arms.control]\nconv='full'", "arms.control", "may not be called 'control'"),
         ("[arms.noise_floor]\nconv='full'", "arms.noise_floor", "may not be called 'noise_floor'"),
         ("[arms.a]\nnet='resnet'", "arms.a.net", "did you mean 'resnet50'?"),
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, write:
     assert "must be UTF-8 text; byte 9 is not" in problems(tmp_path / "latin.toml")[""]
     assert "is not a file" in problems(tmp_path)[""]
     assert "there is no such file" in problems(tmp_path / "none.toml")[""]
-    assert "it names the study" in problems(write(GOOD, "a b.toml"))[""]
+    assert "that is the study's name" in problems(write(GOOD, "a b.toml"))[""]
 
 
 @pytest.mark.parametrize(
