@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.costs import ArmCosts, measure_costs
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.design.plan import CampaignPlan
 from ablate.paths import default_data_root
 
@@ -26,7 +26,6 @@ class Settings:
     retries: int
     time_limit_s: float | None
     keep: bool
-    together: int = 1
     queue: str | None = None
 
 
