@@ -121,7 +121,8 @@ def not_a_field(name: str) -> str:
     """The message for an unknown field of a net."""
     allowed = ("net", *CHANGEABLE)
     homes = [key for key in _OUTSIDE if key.split(".")[-1] == name]
-    meant = f"; did you mean {homes[0]!r}?" if homes else nearest(name, allowed) or nearest(name, _OUTSIDE, cutoff=1)
+    called = nearest(name, (*allowed, *_OUTSIDE), cutoff=1)
+    meant = f"; did you mean {homes[0]!r}?" if homes else called or nearest(name, allowed)
     return f"is not a field of a net{meant} (allowed: {', '.join(allowed)})"
 
 

@@ -68,11 +68,11 @@ class _Noun(BaseModel):
 
 
 class Recipe(_Noun):
-    """How every arm is trained: optimiser, schedule, epochs, batch size, augmentation."""
+    """How every arm is trained, where it changes nothing: optimiser, schedule, epochs, batch size, augmentation."""
 
     epochs: int = Field(default=4, ge=1, le=100_000, description="passes over the training images")
     batch_size: int = Field(default=64, ge=2, le=65_536, description="images a step")
-    optimizer: Optimizer = Field(default="adamw", description="the same for every arm")
+    optimizer: Optimizer = Field(default="adamw", description="what moves the weights")
     lr: float = Field(default=6e-3, gt=0, le=100, description="highest learning rate of the schedule")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd (Nesterov) and rmsprop")
     rms_decay: float = Field(default=0.9, gt=0, lt=1, description="rmsprop's smoothing of the squared gradients")
@@ -92,7 +92,7 @@ class Recipe(_Noun):
     )
     crop_padding: int = Field(default=0, ge=0, le=64, description="pixels of padding of the random crop; 0: none")
     flip: bool = Field(default=False, description="random horizontal flip")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="the same for every arm")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of activations and gradients in training")
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:

@@ -133,7 +133,8 @@ def _unknown(parts: list[str]) -> str:
     here = parts[-1]
     everywhere = list(_all_keys(Study))
     homes = [key for key in everywhere if key.split(".")[-1] == here]
-    meant = f"; did you mean {homes[0]!r}?" if homes else nearest(here, allowed) or nearest(here, everywhere, cutoff=1)
+    called = nearest(here, [*allowed, *everywhere], cutoff=1)
+    meant = f"; did you mean {homes[0]!r}?" if homes else called or nearest(here, allowed)
     return f"is not a key of a study{meant} (allowed here: {', '.join(allowed)})"
 
 

@@ -11,7 +11,7 @@ import math
 
 import pandas as pd
 
-from ablate.design.match import COST_FIELDS
+from ablate.design.match import COST_FIELDS, images_seen
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.reporting import words
 from ablate.reporting.results import Results
@@ -205,11 +205,19 @@ def matched(results: Results) -> pd.DataFrame:
         unmatched_too = change != arm.name and change in table.index
         couple = [(False, change)] * unmatched_too + [(True, arm.name)]
         for is_matched, name in couple:
-            spent = ratio(results.cost(name, field), results.cost(CONTROL, field))
+            spent = ratio(_spent(results, name, field), _spent(results, CONTROL, field))
             row = {"change": change, "matched": is_matched, "arm": name, "ratio": spent}
             rows.append(row | {column: table.loc[name, column] for column in ("mean", "low", "high")})
     frame = pd.DataFrame(rows, columns=["change", "matched", "arm", "mean", "low", "high", "ratio"])
     return frame.astype(dict.fromkeys(["mean", "low", "high", "ratio"], float))
+
+
+def _spent(results: Results, name: str, field: str) -> float | None:
+    """What an arm costs in the quantity that is matched; of training FLOPs, those of all the images that it sees."""
+    spent, arm = results.cost(name, field), results.arm(name)
+    if field != "train_flops" or spent is None:
+        return spent
+    return spent * images_seen(arm.recipe, arm.data, results.plan.data)
 
 
 LONGEST_STEP = 36  # characters beside a bar
