@@ -18,19 +18,23 @@ LARGEST_MARGIN = 0.2  # of an accuracy, which goes from 0 to 1; whoever writes m
 
 def study_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
     """What is wrong with the decision rule, and with the tuning of these arms."""
-    return margin_errors(study) + tuning_errors(study, arms)
+    return decision_errors(study) + tuning_errors(study, arms)
 
 
-def margin_errors(study: Study) -> list[FieldError]:
-    """A margin of accuracy that was written in points, 0.5 where 0.005 is meant."""
+def decision_errors(study: Study) -> list[FieldError]:
+    """A margin of accuracy that was written in points, or verdicts on the images that settings are chosen by."""
     metric, margin = study.decision.metric, study.decision.margin
-    if not metric.endswith("accuracy") or margin <= LARGEST_MARGIN:
-        return []
-    message = (
-        f"must be at most {LARGEST_MARGIN:g}, got {margin:g}: {metric} goes from 0 to 1, so {margin:g} is "
-        f"{100 * margin:g} points; half a point is written as 0.005"
-    )
-    return [FieldError("decision.margin", message)]
+    errors = []
+    if metric.endswith("accuracy") and margin > LARGEST_MARGIN:
+        message = (
+            f"must be at most {LARGEST_MARGIN:g}, got {margin:g}: {metric} goes from 0 to 1, so {margin:g} is "
+            f"{100 * margin:g} points; half a point is written as 0.005"
+        )
+        errors.append(FieldError("decision.margin", message))
+    if metric.startswith("val_") and study.tuning.trials is not None:
+        told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
+        errors.append(FieldError("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
+    return errors
 
 
 def data_errors(study: Study) -> list[FieldError]:

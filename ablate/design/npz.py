@@ -6,7 +6,7 @@ import functools
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +100,10 @@ def _told(names: Iterable[str]) -> str:
     return ", ".join(shown[:MOST_NAMED] + ["..."] * (len(shown) > MOST_NAMED)) or "nothing"
 
 
-def _renaming(missing: Iterable[str], names: Iterable[str]) -> str:
+def _renaming(missing: Sequence[str], names: Sequence[str]) -> str:
     """``"; save x_train as train_images, ..."`` of arrays that are there under the names that Keras gives them."""
-    there = [f"{KERAS[name]} as {name}" for name in missing if KERAS.get(name) in names]
-    return f"; save {', '.join(there)}" if there else nearest(next(iter(missing)), names)
+    there = [f"{KERAS[name]} as {name}" for name in missing if KERAS[name] in names]
+    return f"; save {', '.join(there)}" if there else nearest(missing[0], names)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ablate.campaign.agenda import Agenda, unfold
 from ablate.campaign.doctor import check_campaign
 from ablate.campaign.result import CampaignInterrupted
 from ablate.campaign.tracking import Tracking
-from ablate.design.plan import NOISE_FLOOR, Arm, CampaignPlan, Trial, trials
+from ablate.design.plan import NOISE_FLOOR, CampaignPlan, Trial, trials
 from ablate.design.record import Record
 from ablate.design.study import Plan, Range, Tuning
 

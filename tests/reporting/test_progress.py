@@ -27,7 +27,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def plan(*epochs: int) -> Any:
     """A plan whose arms train for so many epochs; the first is the control."""
     names = ("control", *(f"arm{i}" for i in range(1, len(epochs))))
-    arms = [SimpleNamespace(name=name, recipe=SimpleNamespace(epochs=one)) for name, one in zip(names, epochs, strict=True)]
+    arms = [
+        SimpleNamespace(name=name, recipe=SimpleNamespace(epochs=one)) for name, one in zip(names, epochs, strict=True)
+    ]
     return SimpleNamespace(arms=arms)
 
 
