@@ -27,9 +27,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def plan(*epochs: int) -> Any:
     """A plan whose arms train for so many epochs; the first is the control."""
     names = ("control", *(f"arm{i}" for i in range(1, len(epochs))))
-    arms = [
-        SimpleNamespace(name=name, recipe=SimpleNamespace(epochs=one)) for name, one in zip(names, epochs, strict=True)
-    ]
+    recipes = [SimpleNamespace(epochs=one) for one in epochs]
+    arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
     return SimpleNamespace(arms=arms)
 
 
