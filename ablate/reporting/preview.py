@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ablate.design.plan import CampaignPlan
 
 PLAIN_WIDTH = 100
+FEW_ARMS = 3
 
 
 def screen() -> Console:
@@ -81,12 +82,25 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
         ("time", f"about {_minutes(expected.minutes)} for {jobs} trials at a time (estimated from FLOPs)"),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
+        *([("maps", small)] if (small := _small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
     grid = Table.grid(padding=(0, 2))
     for name, value in lines:
         grid.add_row(Text(name, "bold"), Text(value))
     console.print(grid)
+
+
+def _small_maps(plan: CampaignPlan) -> str:
+    """A line for the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
+    from ablate.model.layers import layers, tiny_maps
+
+    counts = {arm.name: len(tiny_maps(layers(arm.spec, plan.data.height, plan.data.width))) for arm in plan.arms}
+    small = [f"{count} in {name}" for name, count in counts.items() if count]
+    if not small:
+        return ""
+    named = ", ".join(small[:FEW_ARMS]) + (f" and in {len(small) - FEW_ARMS} more arms" * (len(small) > FEW_ARMS))
+    return f"warning: convolutions on maps of 2×2 pixels or fewer see mostly padding: {named}"
 
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
@@ -116,12 +130,12 @@ def _minutes(minutes: float) -> str:
 def _arms(plan: CampaignPlan) -> Table:
     from ablate.measure.cost import estimate
 
-    data, recipe = plan.data, plan.study.recipe
+    data = plan.data
     table = _table("params", "MACs", "×", "train MB", "seeds", text=("arm", "change"))
     base = None
     for arm in plan.arms:
         shape = (data.channels, data.height, data.width)
-        cost = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        cost = estimate(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         base = base or cost.macs
         table.add_row(
             Text(arm.name, "bold"),
