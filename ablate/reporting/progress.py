@@ -176,7 +176,7 @@ class Bars:
         self._lock = threading.RLock()
         self._all: TaskID | None = None
         self._over = False
-        bar, name = (18, 36) if console.width >= 100 else (8, console.width // 3)
+        bar, name = (18, 36) if console.width >= 100 else (6, console.width * 3 // 10)
         rest = max(8, console.width - bar - name - COUNTER - 4)
         self._live = Progress(
             TextColumn("{task.description}", markup=False, table_column=_column(name)),

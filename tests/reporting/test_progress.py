@@ -145,7 +145,7 @@ def test_eighty_columns_cut_no_counter(clock: Clock) -> None:
     out = io.StringIO()
     bars = Bars(plan(epochs=300), Console(file=out, force_terminal=True, width=80, height=40))
     with bars.drawn():
-        bars.began(plan(epochs=300), 1200)
+        bars.began(plan(epochs=300), 12)
         bars.started(trial(1, arm="classic+relu_bottleneck+relu_activation+full"), 1)
         clock.now = 4000
         point = SimpleNamespace(epoch=120, val_accuracy=0.9312)
@@ -154,8 +154,8 @@ def test_eighty_columns_cut_no_counter(clock: Clock) -> None:
             bars._refresh()
             drawn = shown(out.getvalue())
     assert max(map(len, drawn)) <= 80
-    assert any("0/1200" in line and "1 h 07 min, about" in line for line in drawn)
-    assert any("120/300" in line and "93.1 % val., 1,712 images/s" in line for line in drawn)
+    assert any("0/12" in line and "67 min, about" in line and "left" in line for line in drawn)
+    assert any("120/300" in line and "93.1 % val., 1,712 images/s, 7 min" in line for line in drawn)
 
 
 @given(message=st.text(st.characters(exclude_categories=["Cs"])))
