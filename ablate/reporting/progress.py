@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from ablate.campaign.observer import Observer
+from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
 from ablate.design.plan import CampaignPlan, Trial, tuned_arms
 from ablate.design.record import EpochPoint, Record
@@ -48,7 +48,7 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.epochs = plan.study.recipe.epochs
+        self.epochs = {arm.name: arm.recipe.epochs for arm in plan.arms}
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -75,7 +75,8 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        return max(0, self.of * self.epochs - sum(self._reached.values()))
+        mean = sum(self.epochs.values()) / len(self.epochs)
+        return max(0, round(self.of * mean) - sum(self._reached.values()))
 
     def left(self) -> str:
         """``about 3 min left``; empty until an epoch is done, and when less than a second is left."""
@@ -92,7 +93,7 @@ class Tally:
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
-        self._reached[record.key] = self.epochs
+        self._reached[record.key] = self.epochs[record.arm]
 
 
 def title(trial: Trial) -> str:
@@ -243,12 +244,11 @@ class Bars:
         with self._lock:
             if trial.key not in self._bars:
                 name = f"  {title(trial)}{again}"
-                self._bars[trial.key] = self._live.add_task(name, total=self._tally.epochs, said="starting")
+                self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
-        plan = self._tally.plan
-        trained, _ = plan.data.split(plan.study.data.validation)
-        left = (self._tally.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
+        trained, _ = self._tally.plan.data.split(trial.data)
+        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
         if left >= 1:
             told.append(duration(left))

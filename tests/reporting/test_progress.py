@@ -32,14 +32,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return new
 
 
-def plan(epochs: int) -> Any:
-    data = SimpleNamespace(split=lambda share: (4000, 400))
-    study = SimpleNamespace(name="a_study", recipe=SimpleNamespace(epochs=epochs), data=SimpleNamespace(validation=0.1))
-    return SimpleNamespace(study=study, data=data)
+def plan(*epochs: int) -> Any:
+    """A plan whose arms train for so many epochs; the first is the control."""
+    names = ("control", *(f"arm{i}" for i in range(1, len(epochs))))
+    recipes = [SimpleNamespace(epochs=one) for one in epochs]
+    arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
+    data = SimpleNamespace(split=lambda spec: (4000, 400))
+    return SimpleNamespace(arms=arms, data=data, study=SimpleNamespace(name="a_study"))
 
 
-def trial(seed: int, arm: str = "relu_bottleneck") -> Any:
-    return SimpleNamespace(key=f"{arm}{seed}", arm=arm, seed=seed, phase="confirm")
+def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
+    recipe = SimpleNamespace(epochs=epochs)
+    return SimpleNamespace(key=f"{arm}{seed}", arm=arm, seed=seed, phase="confirm", recipe=recipe, data=None)
 
 
 def record(seed: int, reason: str = "") -> Any:
@@ -76,7 +80,7 @@ def test_a_duration_is_told_in_the_unit_a_person_would_use(seconds: float, said:
 
 
 def test_what_is_left_is_the_pace_so_far_times_the_epochs_to_come(clock: Clock) -> None:
-    tally = Tally(plan(epochs=4))
+    tally = Tally(plan(4))
     tally.begin(2)
     assert tally.left() == ""
     clock.now = 10
@@ -84,8 +88,16 @@ def test_what_is_left_is_the_pace_so_far_times_the_epochs_to_come(clock: Clock) 
     assert tally.left() == "about 70 s left"  # 7 epochs of 10 s
 
 
+def test_arms_that_train_longer_count_with_their_own_epochs(clock: Clock) -> None:
+    tally = Tally(plan(2, 6))
+    tally.begin(2)
+    clock.now = 10
+    tally.epoch("a", 1)
+    assert tally.left() == "about 70 s left"  # 8 epochs in all, one of them done in 10 s
+
+
 def test_nothing_is_said_to_be_left_when_it_is_over(clock: Clock) -> None:
-    tally = Tally(plan(epochs=1))
+    tally = Tally(plan(1))
     tally.begin(2)
     clock.now = 10
     tally.epoch("a", 1)
@@ -94,7 +106,7 @@ def test_nothing_is_said_to_be_left_when_it_is_over(clock: Clock) -> None:
 
 
 def test_epochs_of_an_earlier_call_are_neither_this_calls_pace_nor_still_to_come(clock: Clock) -> None:
-    tally = Tally(plan(epochs=30))
+    tally = Tally(plan(30))
     tally.begin(2)
     clock.now = 10
     tally.epoch("a", 30)  # went on from its checkpoint after epoch 29
@@ -104,7 +116,7 @@ def test_epochs_of_an_earlier_call_are_neither_this_calls_pace_nor_still_to_come
 
 def test_lines_name_the_trial_its_result_and_its_place(clock: Clock) -> None:
     out = io.StringIO()
-    lines = Lines(plan(epochs=1), Console(file=out, width=200))
+    lines = Lines(plan(1), Console(file=out, width=200))
     lines._tally.begin(1)
     lines.finished(trial(3), record(3))
     assert out.getvalue() == "[1/1] relu_bottleneck, seed 3: test accuracy 94.20 %\n"
@@ -114,7 +126,7 @@ def test_lines_name_the_trial_its_result_and_its_place(clock: Clock) -> None:
 def test_every_printed_line_arrives_and_one_bar_stays(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr(progress, "REFRESH_S", 0.001)
     out = io.StringIO()
-    bars = Bars(plan(epochs=3), Console(file=out, force_terminal=True, width=width, height=40))
+    bars = Bars(plan(3), Console(file=out, force_terminal=True, width=width, height=40))
     seeds, messages = 60, 60
 
     def ledger() -> None:
@@ -122,7 +134,7 @@ def test_every_printed_line_arrives_and_one_bar_stays(monkeypatch: pytest.Monkey
             bars.said(f"message {number} of the ledger")
 
     with bars.drawn():
-        bars.began(plan(epochs=3), seeds)
+        bars.began(plan(3), seeds)
         other = threading.Thread(target=ledger)
         other.start()
         for seed in range(seeds):
@@ -143,13 +155,14 @@ def test_every_printed_line_arrives_and_one_bar_stays(monkeypatch: pytest.Monkey
 
 def test_eighty_columns_cut_no_counter(clock: Clock) -> None:
     out = io.StringIO()
-    bars = Bars(plan(epochs=300), Console(file=out, force_terminal=True, width=80, height=40))
+    bars = Bars(plan(300), Console(file=out, force_terminal=True, width=80, height=40))
     with bars.drawn():
-        bars.began(plan(epochs=300), 12)
-        bars.started(trial(1, arm="classic+relu_bottleneck+relu_activation+full"), 1)
+        bars.began(plan(300), 12)
+        long = trial(1, arm="classic+relu_bottleneck+relu_activation+full", epochs=300)
+        bars.started(long, 1)
         clock.now = 4000
         point = SimpleNamespace(epoch=120, val_accuracy=0.9312)
-        bars.progress(trial(1, arm="classic+relu_bottleneck+relu_activation+full"), point, 1712.0)  # type: ignore[arg-type]
+        bars.progress(long, point, 1712.0)  # type: ignore[arg-type]
         with bars._lock:
             bars._refresh()
             drawn = shown(out.getvalue())
@@ -162,7 +175,7 @@ def test_eighty_columns_cut_no_counter(clock: Clock) -> None:
 @settings(max_examples=60, deadline=None)
 def test_no_control_character_of_a_record_reaches_the_terminal(message: str) -> None:
     out = io.StringIO()
-    lines = Lines(plan(epochs=1), Console(file=out, width=200))
+    lines = Lines(plan(1), Console(file=out, width=200))
     lines._tally.begin(1)
     lines.failed(trial(3), record(3, reason=message or "x"))
     lines.retried(trial(3), message)
