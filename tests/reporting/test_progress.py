@@ -33,8 +33,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def plan(*epochs: int) -> Any:
-    """A plan whose arms train for so many epochs; the first is the control."""
-    names = ("control", *(f"arm{i}" for i in range(1, len(epochs))))
+    """A plan whose arms train for so many epochs; the first is called relu_bottleneck."""
+    names = ("relu_bottleneck", *(f"arm{i}" for i in range(1, len(epochs))))
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
     arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
@@ -48,7 +48,8 @@ def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
 
 def record(seed: int, reason: str = "") -> Any:
     return SimpleNamespace(
-        key=f"relu_bottleneck{seed}", status="failed" if reason else "finished", curve=(1,), reason=reason,
+        key=f"relu_bottleneck{seed}", arm="relu_bottleneck", status="failed" if reason else "finished",
+        curve=(1,), reason=reason,
         metrics={"test_accuracy": 0.942, "val_accuracy": 0.9}, measured=SimpleNamespace(attempts=3),
     )  # fmt: skip
 
