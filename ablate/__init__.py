@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from ablate.campaign.api import judge, plan, run
     from ablate.design.read import load_study
     from ablate.measure.cost import cost
+    from ablate.measure.quantise import quantised
     from ablate.model import zoo
     from ablate.model.nets import build
 
 __version__ = "0.1.0"
-__all__ = ["build", "cost", "judge", "load_study", "plan", "run", "zoo"]
+__all__ = ["build", "cost", "judge", "load_study", "plan", "quantised", "run", "zoo"]
 
 _HOMES = {
     "build": "ablate.model.nets",
@@ -24,6 +25,7 @@ _HOMES = {
     "judge": "ablate.campaign.api",
     "load_study": "ablate.design.read",
     "plan": "ablate.campaign.api",
+    "quantised": "ablate.measure.quantise",
     "run": "ablate.campaign.api",
 }
 
