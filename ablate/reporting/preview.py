@@ -13,7 +13,7 @@ from ablate.errors import StudyError
 from ablate.reporting import words
 
 if TYPE_CHECKING:
-    from ablate.campaign.doctor import Checkup
+    from ablate.campaign.check import Check
     from ablate.design.plan import CampaignPlan
 
 PLAIN_WIDTH = 100
@@ -60,7 +60,7 @@ def print_studies(jobs: int, budget: str, overrides: Mapping[str, object]) -> No
 
 def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained."""
-    from ablate.campaign.disk import disk_bytes
+    from ablate.campaign.resources import disk_bytes
     from ablate.design.forecast import forecast
     from ablate.verdicts.power_analysis import foresee
 
@@ -149,12 +149,15 @@ def _arms(plan: CampaignPlan) -> Table:
     return table
 
 
-def print_checkup(checkup: Checkup) -> None:
-    """What the doctor saw, a line a finding with its remedy, and what was repaired."""
+def print_check(check: Check, study: str) -> None:
+    """What a check found, a line a fault with its remedy, and what was repaired."""
     console = screen()
-    for finding in checkup.repaired:
-        console.print(Text(f"repaired ({finding.what}): {finding.message}"))
-    for finding in checkup.findings:
-        console.print(Text(f"{finding.what}: {finding.message} (to mend it: {finding.remedy})", "yellow"))
-    console.print(Text(f"{checkup.records} of {checkup.trials} planned trials have a sound record"))
-    console.print(Text("nothing is wrong", "green") if checkup.sound else Text("something is wrong", "bold red"))
+    for done in check.repaired:
+        console.print(Text(f"repaired: {words.plain(done)}"))
+    if check.never_run:
+        console.print(Text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
+        return
+    for fault in check.faults:
+        console.print(Text(f"{fault.where}: {words.plain(fault.message)} (remedy: {fault.remedy})", "yellow"))
+    console.print(Text(f"{check.records} of {check.trials} planned trials have a sound record"))
+    console.print(Text("nothing is wrong", "green") if check.sound else Text("something is wrong", "bold red"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ablate.campaign.records import RecordStore
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 
@@ -48,13 +49,14 @@ class Job:
     """One attempt at a trial, as plain data that travels to wherever it is run.
 
     Attributes:
+        store: where the record goes, and the folder of the trial's checkpoint is.
         attempt: 1 for the first.
-        time_limit_s: it is stopped when it takes longer; None: no limit.
+        time_limit_s: the attempt is stopped when it takes longer; None: no limit.
         rest: as in ``TrialContext``.
     """
 
     trial: Trial
-    folder: Path
+    store: RecordStore
     data_root: Path | None
     cache: Path
     device: str = "cpu"
@@ -65,8 +67,13 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The trial's."""
+        """The trial's key."""
         return self.trial.key
+
+    @property
+    def folder(self) -> Path:
+        """The trial's folder."""
+        return self.store.folder(self.key)
 
 
 @dataclass(frozen=True)

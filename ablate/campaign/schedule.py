@@ -1,7 +1,7 @@
-"""What a campaign needs, told by its plan and the records so far.
+"""Which trials a campaign needs: a function of its plan and the records so far.
 
-It grows as records come, and the same records give the same agenda, so that a campaign which was cut off goes on as if
-it had not been.
+It grows as records come. The same records give the same schedule, so that a campaign that was cut off resumes as if it
+had not been.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ablate.design.study import Study
 from ablate.design.tuning import ArmTuning, Values
 
 if TYPE_CHECKING:
-    from ablate.campaign.tuning import Search
+    from ablate.campaign.optuna_driver import Search
 
 MOST_NAMED = 3  # arms in one sentence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needs:
+class Schedule:
     """What a campaign needs so far.
 
     Attributes:
         plan: the campaign's, with what was tried in tuning so far, and with the arms' best recipes when that is over.
         trials: those that it needs, with a record or without, in the order to run them.
         to_come: how many more are sure to follow these.
-        news: a sentence for each time that the agenda grew.
+        news: a sentence for each time that the schedule grew.
     """
 
     plan: CampaignPlan
@@ -41,8 +41,8 @@ class Needs:
     news: tuple[str, ...] = ()
 
 
-class Agenda:
-    """The agenda of one campaign; ask again as records come.
+class Scheduler:
+    """Schedules one campaign; ask again as records come.
 
     Args:
         plan: as made from the study.
@@ -54,11 +54,11 @@ class Agenda:
         self._news: list[str] = []
         self._confirming: Confirming | None = None
         if plan.study.tuned:
-            from ablate.campaign.tuning import Search
+            from ablate.campaign.optuna_driver import Search
 
             self._searches = {arm.name: Search(plan, arm) for arm in tuned_arms(plan.arms)}
 
-    def needs(self, records: Mapping[str, Record]) -> Needs:
+    def schedule(self, records: Mapping[str, Record]) -> Schedule:
         """What is needed, given these records: the tuning first, then the seeds that confirm."""
         tuning = tuple(search.advance(records) for search in self._searches.values())
         tried = [
@@ -70,11 +70,11 @@ class Agenda:
         if not all(search.done for search in self._searches.values()):
             study = self._plan.study
             to_come = open_settings * study.tuning.seeds + len(self._plan.arms) * study.plan.seeds
-            return Needs(plan=replace(self._plan, tuning=tuning), trials=tuple(tried), to_come=to_come)
+            return Schedule(plan=replace(self._plan, tuning=tuning), trials=tuple(tried), to_come=to_come)
         if self._confirming is None:
             self._confirming = Confirming(self._tuned(tuning))
         trials = (*tried, *self._confirming.trials(records))
-        return Needs(plan=self._confirming.plan, trials=trials, news=(*self._news, *self._confirming.news))
+        return Schedule(plan=self._confirming.plan, trials=trials, news=(*self._news, *self._confirming.news))
 
     def _tuned(self, tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
         """The plan with each arm's best recipe; the A/A arm has the control's, since it is the control."""
@@ -118,15 +118,15 @@ class Confirming:
         return self._wanted
 
 
-def unfold(plan: CampaignPlan, read: Callable[[list[str]], Mapping[str, Record]]) -> tuple[Needs, dict[str, Record]]:
-    """The agenda as far as the records go that ``read`` finds for a list of keys, and these records."""
-    agenda, asked = Agenda(plan), set[str]()
+def unfold(plan: CampaignPlan, read: Callable[[list[str]], Mapping[str, Record]]) -> tuple[Schedule, dict[str, Record]]:
+    """The schedule as far as the records go that ``read`` finds for a list of keys, and these records."""
+    scheduler, asked = Scheduler(plan), set[str]()
     records: dict[str, Record] = {}
     while True:
-        needs = agenda.needs(records)
-        new = list(dict.fromkeys(trial.key for trial in needs.trials if trial.key not in asked))
+        schedule = scheduler.schedule(records)
+        new = list(dict.fromkeys(trial.key for trial in schedule.trials if trial.key not in asked))
         if not new:
-            return needs, records
+            return schedule, records
         asked.update(new)
         records |= read(new)
 
