@@ -86,7 +86,7 @@ class LiveTensors(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        TorchDispatchMode.__init__(self)
         self.peak_bytes = 0
         self._bytes: dict[int, int] = {}  # by storage; 0 for one that was there before
 
