@@ -9,22 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.campaign.api import judge, plan, run
+    from ablate.campaign.api import judge as judgement
+    from ablate.campaign.api import plan, run
     from ablate.design.read import load_study
     from ablate.measure.cost import cost
     from ablate.model import zoo
     from ablate.model.nets import build
 
 __version__ = "0.1.0"
-__all__ = ["build", "cost", "judge", "load_study", "plan", "run", "zoo"]
+__all__ = ["build", "cost", "judgement", "load_study", "plan", "run", "zoo"]
 
 _HOMES = {
-    "build": "ablate.model.nets",
-    "cost": "ablate.measure.cost",
-    "judge": "ablate.campaign.api",
-    "load_study": "ablate.design.read",
-    "plan": "ablate.campaign.api",
-    "run": "ablate.campaign.api",
+    "build": "ablate.model.nets:build",
+    "cost": "ablate.measure.cost:cost",
+    "judgement": "ablate.campaign.api:judge",  # ablate.judge is a command, and a module would hide a function of its name
+    "load_study": "ablate.design.read:load_study",
+    "plan": "ablate.campaign.api:plan",
+    "run": "ablate.campaign.api:run",
 }
 
 
@@ -32,7 +33,12 @@ def __getattr__(name: str) -> Any:
     if name == "zoo":
         return importlib.import_module("ablate.model.zoo")
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        module, function = _HOMES[name].split(":")
+        return getattr(importlib.import_module(module), function)
+    if name == "judge":
+        raise AttributeError(
+            "ablate.judge is a command (python -m ablate.judge); the function is ablate.judgement(study)"
+        )
     raise AttributeError(f"module 'ablate' has no attribute {name!r}")
 
 

@@ -1,15 +1,16 @@
-"""`ablate study|report|ui`: the same as `python -m ablate.study` and its sisters."""
+"""`ablate study|report|judge|ui`: the same as `python -m ablate.study` and its sisters."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-COMMANDS = ("study", "report", "ui")
-USAGE = """usage: ablate {study,report,ui} ...
+COMMANDS = ("study", "report", "judge", "ui")
+USAGE = """usage: ablate {study,report,judge,ui} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from what MLflow holds
+  ablate judge FILE    the verdicts on runs that were trained elsewhere
   ablate ui            browse the results in MLflow
 
 `ablate COMMAND --help` lists the options of each."""

@@ -24,11 +24,11 @@ FLOORS = (
     "campaign",
     "reporting",
 )
-COMMANDS = ("study", "report", "ui", "__main__")
+COMMANDS = ("study", "report", "judge", "ui", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
     "optuna": ("campaign/queue.py", "campaign/tuning.py"),
-    "mlflow": ("campaign/tracking.py", "ui.py"),
+    "mlflow": ("campaign/tracking.py", "design/mlflow_runs.py", "ui.py"),
     "fvcore": ("measure/",),
     "ray": ("campaign/ray_executor.py",),
     "seaborn": ("reporting/",),

@@ -100,9 +100,7 @@ def results_of(result: CampaignResult, tracking_uri: str) -> Results:
     )
 
 
-def load_results(
-    study_name: str, *, runs: Path, tracking_uri: str | None = None, digest: str | None = None
-) -> Results:
+def load_results(study_name: str, *, runs: Path, tracking_uri: str | None = None, digest: str | None = None) -> Results:
     """Reads a campaign back from MLflow and judges it again; neither the study file nor torch is needed.
 
     Args:

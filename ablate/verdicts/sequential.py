@@ -101,7 +101,7 @@ def decide(
             state[arm] = _at(differences[arm][: look.seeds], look, state.get(arm), alpha=alpha, margin=margin)
         state = _adjusted(state, num_contrasts)
         for arm in open_arms:
-            state[arm] = _settled(state[arm], alpha)
+            state[arm] = settled(state[arm], alpha)
     return state
 
 
@@ -131,7 +131,8 @@ def _adjusted(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, Dec
     }
 
 
-def _settled(one: Decided, alpha: float) -> Decided:
+def settled(one: Decided, alpha: float) -> Decided:
+    """The finding that the adjusted p-values and the interval support; equivalence goes before a difference."""
     different = one.holm_p <= alpha and one.interval.excludes_zero
     if one.equivalence_holm_p <= alpha:
         return replace(one, finding="equivalent", also_different=different)

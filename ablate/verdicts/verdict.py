@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ablate.verdicts.random_effects import Pooled
+
 Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
 
 
@@ -38,6 +40,11 @@ class Contrast:
         images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);
             None without kept predictions or for a metric that is no test accuracy.
         image_share: share (0 to 1) of the variance of the mean difference that is the sampling of test images.
+        control_runs: runs of the control where arm and control are two samples without pairs; ``differences`` is empty
+            then, the interval Welch's and p that of the permutation test. None: paired by seed.
+        data_set: of a contrast on one of several data sets, which one.
+        pooled: of a contrast over several data sets: its random-effects mean; ``differences`` are the data sets' mean
+            differences, ``seeds`` is empty, and p counts each data set as one unit.
     """
 
     arm: str
@@ -63,11 +70,14 @@ class Contrast:
     images_low: float | None = None
     images_high: float | None = None
     image_share: float | None = None
+    control_runs: int | None = None
+    data_set: str = ""
+    pooled: Pooled | None = None
 
     @property
     def n(self) -> int:
-        """Number of paired seeds."""
-        return len(self.differences)
+        """Number of paired seeds; of the arm's runs where they are not paired; of data sets where those are pooled."""
+        return len(self.differences) or len(self.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +135,7 @@ class Judgement:
     """Everything a study's records say, under the rule that was fixed before the runs.
 
     Attributes:
-        metric, higher_is_better, alpha, margin: the rule.
+        metric, higher_is_better, alpha, margin: the rule; a margin of 0 says that none was declared.
         num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
         num_contrasts: the size m of the Holm family: every arm but the control and the noise floor.
         stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
@@ -137,6 +147,8 @@ class Judgement:
         steps: where arms are built one upon another, each arm minus the arm before it; Holm runs over the steps, and no
             verdict rests on them.
         effects: of a factorial study, else empty.
+        per_set: of runs on several data sets, the contrast of each arm on each of them, unadjusted; no verdict rests on
+            one of them alone.
         method: the rule in words, for the foot of the table.
     """
 
@@ -154,6 +166,7 @@ class Judgement:
     exploratory: tuple[Contrast, ...] = ()
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
+    per_set: tuple[Contrast, ...] = ()
     method: str = ""
 
     def verdict(self, arm: str) -> Verdict:
