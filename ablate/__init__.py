@@ -22,7 +22,7 @@ __all__ = ["build", "cost", "judgement", "load_study", "plan", "run", "zoo"]
 _HOMES = {
     "build": "ablate.model.nets:build",
     "cost": "ablate.measure.cost:cost",
-    "judgement": "ablate.campaign.api:judge",  # ablate.judge is a command, and a module would hide a function of its name
+    "judgement": "ablate.campaign.api:judge",  # ablate.judge is a command: its module would hide a function
     "load_study": "ablate.design.read:load_study",
     "plan": "ablate.campaign.api:plan",
     "run": "ablate.campaign.api:run",

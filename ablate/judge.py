@@ -19,9 +19,10 @@ EXIT_NOT_HELD = 1
 EXIT_WRONG_INPUT = 2
 EXPECTED = ("better", "worse", "equivalent", "different", "undecided")
 # Words in a metric's name that say that less of it is better, so that a direction must be named.
-LESS_IS_BETTER = frozenset(
-    "loss error err mae mse rmse nll perplexity ppl wer cer fid latency time seconds ms bytes memory".split()
-)
+LESS_IS_BETTER = {
+    *("loss", "error", "err", "mae", "mse", "rmse", "nll", "perplexity", "ppl", "wer", "cer", "fid"),
+    *("latency", "time", "seconds", "ms", "bytes", "memory"),
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +102,7 @@ def judgement(options: argparse.Namespace) -> Judgement:
         noise_floor=options.noise_floor,
         expect=expect,
     )
-    if not question.arms(dict.fromkeys(arms_of(runs), {})):
+    if not set(arms_of(runs)) - {options.control, options.noise_floor}:
         raise AblateError(f"{table.where}: has no arm but the control and the noise floor")
     found = judge_sets(runs, question) if options.by else judge_runs(runs[""], question)
     return _with_note(found, unlabelled)

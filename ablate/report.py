@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Prints the verdicts and where the report lies."""
     options = parser().parse_args(arguments)
-    from ablate.reporting.results import load_results
     from ablate.reporting.render import render_report
+    from ablate.reporting.results import load_results
     from ablate.reporting.terminal import print_results
 
     uri = tracking_uri(options.runs, options.tracking_uri)

@@ -125,9 +125,9 @@ def train(options: argparse.Namespace) -> int:
     from ablate.campaign.choice import Wishes, choose
     from ablate.campaign.dispatch import run_campaign
     from ablate.campaign.joining import run_or_help
-    from ablate.reporting.results import results_of
     from ablate.reporting.progress import progress
     from ablate.reporting.render import render_report
+    from ablate.reporting.results import results_of
     from ablate.reporting.terminal import print_results
     from ablate.verdicts.power_analysis import out_of_reach
 

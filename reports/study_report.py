@@ -54,7 +54,7 @@ margin = judgement.margin * unit.factor
 pages.box(words.gravest(results), "warning" if words.is_alarming(results) else "notice")
 
 # %%
-pages.heading("Expected before the runs, and found") + (
+pages.heading(f"{words.expected_when(results)}, and found") + (
     pages.bullets(words.expectations(results)) or pages.paragraph("The study file expected nothing.")
 )
 
@@ -66,7 +66,7 @@ pages.heading("Expected before the runs, and found") + (
     + pages.paragraph(judgement.method, "rule")
     + pages.paragraph(
         f"Here: {judgement.num_seeds} seeds an arm, {judgement.num_contrasts} contrasts, "
-        f"alpha {judgement.alpha:g}, margin {words.margin(results)}; both were set before the runs.",
+        f"alpha {judgement.alpha:g}, margin {words.margin(results)}. {words.rule_when(results)}",
         "rule",
     )
     + pages.listing("\n".join(words.reasons(results)), "What each verdict rests on")

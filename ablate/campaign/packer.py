@@ -10,7 +10,6 @@ from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 
-from ablate.campaign.subprocesses import run_in_subprocesses
 from ablate.campaign.inventory import Inventory
 from ablate.campaign.machine import available_bytes, cores
 from ablate.campaign.packing import (
@@ -23,6 +22,7 @@ from ablate.campaign.packing import (
     worth_measuring,
 )
 from ablate.campaign.preparation import Settings
+from ablate.campaign.subprocesses import run_in_subprocesses
 from ablate.design.forecast import forecast
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record

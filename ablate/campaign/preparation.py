@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.costs import ArmCosts, measure_costs
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.design.plan import CampaignPlan
 from ablate.paths import default_data_root
 

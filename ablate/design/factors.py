@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from ablate.design.arms import CONTROL, MAX_ARMS, ArmsError, Draft, Fault, Images, bad_fields, changed, not_a_field
 from ablate.design.fractional import MAX_FACTORS, MIN_FACTORS, FractionalDesign, construct, sizes
-from ablate.design.study import Level, Study, digest
+from ablate.design.identity import digest
+from ablate.design.study import Level, Study
 from ablate.errors import one_of
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, NetSpec
 from ablate.model.zoo import NETS

@@ -39,7 +39,8 @@ def read_experiment(name: str, uri: str, columns: Columns) -> tuple[Table, int]:
     if not kept:
         there = sorted({tag for run in runs for tag in run.data.tags if not tag.startswith("mlflow.")})
         raise RunsError(
-            f"{where}: none of its {len(runs)} runs has the tag {columns.arm!r} (--arm-tag){nearest(columns.arm, there)}"
+            f"{where}: none of its {len(runs)} runs has the tag {columns.arm!r} (--arm-tag)"
+            f"{nearest(columns.arm, there)}"
         )
     names = dict.fromkeys(column for _, row in kept for column in row)
     return Table(where, tuple(names), kept), len(runs) - len(kept)
@@ -78,7 +79,8 @@ def _runs(name: str, uri: str) -> list[Run]:
             raise RunsError(
                 f"{redact(uri)}: has no experiment {name!r}{nearest(name, there)} (there: {', '.join(there)})"
             )
-        runs, token = [], None
+        runs: list[Run] = []
+        token = None
         while True:
             page = client.search_runs([experiment.experiment_id], max_results=_PAGE, page_token=token)
             runs += page

@@ -7,7 +7,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, ArmsError, Draft, Images
 from ablate.design.datasets import DataInfo, describe
@@ -17,13 +19,16 @@ from ablate.design.study import Level, Recipe, Study
 from ablate.design.trial import Trial
 from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_faults, tuning_seeds
 from ablate.errors import AblateError, DataError, Problem, StudyError
+from ablate.formats import build, check_format, refuse_unknown
 from ablate.model.spec import Change, NetSpec, diff
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
 PLAN_FORMAT = 1
+_PARTS = ("format", "study", "data", "arms", "trials", "tuning")  # of a plan's JSON
 MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +105,16 @@ class CampaignPlan:
         """The inverse of ``to_json``.
 
         Raises:
-            AblateError: the text is not a plan, or one of another format.
+            AblateError: the text is not a plan, or was written by a newer version.
         """
         try:
             plain = json.loads(text)
-            if plain["format"] != PLAN_FORMAT:
-                raise AblateError(f"the plan has format {plain['format']}, this version reads {PLAN_FORMAT}")
-            study = Study.model_validate_json(json.dumps(plain["study"]))
-            data = DataInfo(**plain["data"])
-            arms = tuple(_arm_from_plain(arm) for arm in plain["arms"])
+            check_format("plan", plain["format"], PLAN_FORMAT)
+            what = f"plan of format {plain['format']}"
+            refuse_unknown(set(plain) - set(_PARTS), cls.__name__, what)
+            study = _model(Study, plain["study"], what)
+            data = build(DataInfo, plain["data"], what)
+            arms = tuple(_arm_from_plain(arm, what) for arm in plain["arms"])
             made = trials(study, arms, data)
             for trial, (arm, seed, key) in zip(made, plain["trials"], strict=True):
                 if (trial.arm, trial.seed) != (arm, seed):
@@ -133,15 +139,26 @@ def _arm_to_plain(arm: Arm) -> dict[str, Any]:
     }
 
 
-def _arm_from_plain(plain: dict[str, Any]) -> Arm:
+def _arm_from_plain(plain: dict[str, Any], what: str) -> Arm:
     known = {
         **plain,
-        "spec": NetSpec.from_dict(plain["spec"]),
-        "changes": tuple(Change(*change) for change in plain["changes"]),
-        "match": None if plain["match"] is None else Match(**plain["match"]),
-        "recipe": None if plain.get("recipe") is None else Recipe.model_validate(plain["recipe"]),
+        "spec": NetSpec.from_dict(plain["spec"], what),
+        "changes": tuple(Change(*change) for change in plain.get("changes", ())),
+        "match": None if plain.get("match") is None else build(Match, plain["match"], what),
+        "recipe": None if plain.get("recipe") is None else _model(Recipe, plain["recipe"], what),
     }
-    return Arm(**known)
+    return build(Arm, known, what)
+
+
+def _model(kind: type[Model], plain: Any, what: str) -> Model:
+    try:
+        return kind.model_validate_json(json.dumps(plain))
+    except ValidationError as error:
+        unknown = [
+            ".".join(map(str, detail["loc"])) for detail in error.errors() if detail["type"] == "extra_forbidden"
+        ]
+        refuse_unknown(unknown, kind.__name__, what)
+        raise
 
 
 def _tuning_to_plain(arm: ArmTuning) -> dict[str, Any]:

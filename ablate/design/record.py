@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ablate.errors import AblateError
+from ablate.formats import build, check_format
 
 if TYPE_CHECKING:
     from ablate.design.trial import Trial
@@ -112,21 +113,23 @@ class Record:
         """The inverse of ``to_json``.
 
         Raises:
-            AblateError: the text is not a record, or was changed since it was written.
+            AblateError: the text is not a record, was changed since it was written, or was written by a newer version.
         """
         try:
             plain: dict[str, Any] = json.loads(text)
-            if plain.pop("sha256") != _checksum(plain):
-                raise AblateError("the record does not match its checksum")
-            if plain.pop("format") != FORMAT:
-                raise AblateError(f"the record has another format than {FORMAT}")
+            found = plain.pop("format")
+            check_format("record", found, FORMAT)
+            _check_sum(text, plain.pop("sha256"), {**plain, "format": found})
+            what = f"record of format {found}"
             for name in ("predictions", "correct"):
-                plain[name] = zlib.decompress(base64.b64decode(plain[name]))
-            plain["curve"] = tuple(EpochPoint(**point) for point in plain["curve"])
-            plain["notes"] = tuple(plain["notes"])
-            plain["measured"] = _measured(plain["measured"])
-            return cls(**plain)
-        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+                if name in plain:
+                    plain[name] = zlib.decompress(base64.b64decode(plain[name]))
+            plain["curve"] = tuple(build(EpochPoint, point, what) for point in plain.get("curve", ()))
+            plain["notes"] = tuple(plain.get("notes", ()))
+            measured = plain.get("measured", {})
+            plain["measured"] = build(Measured, {**measured, "settings": tuple(measured.get("settings", ()))}, what)
+            return build(cls, plain, what)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
             raise AblateError(f"not a record: {error}") from error
 
     def same_result(self, other: Record) -> bool:
@@ -135,9 +138,15 @@ class Record:
         return mine.to_json() == theirs.to_json()  # as text, so that nan equals nan
 
 
-def _measured(plain: dict[str, Any]) -> Measured:
-    return Measured(**{**plain, "settings": tuple(plain.get("settings", ()))})
-
-
 def _checksum(plain: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _check_sum(text: str, written: str, plain: dict[str, Any]) -> None:
+    """The text without its checksum is what the checksum is of, so that it need not be made from ``plain`` again.
+
+    Only a record that something else laid out anew is.
+    """
+    rest = text.strip().replace(f'"sha256": "{written}", ', "", 1)
+    if hashlib.sha256(rest.encode()).hexdigest() != written and _checksum(plain) != written:
+        raise AblateError("the record does not match its checksum")

@@ -1,7 +1,7 @@
-"""Reads a table of runs that were trained elsewhere, a row a run, and says exactly what is wrong with one that will not do.
+"""Reads a table of runs that were trained elsewhere, a row a run, and says exactly what is wrong with a bad one.
 
-CSV, JSON lines and Parquet. Every value that is used is checked with its row and column; columns that nothing asks for are
-not looked at.
+CSV, JSON lines and Parquet. Every value that is used is checked, with its row and column; other columns are not looked
+at.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Table:
         where: the file, or whatever else a message should name.
         columns: every column there is.
         rows: each with its place ("line 7", "row 3") and its cells by column.
-        missing: the text that stands for an absent cell, for messages.
     """
 
     where: str
@@ -115,8 +114,9 @@ def runs_of(table: Table, columns: Columns) -> Runs:
         if first != place:
             on = f" on {columns.data_set} {data_set}" if columns.data_set else ""
             raise RunsError(
-                f"{here}: arm {arm!r} has seed {seed} twice{on}, first in {first}; a run with the same seed is a repeat and "
-                "no independent run. Keep one row a seed, or select the rows that belong together with --where or --by"
+                f"{here}: arm {arm!r} has seed {seed} twice{on}, first in {first}; a run with the same seed is a "
+                "repeat and no independent run. Keep one row a seed, or select the rows that belong together with "
+                "--where or --by"
             )
         runs.setdefault(data_set, {}).setdefault(arm, {})[seed] = value
     return runs
@@ -280,8 +280,8 @@ def _number(row: Row, column: str, here: str) -> float:
         raise _wrong(here, column, "a number", row) from None
     if not math.isfinite(number):
         raise RunsError(
-            f"{here}, column {column!r}: must be a finite number, got {_shown(row.get(column))}; a run that diverged or "
-            "failed cannot be judged, and is not left out quietly: judge a metric that it has, or run it again"
+            f"{here}, column {column!r}: must be a finite number, got {_shown(row.get(column))}; a run that diverged "
+            "or failed cannot be judged, and is not left out quietly: judge a metric that it has, or run it again"
         )
     return number
 

@@ -6,11 +6,11 @@ default below, whatever is written is checked, and an unknown key is an error.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ablate.design.identity import digest, identity
 
 Expectation = Literal["better", "worse", "equivalent", "different", "undecided"]
 Metric = Literal["test_accuracy", "test_loss", "val_accuracy", "val_loss"]
@@ -238,11 +238,4 @@ class Study(_Noun):
     @property
     def digest(self) -> str:
         """16 hex digits over everything the study says: the campaign's identity."""
-        # a study that tunes nothing keeps the identity that it had before there was tuning
-        return digest(self.model_dump(mode="json", exclude=set() if self.tuned else {"tuning"}))
-
-
-def digest(plain: Any) -> str:
-    """16 hex digits of the sha256 of a plain value's canonical JSON."""
-    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return digest(identity(self))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from ablate.design.study import DataSpec, Recipe, digest
+from ablate.design.identity import digest, identity
+from ablate.design.study import DataSpec, Recipe
 from ablate.model.spec import NetSpec
 
 TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
@@ -39,9 +40,9 @@ class Trial:
         """16 hex digits."""
         decides: dict[str, Any] = {
             "format": TRIAL_FORMAT,
-            "spec": self.spec.to_dict(),
-            "recipe": self.recipe.model_dump(mode="json"),
-            "data": self.data.model_dump(mode="json") | {"digest": self.data_digest},
+            "spec": identity(self.spec),
+            "recipe": identity(self.recipe),
+            "data": identity(self.data) | {"digest": self.data_digest},
             "seed": self.seed,
         }
         if self.phase != "confirm":

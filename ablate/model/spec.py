@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from ablate.errors import SpecError, nearest, one_of
+from ablate.formats import build
 
 RESIDUALS = ("inverted", "classic")
 BOTTLENECKS = ("linear", "relu")
@@ -186,10 +187,17 @@ class NetSpec:
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """The inverse of ``to_dict``."""
-        stages = tuple(StageSpec(**{**stage, "block": BlockSpec(**stage["block"])}) for stage in plain["stages"])
-        return cls(**{**plain, "stages": stages})
+    def from_dict(cls, plain: dict[str, Any], what: str = "net") -> Self:
+        """The inverse of ``to_dict``; a field that an older version did not write has its default.
+
+        Raises:
+            AblateError: a field that only a newer version knows; the message says of ``what``.
+        """
+        stages = tuple(
+            build(StageSpec, {**stage, "block": build(BlockSpec, stage["block"], what)}, what)
+            for stage in plain["stages"]
+        )
+        return build(cls, {**plain, "stages": stages}, what)
 
 
 BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec))

@@ -1,7 +1,7 @@
 """A judgement as JSON for programs: one versioned schema, made from the models below. Numbers are not rounded.
 
-``python -m ablate.reporting.json_output`` prints the description of every field and the JSON schema; docs/json.md carries
-them, and a test holds the two alike.
+``python -m ablate.reporting.json_output`` prints the description of every field and the JSON schema; docs/json.md
+carries them, and a test holds the two alike.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ablate.verdicts.random_effects import Pooled
+from ablate.verdicts.registration import Registration
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
-
-SCHEMA = 1
 
 
 class _Part(BaseModel):
@@ -166,10 +165,18 @@ class EffectJson(_Part):
         )
 
 
+class RegistrationJson(_Part):
+    """Whether a study's rule, expectations, arms and seeds are those that were sealed before its first trial."""
+
+    is_confirmatory: bool = Field(description="true: as sealed before the first trial; false: exploratory")
+    reasons: list[str] = Field(description="why it is exploratory")
+    sentence: str = Field(description="the same for people")
+
+
 class JudgementJson(_Part):
     """The whole document."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema", description="version of this schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
     control: str = Field(description="the arm that every other arm is compared with")
     metric: str = Field(description="the one that verdicts rest on")
     higher_is_better: bool = Field(description="the metric's direction")
@@ -186,13 +193,15 @@ class JudgementJson(_Part):
     exploratory: list[ContrastJson] = Field(description="contrasts of further metrics, not adjusted")
     steps: list[ContrastJson] = Field(description="where arms build on one another: each arm minus the one before it")
     effects: list[EffectJson] = Field(description="of a factorial study")
+    registration: RegistrationJson | None = Field(description="of a study; null: nothing is known of a sealed plan")
+    as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
     warnings: list[str] = Field(description="what a reader must know, the gravest first")
     method: str = Field(description="the rule in words")
 
     @classmethod
     def of(cls, judgement: Judgement, *, control: str) -> JudgementJson:
         """The judgement under the names of the schema."""
-        floor = judgement.noise_floor
+        floor, seal, under_seal = judgement.noise_floor, judgement.registration, judgement.as_sealed
         return cls(
             control=control,
             metric=judgement.metric,
@@ -208,6 +217,8 @@ class JudgementJson(_Part):
             exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
             steps=[ContrastJson.of(one) for one in judgement.steps],
             effects=[EffectJson.of(one) for one in judgement.effects],
+            registration=None if seal is None else _registration(seal),
+            as_sealed=None if under_seal is None else cls.of(under_seal, control=control),
             warnings=list(judgement.statements),
             method=judgement.method,
         )
@@ -220,7 +231,7 @@ def judgement_json(judgement: Judgement, *, control: str) -> str:
         judgement: of a study or of runs trained elsewhere.
         control: the control's name.
     """
-    return JudgementJson.of(judgement, control=control).model_dump_json(by_alias=True, indent=2)
+    return str(JudgementJson.of(judgement, control=control).model_dump_json(by_alias=True, indent=2))
 
 
 def json_schema() -> dict[str, Any]:
@@ -234,14 +245,19 @@ def reference() -> str:
 
 
 def _tables() -> Iterator[str]:
-    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson):
+    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, RegistrationJson):
         name = model.__name__.removesuffix("Json").lower()
         yield from (f"### {name}", "", f"{(model.__doc__ or '').strip()}", "")
         yield from ("| key | type | meaning |", "| --- | --- | --- |")
-        definition = model.model_json_schema(by_alias=True, mode="serialization")
-        for key, field in definition["properties"].items():
+        for key, field in _properties(model).items():
             yield f"| `{key}` | {_kind(field)} | {field['description']} |"
         yield ""
+
+
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    own = schema if "properties" in schema else schema["$defs"][model.__name__]  # a model that refers to itself
+    return dict(own["properties"])
 
 
 def _kind(field: dict[str, Any]) -> str:
@@ -256,6 +272,10 @@ def _kind(field: dict[str, Any]) -> str:
     if field["type"] == "array":
         return f"list of {_kind(field['items'])}"
     return {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(field["type"], field["type"])
+
+
+def _registration(found: Registration) -> RegistrationJson:
+    return RegistrationJson(is_confirmatory=found.is_confirmatory, reasons=list(found.reasons), sentence=found.sentence)
 
 
 def _pooled(found: Pooled) -> PooledJson:

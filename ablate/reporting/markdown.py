@@ -19,7 +19,7 @@ def note(results: Results) -> str:
     parts += [f"> **{escape(statement)}**" for statement in words.gravest(results)]
     expected = words.expectations(results)
     if expected:
-        parts.append("Expected before the runs: " + escape(" ".join(expected)))
+        parts.append(f"{words.expected_when(results)}: " + escape(" ".join(expected)))
     parts.append("\n".join(f"- {escape(line)}" for line in verdict_lines(results)))
     parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(results)))
     parts.append(table(tables.verdict_rows(results)))

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.reporting import tables, words
-from ablate.reporting.results import Results
 from ablate.reporting.labels import folded
+from ablate.reporting.results import Results
 
 STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "yellow"}
 WIDTH_WITHOUT_TERMINAL = 80

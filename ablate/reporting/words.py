@@ -116,8 +116,22 @@ def _found(effect: Effect, of: int) -> str:
     return effect_outcome(effect) if of == 1 else f"{effect_outcome(effect)} ({effect.contrast.replace(' - ', ' − ')})"
 
 
+def expected_when(results: Results) -> str:
+    """``"Expected before the runs"`` where a sealed plan shows it; else what is known of when it was expected."""
+    registered = results.judgement.registration
+    if registered is None:
+        return "Expected by the study file"
+    return "Expected before the runs" if registered.is_confirmatory else "Expected, exploratory"
+
+
+def rule_when(results: Results) -> str:
+    """When alpha, margin and seeds were set, as far as sealed plans show it; empty where none were looked at."""
+    registered = results.judgement.registration
+    return "" if registered is None else f"The plan is {registered.sentence}."
+
+
 def expectations(results: Results) -> list[str]:
-    """What the study file expected before the runs and what came of it, a sentence each."""
+    """What the study file expected and what came of it, a sentence each."""
     told = []
     for arm, expected in results.plan.study.expect.items():
         try:

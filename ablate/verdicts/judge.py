@@ -5,30 +5,52 @@ The rule, and why it is so, is explained for a sceptical reader in docs/statisti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
+from ablate.design.sealed import SealedPlan
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
-from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
+from ablate.verdicts.registration import plan_as_sealed, registration
+from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.sequential import Decided, decide
 from ablate.verdicts.statements import at_chance, method, statements
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
 
 
-def judge(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
+def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None) -> Judgement:
     """The judgement of a campaign.
 
     Args:
         plan: of the campaign.
         records: by trial key; a planned key without a record is a missing seed. Records of other trials are ignored.
+        sealed: the sealed plans of the runs folder, an empty sequence where there are none. The judgement then says
+            whether it was sealed before its trials, and has the sealed one with it where it was not. None: it says
+            nothing about that.
     """
+    found = _judgement(plan, records)
+    if sealed is None:
+        return found
+    registered = registration(plan, sealed, records)
+    if registered.is_confirmatory:
+        return replace(found, registration=registered)
+    before = None if registered.sealed is None else plan_as_sealed(plan, registered.sealed)
+    return replace(
+        found,
+        registration=registered,
+        as_sealed=None if before is None else _judgement(before, records),
+        statements=(f"This judgement is {registered.sentence}.", *found.statements),
+    )
+
+
+def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]

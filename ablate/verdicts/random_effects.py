@@ -2,7 +2,8 @@
 
 Each data set is one unit. Its true effect is drawn from a normal distribution around the mean with variance tau^2
 between data sets. tau^2 is estimated by restricted maximum likelihood (Viechtbauer 2005, J. Educ. Behav. Stat. 30), the
-interval of the mean is that of Hartung & Knapp (2001, Statist. Med. 20), with k - 1 degrees of freedom.
+interval of the mean is that of Hartung & Knapp (2001, Statist. Med. 20), with k - 1 degrees of freedom; the prediction
+interval has k - 2 (Higgins et al. 2009, J. R. Statist. Soc. A 172; Partlett & Riley 2017, Statist. Med. 36).
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def pooled(estimates: ArrayLike, standard_errors: ArrayLike, *, confidence: floa
     Example:
         >>> found = pooled([0.10, 0.30, 0.35], [0.10, 0.12, 0.09])
         >>> round(found.mean, 3), found.num_sets
-        (0.253, 3)
+        (0.251, 3)
     """
     y, errors = np.asarray(estimates, dtype=np.float64), np.asarray(standard_errors, dtype=np.float64)
     if y.ndim != 1 or y.shape != errors.shape or y.size < 2:
@@ -84,7 +85,7 @@ def pooled(estimates: ArrayLike, standard_errors: ArrayLike, *, confidence: floa
     df = y.size - 1
     error = math.sqrt(float((weights * (y - mean) ** 2).sum() / (df * weights.sum())))
     t = t_quantile(confidence, df)
-    reach = t * math.sqrt(tau2 + error**2) if y.size >= 3 else None
+    reach = t_quantile(confidence, df - 1) * math.sqrt(tau2 + error**2) if df > 1 else None
     return Pooled(
         num_sets=y.size,
         mean=size * mean,

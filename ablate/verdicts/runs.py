@@ -1,7 +1,7 @@
 """The judgement of runs that were trained elsewhere, from their results alone: arrays in, a Judgement out.
 
-The rule is that of a study. Arms whose seeds are the control's are compared pair by pair; an arm that shares no seed with
-the control is compared as a second sample, by Welch's interval and a permutation test.
+The rule is that of a study. An arm that shares seeds with the control is compared pair by pair; one that shares none is
+compared as a second sample, by Welch's interval and a permutation test.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def decide_samples(
 ) -> dict[str, Decided]:
     """Where each contrast is: as in a study where all arms have the same pairs, else each alone and Holm over them.
 
-    ``num_contrasts``: the size of the family, where it is larger than the samples: arms that cannot be judged count in it.
+    ``num_contrasts``: the size of the family, where it is larger: arms that cannot be judged count in it.
     """
     family = len(samples) if num_contrasts is None else num_contrasts
     first = samples[0]

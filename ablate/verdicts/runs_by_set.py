@@ -1,8 +1,8 @@
 """Runs on several data sets: the contrast on each, and the question over all of them.
 
-One data set is one unit. An arm is different when the exact sign-flip p of the data sets' mean differences, adjusted over
-the arms, is at most alpha and the random-effects interval of the mean lies on one side of zero. What holds on these data
-sets need not hold on the next: the prediction interval says where the effect on a new one is to be expected.
+One data set is one unit. An arm is different when the exact sign-flip p of the data sets' mean differences, adjusted
+over the arms, is at most alpha and the random-effects interval of the mean lies on one side of zero. What holds on
+these data sets need not hold on the next: the prediction interval says where the effect on a new one is expected.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ablate.verdicts.random_effects import Pooled, pooled
 from ablate.verdicts.runs import Question, Sample, Values, contrast_of, decide_samples, sample, verdict
 from ablate.verdicts.sequential import Decided
 from ablate.verdicts.stats import spread
-from ablate.verdicts.verdict import Contrast, Judgement, Verdict
+from ablate.verdicts.verdict import Judgement, Verdict
 
 METHOD = (
-    "Over data sets: the mean of a random-effects model (variance between data sets by REML, interval after Hartung and "
-    "Knapp); better and worse: the exact two-sided sign-flip p of the data sets' mean differences, each data set one unit, "
-    "adjusted over the arms, is at most alpha, and the interval of the mean lies on one side of zero. Equivalent: two "
-    "one-sided tests against the margin on the same units, and the interval of the mean at 1 - 2 alpha within the margin. "
-    "The contrasts of single data sets are not adjusted; no verdict rests on one of them alone."
+    "Over data sets: the mean of a random-effects model (variance between data sets by REML, interval after Hartung "
+    "and Knapp). Better and worse: the exact two-sided sign-flip p of the data sets' mean differences, each data set "
+    "one unit, adjusted over the arms, is at most alpha, and the interval of the mean lies on one side of zero. "
+    "Equivalent: two one-sided tests against the margin on the same units, and the interval of the mean at 1 - 2 alpha "
+    "within the margin. The contrasts of single data sets are not adjusted; no verdict rests on one of them alone."
 )
 
 

@@ -24,9 +24,9 @@ PAIRED = (
     "paired differences lies on one side of zero."
 )
 UNPAIRED = (
-    "Arms that share no seed with the control: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
-    "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval lies on one side "
-    "of zero."
+    "Arms that are compared without pairs: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
+    "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval lies on one "
+    "side of zero."
 )
 EQUIVALENT = "Equivalent: two one-sided tests against the margin, adjusted too; it goes before better and worse."
 
@@ -71,9 +71,9 @@ def comparison(samples: Sequence[Sample], *, unpaired: bool) -> list[str]:
         if one.left_out:
             seeds = _names([str(seed) for seed in one.left_out])
             told.append(
-                f"{one.arm}: seed{'s' * (len(one.left_out) != 1)} {seeds} ran for only one of arm and control and "
-                f"{'are' if len(one.left_out) != 1 else 'is'} left out, so {len(one.seeds)} pairs are compared. If these "
-                "runs failed, the difference of those that are left can be biased; --unpaired compares all runs."
+                f"{one.arm}: left out, because only one of arm and control ran with it: seed {seeds}. "
+                f"{len(one.seeds)} pairs are compared. If runs are absent because they failed, the difference of the "
+                "others can be biased. --unpaired compares all runs."
             )
     return told
 
@@ -86,10 +86,11 @@ def out_of_reach(samples: Sequence[Sample], alpha: float) -> list[str]:
         return []
     needed = max(seeds_to_reach(alpha, len(samples)) if one.paired else runs_to_reach(level) for one in short)
     contrasts = f"{len(samples)} contrast{'s' * (len(samples) > 1)}"
-    return [
-        f"{_names([one.arm for one in short])}: with so few runs and {contrasts} the exact test cannot reach its level, so "
-        f"the arm cannot come out better or worse with fewer than {needed}."
-    ]
+    sentence = (
+        f"{_names([one.arm for one in short])}: with so few runs and {contrasts} the exact test cannot reach its "
+        f"level. No arm can come out better or worse with fewer than {needed}."
+    )
+    return [sentence]
 
 
 def method(samples: Sequence[Sample]) -> str:

@@ -1,8 +1,8 @@
 """Statistics of two samples whose runs are not paired: permutation tests, and what they can find.
 
-Every function takes the arm's values (n,) and the control's (k,), finite, n and k at least 1; unequal numbers are allowed.
-The statistic is Welch's t, so that the test holds its level approximately where the spreads differ (Janssen 1997,
-Statist. Probab. Lett. 36), and exactly where arm and control are alike.
+Every function takes the arm's values (n,) and the control's (k,), finite, n and k at least 1; n and k may differ. The
+statistic is Welch's t, so that the test holds its level approximately where the spreads differ (Janssen 1997, Statist.
+Probab. Lett. 36), and exactly where arm and control are alike.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def welch_above_p(arm: ArrayLike, control: ArrayLike) -> float:
 
 
 def equivalence_two_samples_p(arm: ArrayLike, control: ArrayLike, margin: float, *, seed: int = 0) -> float:
-    """Two one-sided tests of "the true difference lies outside (-margin, margin)": the larger of Welch's and the exact p."""
+    """Two one-sided tests of "the true difference lies outside (-margin, margin)": the larger of t and exact p."""
     x, y = _values(arm), _values(control)
     sides = ((x + margin, y), (y + margin, x))
     return max(max(welch_above_p(*side), permutation_above_p(*side, seed=seed)) for side in sides)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ablate.verdicts.random_effects import Pooled
+from ablate.verdicts.registration import Registration
 
 Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
 
@@ -150,6 +151,8 @@ class Judgement:
         per_set: of runs on several data sets, the contrast of each arm on each of them, unadjusted; no verdict rests on
             one of them alone.
         method: the rule in words, for the foot of the table.
+        registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
+        as_sealed: of an exploratory judgement, the one under the sealed plan; None where nothing was sealed.
     """
 
     metric: str
@@ -168,6 +171,8 @@ class Judgement:
     effects: tuple[Effect, ...] = ()
     per_set: tuple[Contrast, ...] = ()
     method: str = ""
+    registration: Registration | None = None
+    as_sealed: Judgement | None = None
 
     def verdict(self, arm: str) -> Verdict:
         """The verdict of the arm of that name, the noise floor's included.

@@ -104,7 +104,7 @@ def test_the_page_shows_what_the_user_wrote_as_text(report: Path) -> None:
 def test_the_page_says_everything_in_the_order_of_importance(report: Path, store: tuple[Path, Results]) -> None:
     text = Page((report / "report.html").read_text(encoding="utf-8")).text
     order = [
-        "cannot reach its level", "Expected before the runs", "Verdicts", "Test accuracy by arm",
+        "cannot reach its level", "Expected by the study file", "Verdicts", "Test accuracy by arm",
         "Differences to the control", "Accuracy against cost", "Learning curves", "Every trial",
         "Where the numbers come from",
     ]  # fmt: skip

@@ -131,9 +131,7 @@ def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_contr
 def test_the_figure_is_drawn_the_same_each_time(results: Results, tmp_path: Any) -> None:
     table = frames_tuning.expected_best(results, frames_tuning.scores(results))
     pictures = [
-        save(
-            figures_tuning.expected_best(table, "control", "validation accuracy (%)", results.palette), tmp_path, name
-        )
+        save(figures_tuning.expected_best(table, "control", "validation accuracy (%)", results.palette), tmp_path, name)
         for name in ("one", "two")
     ]
     assert pictures[0] == pictures[1]

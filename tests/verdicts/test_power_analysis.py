@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ablate.verdicts.power_analysis import foresee
 from ablate.verdicts.power import PRIOR_SD, detectable_effect
+from ablate.verdicts.power_analysis import foresee
 
 Make = Callable[..., Any]
 

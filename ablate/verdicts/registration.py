@@ -1,0 +1,168 @@
+"""Whether a judgement is the one that was sealed before its trials were trained, or exploratory, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.design.plan import CampaignPlan, trials
+from ablate.design.record import Record
+from ablate.design.sealed import SealedPlan, every_trial, shared_trials
+from ablate.design.study import Study
+
+# What a study says that changes no verdict: texts, what is kept, and the metrics that are exploratory in any case.
+FREE = ("name", "title", "question", "source", "keep_weights", "budget", "decision.also")
+_ABSENT = "absent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """How a judgement relates to what was sealed.
+
+    Attributes:
+        sealed: the plan that was sealed before the trials; of several, the first that shares trials with the judged
+            plan, or the one that the judgement follows. None: nothing was sealed.
+        reasons: why the judgement is exploratory; empty if it follows the sealed plan.
+        first_trial_at: when the first of its trials started, seconds since 1970; None before any record.
+    """
+
+    sealed: SealedPlan | None
+    reasons: tuple[str, ...] = ()
+    first_trial_at: float | None = None
+
+    @property
+    def is_confirmatory(self) -> bool:
+        """Whether rule, expectations, arms and seeds are those that were sealed before the first trial."""
+        return not self.reasons
+
+    @property
+    def sentence(self) -> str:
+        """For a report: ``"sealed 2026-11-24 21:03 UTC at commit 1f2e3d4, 40 s before the first trial"``."""
+        seal = "" if self.sealed is None else _seal(self.sealed)
+        if self.reasons:
+            return f"exploratory: {'; '.join(self.reasons)}{f' ({seal})' if seal else ''}"
+        if self.sealed is None or self.first_trial_at is None:
+            return f"{seal}, before the first trial"
+        return f"{seal}, {_duration(self.first_trial_at - self.sealed.sealed_at)} before the first trial"
+
+
+def registration(plan: CampaignPlan, sealed: Sequence[SealedPlan], records: Mapping[str, Record]) -> Registration:
+    """Whether the judgement of ``records`` under ``plan`` was sealed before they were trained.
+
+    A sealed plan concerns the judgement if it is of a study of that name and shares trials with it. The judgement is
+    confirmatory if one of these says the same as ``plan`` and is older than every trial. Seeds beyond the sealed number
+    always make it exploratory: a plan with one look has spent its whole alpha there, and a study that may add seeds
+    says so, with its most seeds, before it is sealed.
+
+    Args:
+        plan: that the records are judged by.
+        sealed: every sealed plan of the runs folder, in any order.
+        records: by trial key.
+    """
+    related = sorted(
+        (one for one in sealed if one.plan.study.name == plan.study.name and shared_trials(one.plan, plan)),
+        key=lambda one: one.sealed_at,
+    )
+    starts = _starts(plan, records)
+    first = min((start for start in starts if start > 0), default=None)
+    if not related:
+        return Registration(sealed=None, reasons=("no plan was sealed before these trials",), first_trial_at=first)
+    for one in related:
+        if not _changes(one.plan, plan) and all(one.sealed_at <= start for start in starts):
+            return Registration(sealed=one, first_trial_at=first)
+    reasons = (*_changes(related[0].plan, plan), *_too_late(related[0], starts))
+    return Registration(sealed=related[0], reasons=reasons, first_trial_at=first)
+
+
+def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
+    """The plan that judges the records by what was sealed.
+
+    Of a study that tunes, with the recipes that its arms were given since: they were not known when it was sealed.
+    """
+    recipes = {arm.name: arm.recipe for arm in plan.arms}
+    old = sealed.plan
+    if not any(recipes.get(arm.name) for arm in old.arms):
+        return old
+    arms = tuple(dataclasses.replace(arm, recipe=recipes.get(arm.name)) for arm in old.arms)
+    return dataclasses.replace(old, arms=arms, trials=trials(old.study, arms, old.data), tuning=plan.tuning)
+
+
+def _starts(plan: CampaignPlan, records: Mapping[str, Record]) -> list[float]:
+    """When each trial with a result started; 0 where the record does not say."""
+    keys = {trial.key for trial in every_trial(plan)}
+    return [records[key].measured.started_at for key in keys if key in records and records[key].status != "failed"]
+
+
+def _changes(before: CampaignPlan, now: CampaignPlan) -> tuple[str, ...]:
+    """What the two plans say differently, of what decides a verdict: a sentence each."""
+    old, new = _flat(_decides(before.study)), _flat(_decides(now.study))
+    told = [
+        f"{key} was {_told(old.get(key, _ABSENT))} when the plan was sealed and is {_told(new.get(key, _ABSENT))} now"
+        for key in [*old, *(key for key in new if key not in old)]
+        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
+    ]
+    if not told and not now.study.tuned:
+        told = [f"{arm} trains other nets than those sealed" for arm in _other_nets(before, now)]
+    return tuple(told)
+
+
+def _other_nets(before: CampaignPlan, now: CampaignPlan) -> list[str]:
+    """Arms whose trials differ although the studies say the same: the code that makes arms of a study has changed."""
+    keys = {arm.name: [trial.key for trial in before.arm_trials(arm.name)] for arm in before.arms}
+    return [arm.name for arm in now.arms if keys.get(arm.name) != [trial.key for trial in now.arm_trials(arm.name)]]
+
+
+def _decides(study: Study) -> dict[str, Any]:
+    plain = study.model_dump(mode="json")
+    for path in FREE:
+        *tables, key = path.split(".")
+        holder = plain
+        for table in tables:
+            holder = holder[table]
+        holder.pop(key, None)
+    return plain
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to plain values; an arm's changes stay together, so that an arm is one entry."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, dict) and prefix != "arms.":
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _told(value: Any) -> str:
+    return _ABSENT if value is _ABSENT else json.dumps(value)
+
+
+def _too_late(sealed: SealedPlan, starts: Sequence[float]) -> tuple[str, ...]:
+    """Sentences on the trials that started before the seal, or may have."""
+    older = [start for start in starts if 0 < start < sealed.sealed_at]
+    undated = sum(start == 0 for start in starts)
+    told = []
+    if older:
+        earlier = _duration(sealed.sealed_at - min(older))
+        which = f"{len(older)} of {len(starts)} trials"
+        told.append(f"{which} started before the plan was sealed, the first {earlier} before")
+    if undated:
+        told.append(f"{undated} of {len(starts)} records do not say when their trial started")
+    return tuple(told)
+
+
+def _seal(sealed: SealedPlan) -> str:
+    at = datetime.datetime.fromtimestamp(sealed.sealed_at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"sealed {at}" + (f" at commit {sealed.commit}" if sealed.commit else "")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
