@@ -95,13 +95,12 @@ def _client(uri: str) -> MlflowClient:
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():  # MLflow would make one
         raise RunsError(f"{uri.removeprefix(_SQLITE)}: there is no such MLflow store; name one with --tracking-uri")
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     for logger in ("mlflow", "alembic"):  # a word on every table of a store of an earlier version
         logging.getLogger(logger).setLevel(logging.ERROR)
     try:
         return MlflowClient(uri)
-    except (MlflowException, ImportError, OSError, ValueError) as error:
+    except Exception as error:  # SQLAlchemy, drivers and MLflow raise almost anything
         raise RunsError(f"{redact(uri)}: is no MLflow store that can be opened: {redact(_line(error))}") from error
 
 

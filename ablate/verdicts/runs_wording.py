@@ -20,11 +20,11 @@ UNKNOWN = (
 )
 NO_MARGIN = "No margin was declared (--margin), so no arm can come out equivalent."
 PAIRED = (
-    "Paired arms: the exact two-sided sign-flip p, adjusted over the arms, is at most alpha, and the t interval of the "
-    "paired differences lies on one side of zero."
+    "Better and worse, for paired arms: the exact two-sided sign-flip p, adjusted over the arms, is at most "
+    "alpha, and the t interval of the paired differences lies on one side of zero."
 )
 UNPAIRED = (
-    "Arms that are compared without pairs: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
+    "Better and worse, for arms without pairs: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
     "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval lies on one "
     "side of zero."
 )
@@ -97,7 +97,7 @@ def method(samples: Sequence[Sample]) -> str:
     """The rule in words."""
     said = [PAIRED] if any(one.paired for one in samples) else []
     said += [UNPAIRED] if any(not one.paired for one in samples) else []
-    return " ".join(["Differences are arm minus control. Better and worse:", *said, EQUIVALENT])
+    return " ".join(["Differences are arm minus control.", *said, EQUIVALENT])
 
 
 def floor_failed(floor: Verdict) -> str:

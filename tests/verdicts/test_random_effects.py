@@ -125,7 +125,9 @@ def test_two_sets_have_a_mean_but_foretell_nothing() -> None:
     assert found.prediction_low is None
 
 
-@pytest.mark.parametrize(("estimates", "errors"), [([1.0], [0.1]), ([1, 2], [0.1]), ([1, 2], [0, 1]), ([1, math.nan], [1, 1])])
+@pytest.mark.parametrize(
+    ("estimates", "errors"), [([1.0], [0.1]), ([1, 2], [0.1]), ([1, 2], [0, 1]), ([1, math.nan], [1, 1])]
+)
 def test_what_cannot_be_pooled_is_refused(estimates: list[float], errors: list[float]) -> None:
     with pytest.raises(ValueError, match="standard error"):
         pooled(estimates, errors)

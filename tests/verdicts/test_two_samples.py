@@ -112,7 +112,9 @@ def test_equivalence_needs_both_sides_and_grows_with_the_difference() -> None:
     assert p < 0.01
     assert two.equivalence_two_samples_p(x + 0.6, y, 0.5) > 0.5
     assert two.equivalence_two_samples_p(x - 0.6, y, 0.5) > 0.5
-    sides = [stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue for a, b in ((x + 0.5, y), (y + 0.5, x))]
+    sides = [
+        stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue for a, b in ((x + 0.5, y), (y + 0.5, x))
+    ]
     assert p >= max(sides)
 
 
