@@ -51,9 +51,6 @@ def parser() -> argparse.ArgumentParser:
     where = new.add_argument_group("where and how it runs")
     where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: what trains fastest and fits)")
     where.add_argument("--threads", type=int, metavar="N", help="threads of a trial (default: likewise; mostly 1)")
-    where.add_argument(
-        "--together", type=int, default=1, metavar="N", help="seeds of an arm that train as one net (%(default)s)"
-    )
     where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     where.add_argument(
         "--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)"
@@ -149,7 +146,6 @@ def train(options: argparse.Namespace) -> int:
                 device=choice.device,
                 retries=options.retries,
                 time_limit_s=options.time_limit,
-                together=options.together,
                 queue=options.queue,
                 observer=observer,
                 executor=choice.executor,

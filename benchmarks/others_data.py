@@ -158,11 +158,12 @@ def household_table() -> str:
     question = Question(metric="test_mae", control="off", higher_is_better=False, alpha=ALPHA)
     for name, sets in households().items():
         (verdict,) = judge_sets(sets, question).verdicts
-        assert verdict.contrast is not None
-        found = verdict.contrast.pooled
+        contrast = verdict.contrast
+        assert contrast is not None
+        found = contrast.pooled
         assert found is not None
         lines.append(
-            f"| {name} | {found.mean:+.2f} | [{found.low:+.2f}, {found.high:+.2f}] | {verdict.contrast.holm_p:.3f} | "
+            f"| {name} | {found.mean:+.2f} | [{found.low:+.2f}, {found.high:+.2f}] | {contrast.adjusted_p:.3f} | "
             f"{verdict.outcome} | {found.tau:.2f} | [{found.prediction_low:+.2f}, {found.prediction_high:+.2f}] |"
         )
     return "\n".join(lines).replace("-", "−").replace("−−−", "---") + "\n"

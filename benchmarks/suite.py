@@ -27,7 +27,6 @@ PARTS = (
     "startup",
     "growth",
     "settings",
-    "together",
     "accuracy",
 )
 COMMAND = "python benchmarks/suite.py"

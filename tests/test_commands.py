@@ -15,7 +15,6 @@ import pytest
 
 from ablate import study as study_command
 from ablate import ui
-from ablate.campaign.tracking import Tracking
 
 STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
 SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
@@ -57,14 +56,6 @@ def test_a_second_call_trains_nothing_and_says_the_same(
     assert second.returncode == 0
     assert "to train" not in second.stdout
     assert verdicts(second.stdout) == verdicts(first.stdout)
-
-
-def test_seeds_train_together_where_that_is_asked_for(tmp_path: Path) -> None:
-    done = run("study", *SMALL, "--no-report", "--jobs", "1", "--together", "2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    campaign = Tracking(f"sqlite:///{tmp_path}/runs/mlflow.db", tmp_path / "artifacts").load_campaign(SMALL[0])
-    assert len(campaign.records) == 4
-    assert all("together 2" in record.measured.settings for record in campaign.records.values())
 
 
 def test_the_report_is_made_again_and_an_unknown_one_is_an_error(

@@ -31,7 +31,6 @@ def run(
     data_root: Path | None = None,
     jobs: int | None = None,
     threads: int | None = None,
-    together: int = 1,
     device: str = "auto",
 ) -> tuple[Record, ...]:
     """Trains what is missing and returns every record of the study, in the order of the plan.
@@ -43,7 +42,6 @@ def run(
         data_root: where data sets lie; None: $ABLATE_DATA, or ./data.
         jobs: trials at a time; None: as many as train fastest and fit into memory.
         threads: of each trial; None: likewise.
-        together: how many seeds of an arm train as one net, in one process.
         device: auto, cpu or cuda.
 
     Raises:
@@ -59,7 +57,6 @@ def run(
         data_root=data_root,
         jobs=jobs,
         threads=threads,
-        together=together,
         device=choose_device(device),
     )
     return tuple(result.records.values())

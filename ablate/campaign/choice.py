@@ -19,7 +19,6 @@ class Wishes:
         executor: ``local`` or ``ray``.
         device: ``auto``, ``cpu`` or ``cuda``.
         jobs, threads: trials at a time, and threads of each.
-        together: seeds of an arm that train as one net; for ``local`` only.
         ray_address, cpus_per_trial, gpus_per_trial: as of ``RayExecutor``; for ``ray`` only.
     """
 
@@ -27,7 +26,6 @@ class Wishes:
     device: str = "auto"
     jobs: int | None = None
     threads: int | None = None
-    together: int = 1
     ray_address: str | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
@@ -56,9 +54,7 @@ def choose(wishes: Wishes) -> Choice:
     """
     executor, device = choose_executor(wishes), trial_device(wishes)
     jobs = choose_jobs(wishes.jobs, device, wishes.threads)
-    return Choice(
-        executor=executor, device=device, helping=lambda: executor or LocalExecutor(jobs, together=wishes.together)
-    )
+    return Choice(executor=executor, device=device, helping=lambda: executor or LocalExecutor(jobs))
 
 
 def trial_device(wishes: Wishes) -> str:
@@ -87,15 +83,11 @@ def _local(wishes: Wishes) -> None:
     for name in ("ray_address", "cpus_per_trial", "gpus_per_trial"):
         if getattr(wishes, name) is not None:
             raise AblateError(f"--{name.replace('_', '-')} goes with --executor ray; this is --executor local")
-    if wishes.together < 1:
-        raise AblateError(f"--together must be at least 1, got {wishes.together}")
 
 
 def _ray(wishes: Wishes) -> Executor:
     from ablate.campaign.ray_executor import LOCAL, RayExecutor
 
-    if wishes.together != 1:
-        raise AblateError("--together goes with --executor local; this is --executor ray")
     cpus = 1.0 if wishes.cpus_per_trial is None else wishes.cpus_per_trial
     gpus = wishes.gpus_per_trial
     if gpus is None:

@@ -20,7 +20,6 @@ from ablate.campaign.lock import held
 from ablate.campaign.observer import Observer, Silent
 from ablate.campaign.outbox import Outbox
 from ablate.campaign.packer import Wanted, packed
-from ablate.campaign.packing import side_by_side
 from ablate.campaign.preparation import Prepare, Settings, prepare_in_subprocess
 from ablate.campaign.queue import TrialQueue, open_queue
 from ablate.campaign.result import CampaignInterrupted, CampaignResult, CampaignStopped
@@ -49,7 +48,6 @@ def run_campaign(
     device: str = "cpu",
     retries: int = 2,
     time_limit_s: float | None = None,
-    together: int = 1,
     keep: bool = False,
     queue: str | None = None,
     observer: Observer | None = None,
@@ -68,7 +66,6 @@ def run_campaign(
         device: ``cpu`` or ``cuda``.
         retries: further attempts at a trial whose worker was lost.
         time_limit_s: of a trial; None: none.
-        together: how many seeds of an arm train as one net, in one process.
         keep: whether finished trials' checkpoints and output stay.
         queue: the URL of a PostgreSQL database for the queue; None: sqlite in ``runs``.
         observer: told how it goes.
@@ -87,7 +84,6 @@ def run_campaign(
         device=device,
         retries=retries,
         time_limit_s=time_limit_s,
-        together=together,
         keep=keep,
         queue=queue,
     )
@@ -95,7 +91,7 @@ def run_campaign(
     lock, what = settings.runs / "locks" / plan.study.name, f"the study {plan.study.name!r}"
     with writable(settings.runs), held(lock, what, "wait for it, end it first, or help it with --join"):
         dispatcher = _Dispatcher(plan, settings, Tracking(uri, settings.runs / "artifacts"), observer or Silent())
-        return dispatcher.run(executor, prepare, Wanted(jobs, threads, together))
+        return dispatcher.run(executor, prepare, Wanted(jobs, threads))
 
 
 class _Dispatcher:
@@ -141,7 +137,7 @@ class _Dispatcher:
         self._send(ledger)
         todo += inventory.needs.to_come
         settings = self.settings
-        executor = executor or LocalExecutor(settings.jobs, threads=settings.threads, together=settings.together)
+        executor = executor or LocalExecutor(settings.jobs, threads=settings.threads)
         executor = SharedExecutor(executor, desk(self.settings.runs, self.plan.study.name), self.observer.said)
         patience_s = PATIENCE_S
         try:
@@ -190,9 +186,7 @@ class _Dispatcher:
                 self.unread += (key,)
             else:
                 missing.append(key)
-        queue.add(
-            trial.key for trial in side_by_side(map(inventory.trials.__getitem__, missing), self.settings.together)
-        )
+        queue.add(missing)
         return len(missing)
 
     def _check_disk(self, trials: int, at_a_time: int) -> None:

@@ -5,7 +5,7 @@ The dispatcher knows this interface alone, so that processes of one machine and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,8 +41,6 @@ class TrialContext:
 
 # What trains one trial. It must be importable by name, since it is called in another process.
 Trainer = Callable[[Trial, TrialContext], Record]
-# What trains seeds of one arm together.
-SeedsTrainer = Callable[[Sequence[Trial], Sequence[TrialContext]], list[Record]]
 
 
 @dataclass(frozen=True, kw_only=True)

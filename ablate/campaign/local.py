@@ -1,4 +1,4 @@
-"""Processes of this machine, each of which takes one trial, or seeds of an arm that train together, after another.
+"""Processes of this machine, each of which takes one trial after another.
 
 They are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
 worker that dies takes only the trial along that it was at; another one is forked in its place.
@@ -15,14 +15,14 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, SeedsTrainer, Trainer
+from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, Trainer
 from ablate.campaign.outbox import Outbox
-from ablate.campaign.worker import DONE, Fault, serve, train_seeds, train_trial
+from ablate.campaign.worker import DONE, Fault, serve, train_trial
 
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -33,29 +33,26 @@ SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is
 class _Worker:
     process: ForkServerProcess
     pipe: Connection
-    jobs: list[Job] = field(default_factory=list)  # what it is at; none while it waits for more
+    job: Job | None = None  # what it is at; None while it waits for more
     deadline: float | None = None
     fault: Fault | None = None
     open: bool = True
 
-    def take(self, jobs: list[Job]) -> None:
+    def take(self, job: Job) -> None:
         """Sends it to work; OSError if it is not there any more."""
-        limit = jobs[0].time_limit_s
-        self.pipe.send(jobs)
-        self.jobs, self.fault = jobs, None
-        self.deadline = None if limit is None else time.monotonic() + limit * len(jobs)
+        limit = job.time_limit_s
+        self.pipe.send(job)
+        self.job, self.fault = job, None
+        self.deadline = None if limit is None else time.monotonic() + limit
 
 
 class LocalExecutor:
-    """Runs ``jobs`` processes at a time, each at one trial or at several seeds of an arm as one net.
+    """Runs ``jobs`` processes at a time, each at one trial.
 
     Args:
         jobs: how many processes.
         threads: of each.
-        together: at most so many trials in one process; those that fit together wait for one another until ``events``
-            is called. A trial that was lost before is tried again by itself.
         train: what trains a trial.
-        train_seeds: what trains several.
         preload: modules that the fork server loads once for all workers.
     """
 
@@ -64,62 +61,50 @@ class LocalExecutor:
         jobs: int,
         *,
         threads: int = 1,
-        together: int = 1,
         train: Trainer = train_trial,
-        train_seeds: SeedsTrainer = train_seeds,
         preload: Sequence[str] = TRAINING,
     ) -> None:
-        self.capacity = jobs * together
-        self._processes = jobs
-        self._together = together
+        self.capacity = jobs
         self._train = train
-        self._train_seeds = train_seeds
         self._threads = threads
-        self._waiting: dict[str, list[Job]] = {}  # by what they have in common
+        self._waiting: list[Job] = []
         self._workers: list[_Worker] = []
         self._early: list[Event] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["ablate.campaign.worker", *preload])
 
     def submit(self, job: Job) -> None:
-        """Starts the job's process, or has it wait for others of its kind.
+        """Starts the job, or has it wait until a process is free.
 
         Raises:
             pickle.PicklingError: the trainer cannot be named from another process.
         """
-        kind = job.key if job.attempt > 1 else job.trial.kind
-        self._waiting.setdefault(kind, []).append(job)
-        if len(self._waiting[kind]) >= self._together or job.attempt > 1:
-            self._start_waiting(kind)
+        self._waiting.append(job)
+        self._start_waiting()
 
-    def _start_waiting(self, *kinds: str) -> None:
-        """Starts what there is room for, of these kinds or of all that wait."""
-        for kind in kinds or list(self._waiting):
-            while kind in self._waiting and len(self._running()) < self._processes:
-                jobs = self._waiting.pop(kind)
-                if later := jobs[self._together :]:
-                    self._waiting[kind] = later
-                self._start(jobs[: self._together])
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self._running()) < self.capacity:
+            self._start(self._waiting.pop(0))
 
     def _running(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.jobs]
+        return [worker for worker in self._workers if worker.job]
 
-    def _start(self, jobs: list[Job]) -> None:
-        for worker in [worker for worker in self._workers if not worker.jobs]:
+    def _start(self, job: Job) -> None:
+        for worker in [worker for worker in self._workers if not worker.job]:
             try:
                 if worker.process.exitcode is None:
-                    return worker.take(jobs)
+                    return worker.take(job)
             except OSError:
                 pass
             self._stop(worker)  # it died while it waited, or its fork server did
         try:
-            self._forked().take(jobs)
+            self._forked().take(job)
         except (OSError, EOFError) as error:
-            self._early += [Lost(job.key, f"no process could be started: {error}") for job in jobs]
+            self._early.append(Lost(job.key, f"no process could be started: {error}"))
 
     def _forked(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(self._train, self._train_seeds, theirs), daemon=True)
+        process = self._context.Process(target=serve, args=(self._train, theirs), daemon=True)
         try:
             with quiet_server(self._threads), without_main(self._train):
                 process.start()
@@ -149,18 +134,15 @@ class LocalExecutor:
         for running in self._running():
             if running.deadline is not None and time.monotonic() > running.deadline:
                 self._stop(running)
-                found += self._outcomes(running, f"time limit of {running.jobs[0].time_limit_s:g} s")
+                limit = running.job.time_limit_s if running.job else 0
+                found += self._outcome(running, f"time limit of {limit:g} s")
         return found
 
     def cancel(self, key: str) -> None:
-        """Kills the job's process; nothing is lost that its last checkpoint holds. Those with it wait for another."""
-        for kind, jobs in list(self._waiting.items()):
-            self._waiting[kind] = [job for job in jobs if job.key != key]
-        self._waiting = {kind: jobs for kind, jobs in self._waiting.items() if jobs}
-        for running in [running for running in self._running() if key in [job.key for job in running.jobs]]:
+        """Kills the job's process; nothing is lost that its last checkpoint holds."""
+        self._waiting = [job for job in self._waiting if job.key != key]
+        for running in [running for running in self._running() if running.job and running.job.key == key]:
             self._stop(running)
-            if others := [job for job in running.jobs if job.key != key]:
-                self._waiting[others[0].key] = others
 
     def close(self) -> None:
         """Kills every process, whether it is at work or waits for more."""
@@ -189,15 +171,15 @@ class LocalExecutor:
             if isinstance(message, Fault):
                 running.fault = message
             elif message == DONE:
-                found += self._outcomes(running, "ended without a record")
-                running.jobs = []
+                found += self._outcome(running, "ended without a record")
+                running.job = None
                 return found
             else:
                 found.append(Progress(*message))
         if ended:
             code = running.process.exitcode
             self._stop(running)
-            found += self._outcomes(running, _ending(code))
+            found += self._outcome(running, _ending(code))
         return found
 
     def _stop(self, worker: _Worker) -> None:
@@ -207,18 +189,16 @@ class LocalExecutor:
         worker.process.close()
         self._workers.remove(worker)
 
-    def _outcomes(self, running: _Worker, ending: str) -> list[Event]:
-        outbox = Outbox(running.jobs[0].folder.parent)
-        output = outbox.tail(running.jobs[0].key)
-        found: list[Event] = []
-        for job in running.jobs:
-            if (record := outbox.get(job.key)) is not None:
-                found.append(Finished(job.key, record))
-            elif running.fault is not None:
-                found.append(Lost(job.key, running.fault.reason, output, running.fault.disk_full))
-            else:
-                found.append(Lost(job.key, ending, output))
-        return found
+    def _outcome(self, running: _Worker, ending: str) -> list[Event]:
+        if (job := running.job) is None:
+            return []
+        outbox = Outbox(job.folder.parent)
+        output = outbox.tail(job.key)
+        if (record := outbox.get(job.key)) is not None:
+            return [Finished(job.key, record)]
+        if running.fault is not None:
+            return [Lost(job.key, running.fault.reason, output, running.fault.disk_full)]
+        return [Lost(job.key, ending, output)]
 
 
 def _ending(code: int | None) -> str:

@@ -97,7 +97,7 @@ class _Apart:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for; None: nothing. ``together`` seeds of an arm train as one net.
+    """What was asked for; None: nothing.
 
     Raises:
         AblateError: fewer than one.
@@ -105,7 +105,6 @@ class Wanted:
 
     jobs: int | None
     threads: int | None
-    together: int = 1
 
     def __post_init__(self) -> None:
         for name, number in dataclasses.asdict(self).items():
@@ -148,7 +147,7 @@ class Packer:
 
     def choose(self, missing: Sequence[Trial], records: Mapping[str, Record]) -> Packing:
         """The packing for the trials that are missing, given the records there are."""
-        worker = worker_bytes(self.plan, missing, records.values(), together=self.wanted.together)
+        worker = worker_bytes(self.plan, missing, records.values())
         most = fitting(self.machine.memory, worker) or self.machine.cores
         kept = self._kept(records)
         threads = self.wanted.threads or kept

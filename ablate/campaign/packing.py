@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -69,18 +68,8 @@ def fitting(available: int | None, worker: int) -> int | None:
     return None if available is None else max(1, (available - SHARED_BYTES) // worker)
 
 
-def side_by_side(trials: Iterable[Trial], together: int) -> list[Trial]:
-    """The trials in an order in which up to ``together`` seeds of an arm follow one another, early seeds first."""
-    blocks: dict[tuple[int, str], list[Trial]] = {}
-    seen = Counter[str]()
-    for trial in trials:
-        blocks.setdefault((seen[trial.kind] // together, trial.kind), []).append(trial)
-        seen[trial.kind] += 1
-    return [trial for _, block in sorted(blocks.items(), key=lambda item: item[0][0]) for trial in block]
-
-
-def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[Record], *, together: int = 1) -> int:
-    """The most memory that a worker of these trials takes, ``together`` at once, the part that all share aside.
+def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[Record]) -> int:
+    """The most memory that a worker of these trials takes, the part that all share aside.
 
     Of an arm that was trained on a processor before, the measured peak; of the others the estimated one, times the
     largest ratio of measured to estimated where there are measurements.
@@ -93,7 +82,7 @@ def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[
     estimated = {arm.name: _step_bytes(plan, arm.name) for arm in plan.arms}
     ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
     peaks = [measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in trials}]
-    return WORKER_BYTES + _image_bytes(plan) + together * int(max(peaks, default=0))
+    return WORKER_BYTES + _image_bytes(plan) + int(max(peaks, default=0))
 
 
 def _step_bytes(plan: CampaignPlan, arm: str) -> int:

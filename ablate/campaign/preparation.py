@@ -26,7 +26,6 @@ class Settings:
     retries: int
     time_limit_s: float | None
     keep: bool
-    together: int = 1
     queue: str | None = None
 
 

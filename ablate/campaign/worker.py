@@ -1,4 +1,4 @@
-"""What runs in a worker: one attempt at one trial, or at seeds of one arm; the record is written whole at the end."""
+"""What runs in a worker: one attempt at one trial, its record written whole at the end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.executors import Job, OnEpoch, SeedsTrainer, Trainer, TrialContext
+from ablate.campaign.executors import Job, OnEpoch, Trainer, TrialContext
 from ablate.campaign.outbox import OUTPUT, Outbox
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ablate.training.data import Images
 
 LOCK = ".lock"
-DONE = "done"  # what a worker says when the jobs that it was given have their records
+DONE = "done"  # what a worker says when the job that it was given has its record
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -45,24 +45,17 @@ class Fault:
 
 def train_trial(trial: Trial, context: TrialContext) -> Record:
     """Trains one trial on its prepared images."""
-    (record,) = train_seeds([trial], [context])
-    return record
+    from ablate.training.fit import fit, warm_up
 
-
-def train_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
-    """Trains seeds of one arm as one net, on their prepared images."""
-    from ablate.training.fit import fit_together, warm_up
-
-    warm_up(contexts[0].device, contexts[0].threads)
-    first, told = contexts[0], {trial.key: context for trial, context in zip(trials, contexts, strict=True)}
-    images = _images(trials[0].data, first.data_root or default_data_root(), first.cache, first.data_file)
-    return fit_together(
-        trials,
+    warm_up(context.device, context.threads)
+    images = _images(trial.data, context.data_root or default_data_root(), context.cache, context.data_file)
+    return fit(
+        trial,
         images,
-        device=first.device,
-        threads=first.threads,
-        folders=[context.folder for context in contexts],
-        on_epoch=lambda key, point, images_per_s: told[key].on_epoch(point, images_per_s),
+        device=context.device,
+        threads=context.threads,
+        folder=context.folder,
+        on_epoch=context.on_epoch,
     )
 
 
@@ -75,54 +68,36 @@ def _images(data: DataSpec, root: Path, cache: Path, file: Path | None) -> Image
 
 
 def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
-    """One attempt: trains, and leaves the record in the job's folder."""
-
-    def alone(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
-        return [train(trials[0], contexts[0])]
-
-    (record,) = run_jobs([job], alone, lambda _, point, images_per_s: on_epoch(point, images_per_s))
-    return record
-
-
-def run_jobs(
-    jobs: Sequence[Job], train: SeedsTrainer, on_epoch: Callable[[str, EpochPoint, float], None]
-) -> list[Record]:
-    """One attempt at several jobs at once; ``on_epoch`` is told the trial's key besides.
+    """One attempt: trains, and leaves the record in the job's folder.
 
     Two processes never work in one folder: a worker that outlives its dispatcher for a moment is waited for.
     """
-    outbox = Outbox(jobs[0].folder.parent)
-    with contextlib.ExitStack() as locks:
-        for folder in sorted(job.folder for job in jobs):
-            locks.enter_context(_held(folder / LOCK))
-        # the dispatcher removed what records there were, so these are of the worker that was waited for
-        found = {job.key: outbox.get(job.key) for job in jobs}
-        records = {key: record for key, record in found.items() if record is not None and record.status != "failed"}
-        if left := [job for job in jobs if job.key not in records]:
-            contexts = [_context(job, functools.partial(on_epoch, job.key)) for job in left]
-            for job, record in zip(left, train([job.trial for job in left], contexts), strict=True):
-                records[job.key] = replace(record, measured=replace(record.measured, attempts=job.attempt))
-                outbox.put(records[job.key])
-    return [records[job.key] for job in jobs]
+    outbox = Outbox(job.folder.parent)
+    with _held(job.folder / LOCK):
+        # the dispatcher removed what record there was, so this one is of the worker that was waited for
+        found = outbox.get(job.key)
+        if found is not None and found.status != "failed":
+            return found
+        context = TrialContext(
+            folder=job.folder,
+            data_root=job.data_root,
+            cache=job.cache,
+            device=job.device,
+            threads=job.threads,
+            on_epoch=on_epoch,
+            data_file=job.data_file,
+        )
+        record = train(job.trial, context)
+        record = replace(record, measured=replace(record.measured, attempts=job.attempt))
+        outbox.put(record)
+        return record
 
 
-def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
-    return TrialContext(
-        folder=job.folder,
-        data_root=job.data_root,
-        cache=job.cache,
-        device=job.device,
-        threads=job.threads,
-        on_epoch=on_epoch,
-        data_file=job.data_file,
-    )
-
-
-def serve(train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
+def serve(train: Trainer, pipe: Connection) -> None:
     """The whole life of a worker process of this machine.
 
-    ``pipe`` brings jobs, one or several to be trained as one net, and carries their progress to the dispatcher, then
-    ``DONE``. A trainer that fails ends the process: what it left behind is in nobody's way.
+    ``pipe`` brings jobs, and carries their progress to the dispatcher, then ``DONE``. A trainer that fails ends the
+    process: what it left behind is in nobody's way.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
@@ -133,16 +108,12 @@ def serve(train: Trainer, train_seeds: SeedsTrainer, pipe: Connection) -> None:
         except OSError:  # nobody listens any more
             os._exit(1)
 
-    while (jobs := _next(pipe)) is not None:
-        for job in jobs:
-            job.folder.mkdir(parents=True, exist_ok=True)
-        _redirect(jobs[0].folder / OUTPUT)
+    while (job := _next(pipe)) is not None:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        _redirect(job.folder / OUTPUT)
         try:
-            if len(jobs) == 1:
-                run_job(jobs[0], train, functools.partial(on_epoch, jobs[0].key))
-            else:
-                run_jobs(jobs, train_seeds, on_epoch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is these trials' and becomes their record
+            run_job(job, train, functools.partial(on_epoch, job.key))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this trial's and becomes its record
             traceback.print_exc()
             sys.stderr.flush()
             with contextlib.suppress(OSError):
@@ -161,13 +132,13 @@ def _give_back() -> None:
         torch.cuda.empty_cache()
 
 
-def _next(pipe: Connection) -> Sequence[Job] | None:
+def _next(pipe: Connection) -> Job | None:
     """None: there will be no more."""
     try:
-        jobs: Sequence[Job] = pipe.recv()
+        job: Job = pipe.recv()
     except (EOFError, OSError):
         return None
-    return jobs
+    return job
 
 
 def describe_fault(error: BaseException) -> Fault:

@@ -41,8 +41,7 @@ class Measured:
         images_per_s: training images a second over the whole trial.
         peak_bytes: cuda: max_memory_allocated; cpu: growth of the process's resident set.
         device, threads, hardware, commit, versions: where the number came from.
-        settings: of processor and allocator, beside the threads: ``flush_denormal``, ``keep_memory``; ``together 4``
-            where four seeds trained as one net, each of which then has a fourth of the seconds and bytes.
+        settings: of processor and allocator, with the threads: ``flush_denormal``, ``keep_memory``.
     """
 
     train_s: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -48,8 +48,3 @@ class Trial:
         if self.phase != "confirm":
             decides["phase"] = self.phase
         return digest(decides)
-
-    @cached_property
-    def kind(self) -> str:
-        """What trials that differ in nothing but the seed have in common; they can train together."""
-        return f"{self.arm} {replace(self, seed=0).key}"

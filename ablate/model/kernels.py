@@ -6,7 +6,7 @@ tests/model/test_kernels.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -112,23 +112,21 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Dropout(nn.Dropout):
-    """Dropout of features N C whose masks come from streams of its own, where it is given some.
+    """Dropout of features N C whose masks come from a stream of its own, where it is given one.
 
     Attributes:
-        generators: none (torch's global one), or K of them, each for C / K of the features; one draws what
-            torch.nn.Dropout draws from the global generator on a processor. They lie on the features' device.
+        generator: on the features' device; None: torch's global one. On a processor it draws what torch.nn.Dropout
+            draws from the global one.
     """
 
-    generators: Sequence[torch.Generator] = ()
+    generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """N C to N C."""
-        if not (self.training and self.generators):
+        if not self.training or self.generator is None:
             return super().forward(x)
-        count, keep = len(self.generators), 1 - self.p
-        shape = (len(x), x.shape[1] // count)
-        masks = [x.new_empty(shape).bernoulli_(keep, generator=generator) for generator in self.generators]
-        return x * torch.cat(masks, 1).div_(keep)
+        keep = 1 - self.p
+        return x * x.new_empty(x.shape).bernoulli_(keep, generator=self.generator).div_(keep)
 
 
 class ChannelsLast(nn.Module):

@@ -44,10 +44,14 @@ class ContrastJson(_Part):
     difference: float = Field(description="mean of the arm minus mean of the control")
     low: float | None = Field(description="interval of the difference at 1 - alpha; null: not known (one run)")
     high: float | None = Field(description="its other end")
+    joint_low: float | None = Field(description="interval that holds together with those of all contrasts")
+    joint_high: float | None = Field(description="its other end")
     p: float = Field(description="exact two-sided p, not adjusted")
     adjusted_p: float | None = Field(description="p adjusted over the contrasts; null: no verdict rests on it")
     equivalence_p: float | None = Field(description="p of the equivalence tests, not adjusted; null: no margin")
     equivalence_adjusted_p: float | None = Field(description="the same, adjusted over the contrasts")
+    tost_low: float | None = Field(description="the interval at 1 - 2 alpha that belongs to the equivalence tests")
+    tost_high: float | None = Field(description="its other end")
     paired: bool = Field(description="true: paired by seed; false: two samples")
     n: int = Field(description="paired seeds; of two samples the arm's runs; over data sets their number")
     control_n: int = Field(description="the same of the control")
@@ -75,10 +79,14 @@ class ContrastJson(_Part):
             difference=contrast.mean_difference,
             low=contrast.low,
             high=contrast.high,
+            joint_low=contrast.joint_low,
+            joint_high=contrast.joint_high,
             p=contrast.p,
-            adjusted_p=contrast.holm_p,
+            adjusted_p=contrast.adjusted_p,
             equivalence_p=contrast.equivalence_p,
             equivalence_adjusted_p=contrast.equivalence_holm_p,
+            tost_low=contrast.tost_low,
+            tost_high=contrast.tost_high,
             paired=contrast.control_runs is None,
             n=contrast.n,
             control_n=contrast.n if contrast.control_runs is None else contrast.control_runs,
@@ -112,6 +120,7 @@ class VerdictJson(_Part):
     why: str = Field(description="a sentence or two for people")
     expected: str | None = Field(description="what was expected beforehand; null: nothing")
     held: bool | None = Field(description="whether that came true; null: nothing was expected, or it is not decided")
+    tested: bool = Field(description="whether the runs could have contradicted what was expected")
     settled_at: int | None = Field(description="of a study until settled: seeds at which the outcome was decided")
     contrast: ContrastJson | None = Field(description="every number behind the verdict")
 
@@ -131,6 +140,7 @@ class VerdictJson(_Part):
             why=verdict.why,
             expected=verdict.expected,
             held=verdict.held,
+            tested=verdict.tested,
             settled_at=verdict.settled_at,
             contrast=contrast,
         )
@@ -144,7 +154,9 @@ class EffectJson(_Part):
     estimate: float = Field(description="in the metric's unit")
     low: float | None = Field(description="interval at 1 - alpha")
     high: float | None = Field(description="its other end")
-    p: float = Field(description="t test of the estimate, not adjusted")
+    joint_low: float | None = Field(description="interval that holds together with those of all effects")
+    joint_high: float | None = Field(description="its other end")
+    p: float = Field(description="exact sign-flip p of the seeds' estimates, not adjusted")
     adjusted_p: float = Field(description="adjusted over all effects")
     outcome: Outcome = Field(description="the verdict")
     aliases: list[str] = Field(description="effects of a fractional design that cannot be told from this one")
@@ -158,8 +170,10 @@ class EffectJson(_Part):
             estimate=effect.estimate,
             low=effect.low,
             high=effect.high,
+            joint_low=effect.joint_low,
+            joint_high=effect.joint_high,
             p=effect.p,
-            adjusted_p=effect.holm_p,
+            adjusted_p=effect.adjusted_p,
             outcome=effect.outcome,
             aliases=list(effect.aliases),
         )

@@ -70,7 +70,7 @@ def _table(judgement: Judgement) -> Table:
     table = _columns("arm", "verdict", numeric=("difference", _confidence(judgement), "p", "adjusted p", "compared"))
     for one in judgement.verdicts:
         cells = _cells(one.contrast, digits) if one.contrast is not None else ["–"] * 3
-        adjusted = p_text(one.contrast.holm_p) if one.contrast is not None else "–"
+        adjusted = p_text(one.contrast.adjusted_p) if one.contrast is not None else "–"
         compared = counted(one.contrast) if one.contrast is not None else "–"
         outcome = Text(one.outcome, STYLES.get(one.outcome, ""))
         table.add_row(Text(one.arm), outcome, *(Text(cell) for cell in (*cells, adjusted, compared)))

@@ -13,8 +13,8 @@ from torch import Tensor
 from ablate.errors import AblateError
 from ablate.files import write_whole
 
-MAGIC = b"ablate checkpoint 2\n"
-EARLIER = b"ablate checkpoint 1\n"
+MAGIC = b"ablate checkpoint 3\n"
+EARLIER = (b"ablate checkpoint 1\n", b"ablate checkpoint 2\n")
 _TENSOR = "tensor of"  # key of what stands for a tensor
 
 

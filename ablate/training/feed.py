@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -28,6 +27,7 @@ class Feed:
     def __init__(self, images: Images, recipe: Recipe, seed: int, device: str = "cpu") -> None:
         self.images = images.to(device)
         self.seed = seed
+        self.device = device
         self.recipe = recipe
         self.num_train = len(images.train_labels)
         self.batch_size = min(recipe.batch_size, self.num_train)
@@ -37,12 +37,6 @@ class Feed:
         std = torch.tensor(images.std, device=device).view(-1, 1, 1)
         self._scale = 1 / std
         self._shift = -torch.tensor(images.mean, device=device).view(-1, 1, 1) / std
-
-    def of(self, seed: int) -> Feed:
-        """The same data for another seed, held once."""
-        other = copy.copy(self)
-        other.seed = seed
-        return other
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of float images B C H W, mean 0 and deviation 1 a channel, and labels B."""

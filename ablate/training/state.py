@@ -20,11 +20,12 @@ from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
 from ablate.errors import AblateError
 from ablate.files import write_whole
+from ablate.model.kernels import Dropout
 from ablate.model.nets import Net, build
 from ablate.training import checkpoint
 from ablate.training.hardware import commit, hardware_name, versions
 from ablate.training.optim import make_average, make_optimizer
-from ablate.training.streams import generator
+from ablate.training.streams import generator, stream_seed
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.pt"
@@ -32,10 +33,7 @@ WEIGHTS = "weights.pt"
 
 @dataclass
 class Clock:
-    """Seconds by what they were spent on, over all the processes that a trial took.
-
-    Of trials that train as one net, each has its ``share`` of the time.
-    """
+    """Seconds by what they were spent on, over all the processes that a trial took."""
 
     train_s: float = 0.0
     eval_s: float = 0.0
@@ -44,33 +42,29 @@ class Clock:
     images_per_s: float = 0.0  # of the latest epoch
     started_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.perf_counter)
-    share: float = 1.0
-
-    def share_with(self, others: int) -> None:
-        """From now on, the trial is one of ``others`` + 1 that train as one net."""
-        self.wall_s, self.began = self.elapsed_s(), time.perf_counter()
-        self.share = 1 / (others + 1)
 
     @contextmanager
     def training(self, images: int) -> Iterator[None]:
         """Around an epoch's steps; whoever uses a GPU waits for it inside."""
         before = time.perf_counter()
-        yield
-        took = (time.perf_counter() - before) * self.share
-        self.train_s += took
-        self.images += images
-        self.images_per_s = images / max(took, 1e-9)
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - before
+            self.train_s += took
+            self.images += images
+            self.images_per_s = images / max(took, 1e-9)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Around an evaluation."""
         before = time.perf_counter()
         yield
-        self.eval_s += (time.perf_counter() - before) * self.share
+        self.eval_s += time.perf_counter() - before
 
     def elapsed_s(self) -> float:
         """From the trial's start, without the time between its processes."""
-        return self.wall_s + (time.perf_counter() - self.began) * self.share
+        return self.wall_s + time.perf_counter() - self.began
 
 
 @dataclass
@@ -91,6 +85,13 @@ class State:
     def evaluated(self) -> nn.Module:
         """The net whose accuracy counts: the averaged one where the recipe asks for one."""
         return self.net if self.average is None else self.average.module
+
+    def seed_dropout(self, epoch: int) -> None:
+        """Starts the epoch's stream of dropout masks."""
+        for module in self.net.modules():
+            if isinstance(module, Dropout):
+                device = next(self.net.parameters()).device
+                module.generator = torch.Generator(device).manual_seed(stream_seed(self.trial.seed, "dropout", epoch))
 
     def save(self) -> None:
         """Keeps the state after an epoch, if there is a folder for it."""
@@ -116,7 +117,7 @@ class State:
             self.average.load_state_dict(saved["average"])
         self.curve = [EpochPoint(**point) for point in saved["curve"]]
         self.notes = list(saved["notes"])
-        self.clock = Clock(**(saved["clock"] | {"began": self.clock.began, "share": 1.0}))
+        self.clock = Clock(**(saved["clock"] | {"began": self.clock.began}))
         self.resumed = saved["resumed"] + 1
 
     def keep_weights(self, path: Path) -> None:

@@ -13,11 +13,18 @@ import numpy as np
 
 from ablate.verdicts import runs_wording as wording
 from ablate.verdicts.contrast import Rule, paired_contrast, with_power
-from ablate.verdicts.sequential import Decided, Look, decide, settled
-from ablate.verdicts.stats import Floats, holm, spread, welch_interval
-from ablate.verdicts.two_samples import detectable_two_samples, equivalence_two_samples_p, permutation_p
+from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.sequential import Decided, Look, concluded, decide, with_holm
+from ablate.verdicts.stats import Floats, Interval, holm, paired_interval, spread, welch_interval
+from ablate.verdicts.two_samples import (
+    detectable_two_samples,
+    permutation_p,
+    permutation_tost_p,
+    smallest_p,
+    welch_tost_p,
+)
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
-from ablate.verdicts.wording import held, pairing
+from ablate.verdicts.wording import pairing
 
 Values = Mapping[str, Mapping[int, float]]
 
@@ -158,36 +165,36 @@ def decide_samples(
             margin=question.margin,
             num_contrasts=family,
         )
-    alone = [_alone(one, question) for one in samples]
-    rest = [1.0] * (family - len(samples))
-    differ = holm([*(one.p for one in alone), *rest])
-    equal = holm([*(one.equivalence_p for one in alone), *rest])
-    return {
-        one.arm: settled(replace(found, holm_p=p, equivalence_holm_p=q), question.alpha)
-        for one, found, p, q in zip(samples, alone, differ, equal, strict=False)
-    }
+    alone = [_alone(one, question, family) for one in samples]
+    differ = holm([*(one.adjusted_p for one in alone), *[1.0] * (family - len(samples))])
+    found = {one.arm: replace(by, adjusted_p=p) for one, by, p in zip(samples, alone, differ, strict=False)}
+    return {arm: concluded(by, question.alpha) for arm, by in with_holm(found, family).items()}
 
 
-def _alone(one: Sample, question: Question) -> Decided:
-    """One contrast in a family of its own, not decided yet."""
+def _alone(one: Sample, question: Question, family: int) -> Decided:
+    """One contrast by itself: p-values for no other contrast, a joint interval for the family by the union bound."""
+    alpha = question.alpha
     look = Look(len(one.seeds), 1.0)
     if one.paired:
         rule = {one.arm: one.differences}
-        found = decide(rule, (look,), alpha=question.alpha, margin=question.margin, num_contrasts=1)[one.arm]
-        return replace(found, finding="open", also_different=False)
+        found = decide(rule, (look,), alpha=alpha, margin=question.margin, num_contrasts=1)[one.arm]
+        joint = paired_interval(one.differences, 1 - alpha / family)
+        return replace(found, conclusion="open", also_different=False, joint=joint)
     p = permutation_p(one.values, one.against)
-    q = equivalence_two_samples_p(one.values, one.against, question.margin)
+    tost = welch_tost_p(one.values, one.against, question.margin)
+    exact = permutation_tost_p(one.values, one.against, question.margin)
     return Decided(
-        finding="open",
+        conclusion="open",
         also_different=False,
         look=look,
         p=p,
-        equivalence_p=q,
-        looks_p=p,
-        looks_equivalence_p=q,
-        holm_p=p,
-        equivalence_holm_p=q,
-        interval=welch_interval(one.values, one.against, 1 - question.alpha),
+        equivalence_p=max(tost, exact),
+        adjusted_p=p,
+        looks_tost_p=tost,
+        looks_exact_p=exact,
+        equivalence_holm_p=1.0,
+        interval=welch_interval(one.values, one.against, 1 - alpha),
+        joint=welch_interval(one.values, one.against, 1 - alpha / family),
     )
 
 
@@ -197,9 +204,14 @@ def contrast_of(one: Sample, decided: Decided | None, question: Question, num_co
     if decided is None:
         return plain
     known = bool(question.margin)
+    tost = _tost_interval(one, question.alpha) if known else Interval(None, None)
     contrast = replace(
         plain,
-        holm_p=decided.holm_p,
+        joint_low=decided.joint.low,
+        joint_high=decided.joint.high,
+        tost_low=tost.low,
+        tost_high=tost.high,
+        adjusted_p=decided.adjusted_p,
         equivalence_p=decided.equivalence_p if known else None,
         equivalence_holm_p=decided.equivalence_holm_p if known else None,
     )
@@ -218,6 +230,13 @@ def contrast_of(one: Sample, decided: Decided | None, question: Question, num_co
     )
     found = with_power(contrast, rule, question.alpha, num_contrasts)
     return found if known else replace(found, seeds_to_settle=None)
+
+
+def _tost_interval(one: Sample, alpha: float) -> Interval:
+    confidence = 1 - 2 * alpha
+    if one.paired:
+        return paired_interval(one.differences, confidence)
+    return welch_interval(one.values, one.against, confidence)
 
 
 def _paired(one: Sample, question: Question) -> Contrast:
@@ -247,25 +266,31 @@ def _unpaired(one: Sample, question: Question) -> Contrast:
 
 def verdict(contrast: Contrast, decided: Decided, question: Question) -> Verdict:
     """What the numbers say about the arm, in the words of a study."""
-    outcome = outcome_of(decided, contrast.mean_difference, higher_is_better=question.higher_is_better)
+    better = (contrast.mean_difference > 0) == question.higher_is_better
+    direction: Outcome = "better" if better else "worse"
+    outcome: Outcome = direction
+    if decided.conclusion != "different":
+        outcome = "equivalent" if decided.conclusion == "equivalent" else "undecided"
     expected = question.expect.get(contrast.arm)
+    tested = _could_fail(expected, contrast, question)
     return Verdict(
         arm=contrast.arm,
         outcome=outcome,
         why=wording.why(outcome, contrast, alpha=question.alpha, also_different=decided.also_different),
         contrast=contrast,
         expected=expected,
-        held=held(expected, outcome),
+        held=held(expected, outcome, direction if decided.also_different else None) if tested else None,
+        tested=tested,
     )
 
 
-def outcome_of(decided: Decided, difference: float, *, higher_is_better: bool) -> Outcome:
-    """The finding as a verdict, which knows the good direction."""
-    if decided.finding == "open":
-        return "undecided"
-    if decided.finding == "equivalent":
-        return "equivalent"
-    return "better" if (difference > 0) == higher_is_better else "worse"
+def _could_fail(expected: str | None, contrast: Contrast, question: Question) -> bool:
+    """Whether the runs can contradict the expectation at all: "different" only by equivalence, which needs a margin."""
+    if expected == "different" and not question.margin:
+        return False
+    if contrast.control_runs is None:
+        return could_fail(expected, contrast.n, question.alpha)
+    return smallest_p(contrast.n, contrast.control_runs) <= question.alpha or expected is None
 
 
 def _floor(values: Values, question: Question) -> Verdict | None:
@@ -275,7 +300,7 @@ def _floor(values: Values, question: Question) -> Verdict | None:
     one = sample(values, question.noise_floor, question)
     found = decide_samples([one], question)[one.arm]
     if found.also_different:
-        found = replace(found, finding="different")
+        found = replace(found, conclusion="different")
     return verdict(contrast_of(one, found, question, 1), found, question)
 
 

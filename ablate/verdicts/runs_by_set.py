@@ -114,6 +114,10 @@ def _verdict(arm: _Arm, decided: Decided | None, question: Question, num_contras
         correlation=None,
         low=arm.pooled.low,
         high=arm.pooled.high,
+        joint_low=None,
+        joint_high=None,
+        tost_low=None,
+        tost_high=None,
         welch_low=None,
         welch_high=None,
         pairing_helps=None,
@@ -126,15 +130,15 @@ def _verdict(arm: _Arm, decided: Decided | None, question: Question, num_contras
 
 def _agreed(decided: Decided, found: Pooled, arm: _Arm, question: Question) -> Decided:
     """The finding, where the random-effects mean supports it; else nothing is decided."""
-    if decided.finding == "different":
+    if decided.conclusion == "different":
         same_side = found.interval.excludes_zero and (found.mean > 0) == (arm.units.difference > 0)
-        return decided if same_side else replace(decided, finding="open")
-    if decided.finding == "equivalent":
+        return decided if same_side else replace(decided, conclusion="open")
+    if decided.conclusion == "equivalent":
         errors = [one.standard_error or 0.0 for one in arm.samples.values()]
         means = [one.difference for one in arm.samples.values()]
         inner = pooled(means, errors, confidence=1 - 2 * question.alpha)
         within = -question.margin < inner.low and inner.high < question.margin
-        return decided if within else replace(decided, finding="open", also_different=False)
+        return decided if within else replace(decided, conclusion="open", also_different=False)
     return decided
 
 

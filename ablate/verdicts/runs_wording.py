@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ablate.verdicts.maxt import smallest_p as smallest_paired_p
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.two_samples import runs_to_reach, smallest_p
 from ablate.verdicts.verdict import Contrast, Outcome, Verdict
@@ -20,15 +21,19 @@ UNKNOWN = (
 )
 NO_MARGIN = "No margin was declared (--margin), so no arm can come out equivalent."
 PAIRED = (
-    "Better and worse, for paired arms: the exact two-sided sign-flip p, adjusted over the arms, is at most "
-    "alpha, and the t interval of the paired differences lies on one side of zero."
+    "Better and worse, for paired arms: the exact two-sided sign-flip p, adjusted over the arms, is at most alpha, and "
+    "the t interval of the paired differences lies on one side of zero. P-values are adjusted by step-down max-T where "
+    "all arms have the same pairs, else by Holm's procedure."
 )
 UNPAIRED = (
     "Better and worse, for arms without pairs: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
     "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval lies on one "
     "side of zero."
 )
-EQUIVALENT = "Equivalent: two one-sided tests against the margin, adjusted too; it goes before better and worse."
+EQUIVALENT = (
+    "Equivalent: two one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins); it goes "
+    "before better and worse."
+)
 
 
 def number(value: float, *, signed: bool = False) -> str:
@@ -48,7 +53,7 @@ def counted(contrast: Contrast) -> str:
 def why(outcome: Outcome, contrast: Contrast, *, alpha: float, also_different: bool) -> str:
     """One or two sentences: the difference, its interval, the p-values, and what would settle an open question."""
     parts = [f"{number(contrast.mean_difference, signed=True)} over {counted(contrast)}, {_interval(contrast, alpha)}"]
-    parts.append(f"p {share(contrast.p)}, adjusted p {share(_known(contrast.holm_p))}")
+    parts.append(f"p {share(contrast.p)}, adjusted p {share(_known(contrast.adjusted_p))}")
     if outcome == "equivalent":
         parts.append(f"adjusted p of the equivalence tests {share(_known(contrast.equivalence_holm_p))}")
         if also_different:
@@ -80,15 +85,16 @@ def comparison(samples: Sequence[Sample], *, unpaired: bool) -> list[str]:
 
 def out_of_reach(samples: Sequence[Sample], alpha: float) -> list[str]:
     """Where the exact test cannot reach its level however large the difference."""
-    level = alpha / len(samples)
+    same = all(one.paired and one.seeds == samples[0].seeds for one in samples)
+    level = alpha if same else alpha / len(samples)
     short = [one for one in samples if _smallest(one) > level]
     if not short:
         return []
-    needed = max(seeds_to_reach(alpha, len(samples)) if one.paired else runs_to_reach(level) for one in short)
-    contrasts = f"{len(samples)} contrast{'s' * (len(samples) > 1)}"
+    needed = [seeds_to_reach(level) if one.paired else runs_to_reach(level) for one in short]
+    fewest = "any number" if None in needed else f"fewer than {max(one or 0 for one in needed)}"
     sentence = (
-        f"{_names([one.arm for one in short])}: with so few runs and {contrasts} the exact test cannot reach its "
-        f"level. No arm can come out better or worse with fewer than {needed}."
+        f"{_names([one.arm for one in short])}: with so few runs the exact test cannot reach its level. No arm can "
+        f"come out better or worse with {fewest}."
     )
     return [sentence]
 
@@ -111,7 +117,9 @@ def floor_passed(floor: Verdict) -> str:
 
 
 def _smallest(one: Sample) -> float:
-    return 2.0 ** (1 - len(one.seeds)) if one.paired else smallest_p(one.values.size, one.against.size)
+    if one.paired:
+        return smallest_paired_p(len(one.seeds))
+    return smallest_p(one.values.size, one.against.size)
 
 
 def _interval(contrast: Contrast, alpha: float) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,18 +80,6 @@ def null(trial: Trial, context: TrialContext) -> Record:
     if trial.arm in FAULTS and (first or not trial.arm.startswith("once")):
         FAULTS[trial.arm]()
     return outcome(trial)
-
-
-def null_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
-    """The same for several; each tells its process, and with how many it was, in a file of its folder."""
-    for context in contexts:
-        (context.folder / "pid").write_text(f"{os.getpid()} {len(trials)}")
-    return [null(trial, context) for trial, context in zip(trials, contexts, strict=True)]
-
-
-def slow_seeds(trials: Sequence[Trial], contexts: Sequence[TrialContext]) -> list[Record]:
-    """See ``slow``."""
-    return [slow(trial, context) for trial, context in zip(trials, contexts, strict=True)]
 
 
 def _kill() -> None:

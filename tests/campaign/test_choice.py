@@ -23,8 +23,6 @@ from ablate.errors import AblateError
         (Wishes(executor="ray", gpus_per_trial=1.5), "must be a fraction of a GPU or a whole number of them, got 1.5"),
         (Wishes(executor="ray", gpus_per_trial=0, device="cuda"), "must be above 0 with --device cuda, got 0"),
         (Wishes(executor="ray", jobs=0), "--jobs must be at least 1, got 0"),
-        (Wishes(together=0), "--together must be at least 1, got 0"),
-        (Wishes(executor="ray", together=2), "--together goes with --executor local; this is --executor ray"),
     ],
 )
 def test_what_an_executor_has_no_use_for_is_refused(wishes: Wishes, message: str) -> None:

@@ -4,19 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 from executor_contract import ExecutorContract
-from fakes import alive, null, null_seeds, plan_of, slow, slow_seeds, until
+from fakes import alive, null, slow, until
 
-from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import Executor, Finished, Job, Lost, Progress, Trainer, TrialContext
+from ablate.campaign.executors import Executor, Finished, Lost, Progress, Trainer, TrialContext
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.outbox import OUTPUT, Outbox
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.design.plan import Trial, make_plan
 from ablate.design.record import Record
 from ablate.design.study import Study
@@ -79,15 +78,14 @@ class TestLocalExecutor(ExecutorContract):
         written = [(job.folder / OUTPUT).read_text() for job in jobs]
         assert written == ["the last words of control\n", "the last words of other\n"]
 
-    def test_seeds_of_an_arm_that_come_while_all_processes_run_get_one_each(self, tmp_path: Path) -> None:
+    def test_jobs_that_come_while_all_processes_run_wait_for_one(self, tmp_path: Path) -> None:
         """As a helper gets them, which hears of an end later than whoever it works for."""
-        executor = LocalExecutor(1, train=null, train_seeds=null_seeds, preload=())
+        executor = LocalExecutor(1, train=null, preload=())
         jobs = [self.job(tmp_path, "control", seed) for seed in range(4)]
         for job in jobs:
             executor.submit(job)
         ends = [event for event in self.all_events(executor, 4) if not isinstance(event, Progress)]
         assert {event.key for event in ends if isinstance(event, Finished)} == {job.key for job in jobs}
-        assert not any((job.folder / "pid").exists() for job in jobs)  # the trainer of several was not called
         executor.close()
 
     def test_a_worker_outlives_neither_its_fork_server_nor_its_lock(self, tmp_path: Path) -> None:
@@ -101,63 +99,6 @@ class TestLocalExecutor(ExecutorContract):
         assert "fork server" in end.reason
         assert until(lambda: not alive(int((job.folder / "pid").read_text())))
         executor.close()
-
-
-class TestTogether(ExecutorContract):
-    """Two seeds of an arm in one process, one process at a time."""
-
-    def make(self, jobs: int, train: Trainer) -> Executor:
-        return LocalExecutor(1, together=jobs, train=train, train_seeds=null_seeds, preload=())
-
-    def test_seeds_of_an_arm_share_a_process_and_other_arms_wait(self, executor: Executor, tmp_path: Path) -> None:
-        plan = plan_of("control", "other", seeds=2)
-        jobs = [Job(trial=t, folder=tmp_path / t.key, data_root=None, cache=tmp_path) for t in plan.trials]
-        for job in jobs:
-            executor.submit(job)
-        ends = [event for event in self.all_events(executor, 4) if not isinstance(event, Progress)]
-        assert all(isinstance(event, Finished) for event in ends)
-        by_arm = {arm: {self.told(job) for job in jobs if job.trial.arm == arm} for arm in ("control", "other")}
-        assert [len(told) for told in by_arm.values()] == [1, 1]
-        assert all(told.endswith(" 2") for told in by_arm["control"] | by_arm["other"])
-
-    def test_no_more_seeds_share_a_process_than_may(self, executor: Executor, tmp_path: Path) -> None:
-        jobs = [self.job(tmp_path, "control", seed) for seed in range(5)]
-        for job in jobs:
-            executor.submit(job)
-        ends = [event for event in self.all_events(executor, 5) if not isinstance(event, Progress)]
-        assert all(isinstance(event, Finished) for event in ends)
-        assert [self.told(job).split()[1] for job in jobs[:4]] == ["2"] * 4
-        assert not (jobs[4].folder / "pid").exists()  # the last one was alone
-
-    def told(self, job: Job) -> str:
-        return (job.folder / "pid").read_text()
-
-    def test_seeds_lost_together_are_tried_again_by_themselves(self, executor: Executor, tmp_path: Path) -> None:
-        jobs = [self.job(tmp_path, "killed", seed) for seed in range(2)]
-        for job in jobs:
-            executor.submit(job)
-        lost = [event for event in self.all_events(executor, 2) if isinstance(event, Lost)]
-        assert {event.key for event in lost} == {job.key for job in jobs}
-        assert all("SIGKILL" in event.reason and "the last words of killed" in event.output for event in lost)
-        for job in jobs:
-            (job.folder / "pid").unlink()
-            executor.submit(replace(job, attempt=2))
-        assert len([event for event in self.all_events(executor, 2) if isinstance(event, Lost)]) == 2
-        assert not any((job.folder / "pid").exists() for job in jobs)  # the trainer of several was not called
-
-    def test_a_seed_cancelled_does_not_end_the_others(self, tmp_path: Path) -> None:
-        executor = LocalExecutor(1, together=2, train=null, train_seeds=slow_seeds, preload=())
-        first, second = (self.job(tmp_path, "control", seed) for seed in range(2))
-        try:
-            executor.submit(first)
-            executor.submit(second)
-            assert until((first.folder / "pid").exists)
-            executor.cancel(first.key)
-            end = self.all_events(executor, 1)[-1]
-            assert isinstance(end, Finished)
-            assert end.key == second.key
-        finally:
-            executor.close()
 
 
 def test_the_first_trial_of_a_worker_takes_as_much_memory_as_the_next(tmp_path: Path) -> None:

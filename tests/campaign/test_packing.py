@@ -24,7 +24,6 @@ from ablate.campaign.packing import (
     candidates,
     fitting,
     quickest,
-    side_by_side,
     worker_bytes,
 )
 from ablate.design.plan import CampaignPlan
@@ -227,8 +226,7 @@ def test_the_dispatcher_runs_what_was_chosen_and_chooses_nothing_where_nothing_i
 ) -> None:
     made: list[tuple[int, int]] = []
 
-    def executor(jobs: int, *, threads: int, together: int) -> Instant:
-        assert together == 1
+    def executor(jobs: int, *, threads: int) -> Instant:
         made.append((jobs, threads))
         return Instant(outcome, jobs=jobs)
 
@@ -306,19 +304,3 @@ def test_a_machine_without_limits_has_none(tmp_path: Path) -> None:
     from ablate.campaign import cgroup
 
     assert (cgroup.memory_left(tmp_path), cgroup.processors(tmp_path)) == (None, None)
-
-
-def test_together_the_same_seeds_come_in_an_order_in_which_they_fill_a_process() -> None:
-    order = [(trial.arm, trial.seed) for trial in side_by_side(plan_of("control", "other", seeds=5).trials, 2)]
-    arms = ("control", "other")
-    assert order == [(arm, seed) for seeds in ((0, 1), (2, 3), (4,)) for arm in arms for seed in seeds]
-
-
-def test_one_by_one_the_order_stays() -> None:
-    plan = plan_of("control", "other", seeds=3)
-    assert side_by_side(plan.trials, 1) == list(plan.trials)
-
-
-def test_seeds_that_train_together_take_memory_each() -> None:
-    one, four = (worker_bytes(LONG, LONG.trials, [], together=count) for count in (1, 4))
-    assert 2.5 < four / one < 4

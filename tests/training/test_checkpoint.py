@@ -56,8 +56,9 @@ def test_tensors_on_several_devices_are_kept_apart(tmp_path: Path) -> None:
     assert [{x.device.type for x in parts} for parts in packed.parts.values()] == [{"cpu"}, {"meta"}]
 
 
-def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"ablate checkpoint 1\n" + bytes(100))
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(tmp_path: Path, version: int) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(f"ablate checkpoint {version}\n".encode() + bytes(100))
     with pytest.raises(DamagedError, match="earlier version"):
         load(tmp_path / "checkpoint.pt", key="abc", device="cpu")
 

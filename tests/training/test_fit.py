@@ -253,7 +253,7 @@ def test_a_tuning_trial_trains_alike_and_never_looks_at_the_test_images(
     confirmed = fit(trial, images)
     evaluated: list[int] = []
     evaluate = fit_module.evaluate
-    monkeypatch.setattr(fit_module, "evaluate", lambda *call: evaluated.append(len(call[4])) or evaluate(*call))
+    monkeypatch.setattr(fit_module, "evaluate", lambda *call: evaluated.append(len(call[3])) or evaluate(*call))
     tuning = fit(replace(trial, phase="tuning"), images)
     assert evaluated == [len(images.val)] * trial.recipe.epochs
     assert set(tuning.metrics) == {"val_accuracy", "val_loss", "train_loss"}

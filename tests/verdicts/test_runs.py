@@ -96,7 +96,7 @@ def test_arms_with_different_numbers_of_pairs_are_adjusted_by_holm() -> None:
     p = np.array([one.p for one in contrasts if one is not None])
     order = np.argsort(p)
     by_hand = np.minimum(1, np.maximum.accumulate(p[order] * np.array([3, 2, 1])))
-    assert [contrasts[i].holm_p for i in order] == pytest.approx(list(by_hand))  # type: ignore[union-attr]
+    assert [contrasts[i].adjusted_p for i in order] == pytest.approx(list(by_hand))  # type: ignore[union-attr]
 
 
 @given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.0, 0.5, 2.0]), st.floats(0, 4))

@@ -63,7 +63,7 @@ def test_over_17_households_neither_ablation_is_told_from_zero(arch: str) -> Non
     assert pooled.low < 0 < pooled.high
     assert pooled.prediction_low is not None
     assert pooled.prediction_low < pooled.low
-    assert all(one.holm_p is None and one.n == 5 for one in judgement.per_set)
+    assert all(one.adjusted_p is None and one.n == 5 for one in judgement.per_set)
 
 
 def test_an_effect_on_every_data_set_is_found_with_the_metrics_direction() -> None:
@@ -108,7 +108,7 @@ def test_an_arm_that_cannot_be_pooled_still_counts_in_the_family() -> None:
     assert judgement.num_contrasts == 2
     assert judgement.verdict("flat").outcome == "not judged"
     assert on is not None
-    assert on.holm_p == pytest.approx(2 * on.p)
+    assert on.adjusted_p == pytest.approx(2 * on.p)
 
 
 def test_an_arm_absent_from_a_data_set_is_judged_over_the_others_and_that_is_said() -> None:

@@ -92,7 +92,8 @@ def test_equal_values_and_single_runs_have_a_stated_answer_and_raise_no_warning(
         assert two.welch_above_p([0.7], [0.5, 0.6]) == 1
         assert two.welch_above_p([0.7, 0.7], [0.5, 0.5]) == 0
         assert two.detectable_two_samples([0.7], [0.5, 0.6], level=0.05) is None
-        assert two.equivalence_two_samples_p([0.7] * 2, [0.7] * 2, 0.1) == pytest.approx(1 / 6)
+        assert two.welch_tost_p([0.7] * 2, [0.7] * 2, 0.1) == 0
+        assert two.permutation_tost_p([0.7] * 2, [0.7] * 2, 0.1) == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(("n", "k"), [(4, 4), (3, 5), (5, 3), (2, 7)])
@@ -108,14 +109,13 @@ def test_the_fewest_runs_are_those_whose_smallest_p_reaches_the_level() -> None:
 def test_equivalence_needs_both_sides_and_grows_with_the_difference() -> None:
     generator = np.random.default_rng(1)
     x, y = generator.normal(0, 0.1, 8), generator.normal(0, 0.1, 8)
-    p = two.equivalence_two_samples_p(x, y, 0.5)
-    assert p < 0.01
-    assert two.equivalence_two_samples_p(x + 0.6, y, 0.5) > 0.5
-    assert two.equivalence_two_samples_p(x - 0.6, y, 0.5) > 0.5
-    sides = [
-        stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue for a, b in ((x + 0.5, y), (y + 0.5, x))
-    ]
-    assert p >= max(sides)
+    for p in (two.welch_tost_p, two.permutation_tost_p):
+        assert p(x, y, 0.5) < 0.01
+        assert p(x + 0.6, y, 0.5) > 0.5
+        assert p(x - 0.6, y, 0.5) > 0.5
+    sides = [(x + 0.5, y), (y + 0.5, x)]
+    theirs = [stats.ttest_ind(*side, equal_var=False, alternative="greater").pvalue for side in sides]
+    assert two.welch_tost_p(x, y, 0.5) == pytest.approx(max(theirs))
 
 
 @pytest.mark.parametrize(("n", "k", "spread"), [(6, 6, 1.0), (5, 10, 0.5), (10, 5, 2.0)])
