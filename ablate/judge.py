@@ -84,7 +84,7 @@ def judgement(options: argparse.Namespace) -> Judgement:
     from ablate.verdicts.runs_by_set import judge_sets
 
     check_options(options)
-    expect = expectations(options.expect)
+    expect = expectations(options.expect, options.margin)
     columns = _columns(options)
     table, unlabelled = read(options, columns)
     runs = runs_of(table, columns)
@@ -129,11 +129,11 @@ def check_options(options: argparse.Namespace) -> None:
         raise AblateError(f"--metric {options.metric}: say --lower-is-better or --higher-is-better")
 
 
-def expectations(given: list[str]) -> dict[str, str]:
+def expectations(given: list[str], margin: float | None) -> dict[str, str]:
     """Arm -> what is expected of it.
 
     Raises:
-        AblateError: not ARM=OUTCOME.
+        AblateError: not ARM=OUTCOME, or an outcome that only a margin can confirm or contradict.
     """
     found = {}
     for text in given:
@@ -142,6 +142,8 @@ def expectations(given: list[str]) -> dict[str, str]:
             raise AblateError(f"--expect takes ARM=OUTCOME, such as new_loss=better; got {text!r}")
         if outcome not in EXPECTED:
             raise AblateError(f"--expect {arm}: the outcome {one_of(outcome, EXPECTED)}")
+        if outcome in ("equivalent", "different") and margin is None:
+            raise AblateError(f"--expect {text} needs --margin: without one, no arm can come out equivalent")
         found[arm] = outcome
     return found
 

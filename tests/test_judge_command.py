@@ -56,12 +56,12 @@ def test_json_stands_alone_on_standard_output(table: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     ("expected", "code"),
-    [("better=better", 0), ("better=different", 0), ("better=worse", 1), ("same=better", 1), ("same=undecided", 0)],
+    [("better=better", 0), ("better=different", 0), ("better=worse", 1), ("same=better", 1), ("same=equivalent", 0)],
 )
 def test_the_exit_code_says_whether_what_was_expected_held(
     table: str, expected: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([table, *LOSS, "--expect", expected]) == code
+    assert main([table, *LOSS, "--margin", "0.02", "--expect", expected]) == code
     assert f"Expected: {expected.split('=')[1]}" in " ".join(capsys.readouterr().out.split())
 
 
@@ -84,6 +84,10 @@ WRONG = {
     "where": (["--control", "base", "--metric", "acc", "--where", "x"], "--where takes COLUMN=VALUE"),
     "expect": (["--control", "base", "--metric", "acc", "--expect", "better"], "--expect takes ARM=OUTCOME"),
     "outcome": (["--control", "base", "--metric", "acc", "--expect", "same=beter"], "did you mean 'better'?"),
+    "expect without margin": (
+        ["--control", "base", "--metric", "acc", "--expect", "same=equivalent"],
+        "--expect same=equivalent needs --margin",
+    ),
     "unknown arm": (["--control", "base", "--metric", "acc", "--expect", "sane=better"], "--expect must be one of"),
     "floor": (["--control", "base", "--metric", "acc", "--noise-floor", "base"], "must be another arm than --control"),
     "floor and sets": (["--control", "base", "--metric", "acc", "--noise-floor", "again", "--by", "seed"], "--by"),

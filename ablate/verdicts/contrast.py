@@ -110,10 +110,11 @@ def with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int)
     if sd is None:
         return contrast
     last = rule.alpha * rule.looks[-1].share
+    settle = power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts) if rule.margin else None
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
-        seeds_to_settle=power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts),
+        seeds_to_settle=settle,
     )
 
 
