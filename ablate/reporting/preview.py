@@ -116,12 +116,12 @@ def _minutes(minutes: float) -> str:
 def _arms(plan: CampaignPlan) -> Table:
     from ablate.measure.cost import estimate
 
-    data, recipe = plan.data, plan.study.recipe
+    data = plan.data
     table = _table("params", "MACs", "×", "train MB", "seeds", text=("arm", "change"))
     base = None
     for arm in plan.arms:
         shape = (data.channels, data.height, data.width)
-        cost = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        cost = estimate(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         base = base or cost.macs
         table.add_row(
             Text(arm.name, "bold"),

@@ -96,7 +96,7 @@ def paired_contrast(
         welch_low=welch.low,
         welch_high=welch.high,
         median_difference=float(np.median(differences)),
-        outliers=tuple(arm.seeds(n)[place] for place in outliers(differences)),
+        outliers=tuple(seeds[place] for place in outliers(differences)),
         asymmetric=is_asymmetric(differences),
         pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
     )
