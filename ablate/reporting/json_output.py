@@ -65,8 +65,14 @@ class ContrastJson(_Part):
     seeds_to_settle: int | None = Field(description="seeds that would settle the question at the margin; null: unknown")
     welch_low: float | None = Field(description="the interval that ignores the pairing")
     welch_high: float | None = Field(description="its other end")
+    median_difference: float | None = Field(description="of the differences")
+    outliers: list[int] = Field(description="seeds whose difference lies too far from the others for a normal sample")
+    asymmetric: bool | None = Field(description="whether the differences are more skewed than 95 % of normal samples")
     images_low: float | None = Field(description="interval for new test images as well as new seeds")
     images_high: float | None = Field(description="its other end")
+    seed_share: float | None = Field(description="share of the variance that only more seeds would remove")
+    both_share: float | None = Field(description="share that either more seeds or more test images would remove")
+    image_share: float | None = Field(description="share that only more test images would remove")
     pooled: PooledJson | None = Field(description="over data sets: the random-effects mean")
 
     @classmethod
@@ -100,8 +106,14 @@ class ContrastJson(_Part):
             seeds_to_settle=contrast.seeds_to_settle,
             welch_low=contrast.welch_low,
             welch_high=contrast.welch_high,
+            median_difference=contrast.median_difference,
+            outliers=list(contrast.outliers),
+            asymmetric=contrast.asymmetric,
             images_low=contrast.images_low,
             images_high=contrast.images_high,
+            seed_share=contrast.seed_share,
+            both_share=contrast.both_share,
+            image_share=contrast.image_share,
             pooled=None if contrast.pooled is None else _pooled(contrast.pooled),
         )
 
@@ -179,6 +191,17 @@ class EffectJson(_Part):
         )
 
 
+class FailureRateJson(_Part):
+    """How often an arm's training failed: it diverged, or ended far worse than the other seeds."""
+
+    arm: str = Field(description="whose")
+    failed: int = Field(description="seeds that failed")
+    of: int = Field(description="seeds")
+    upper: float = Field(description="the highest rate (0 to 1) that they do not exclude, with 95 % confidence")
+    p: float | None = Field(description="Fisher's exact test against the control's rate; null for the control")
+    adjusted_p: float | None = Field(description="the same, adjusted over the arms")
+
+
 class RegistrationJson(_Part):
     """Whether a study's rule, expectations, arms and seeds are those that were sealed before its first trial."""
 
@@ -207,6 +230,7 @@ class JudgementJson(_Part):
     exploratory: list[ContrastJson] = Field(description="contrasts of further metrics, not adjusted")
     steps: list[ContrastJson] = Field(description="where arms build on one another: each arm minus the one before it")
     effects: list[EffectJson] = Field(description="of a factorial study")
+    failure_rates: list[FailureRateJson] = Field(description="of a study: how often training failed, by arm")
     registration: RegistrationJson | None = Field(description="of a study; null: nothing is known of a sealed plan")
     as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
     warnings: list[str] = Field(description="what a reader must know, the gravest first")
@@ -231,6 +255,12 @@ class JudgementJson(_Part):
             exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
             steps=[ContrastJson.of(one) for one in judgement.steps],
             effects=[EffectJson.of(one) for one in judgement.effects],
+            failure_rates=[
+                FailureRateJson(
+                    arm=arm, failed=one.failed, of=one.of, upper=one.upper, p=one.p, adjusted_p=one.adjusted_p
+                )
+                for arm, one in judgement.failure_rates.items()
+            ],
             registration=None if seal is None else _registration(seal),
             as_sealed=None if under_seal is None else cls.of(under_seal, control=control),
             warnings=list(judgement.statements),
@@ -259,7 +289,7 @@ def reference() -> str:
 
 
 def _tables() -> Iterator[str]:
-    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, RegistrationJson):
+    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, FailureRateJson, RegistrationJson):
         name = model.__name__.removesuffix("Json").lower()
         yield from (f"### {name}", "", f"{(model.__doc__ or '').strip()}", "")
         yield from ("| key | type | meaning |", "| --- | --- | --- |")

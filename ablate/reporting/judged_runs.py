@@ -21,6 +21,7 @@ CLAIMS = {
     "better": "{arm} is better than {control}",
     "worse": "{arm} is worse than {control}",
     "equivalent": "{arm} is equivalent to {control}, within the margin of {margin:g}",
+    "no worse": "{arm} is no worse than {control}, within the margin of {margin:g}",
     "undecided": "{arm} against {control} is undecided",
     "not judged": "{arm} is not judged",
 }

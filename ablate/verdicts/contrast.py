@@ -129,9 +129,7 @@ def with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int)
     last = rule.alpha * rule.looks[-1].share
     settle = None
     if rule.margin:
-        settle = power.seeds_to_settle(
-            rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
-        )
+        settle = power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse)
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),

@@ -131,6 +131,7 @@ def judge_runs(values: Values, question: Question) -> Judgement:
         *wording.out_of_reach(samples, question.alpha),
         *([wording.floor_passed(floor)] if stands and floor is not None else []),
         pairing(verdicts),
+        *wording.outliers(verdicts),
         *([] if question.margin else [wording.NO_MARGIN]),
     ]
     return Judgement(

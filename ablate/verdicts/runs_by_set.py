@@ -121,6 +121,8 @@ def _verdict(arm: _Arm, decided: Decided | None, question: Question, num_contras
         welch_low=None,
         welch_high=None,
         pairing_helps=None,
+        outliers=(),
+        asymmetric=None,
         detectable=None,
         seeds_to_settle=None,
         pooled=arm.pooled,

@@ -83,6 +83,16 @@ def comparison(samples: Sequence[Sample], *, unpaired: bool) -> list[str]:
     return told
 
 
+def outliers(verdicts: Sequence[Verdict]) -> list[str]:
+    """Seeds whose difference lies far from the others, with the median that they do not move."""
+    told = []
+    for contrast in (one.contrast for one in verdicts if one.contrast is not None and one.contrast.outliers):
+        median = number(contrast.median_difference or 0.0, signed=True)
+        seeds = _names([str(seed) for seed in contrast.outliers])
+        told.append(f"{contrast.arm}: the difference of seed {seeds} lies far from the others; the median is {median}.")
+    return told
+
+
 def out_of_reach(samples: Sequence[Sample], alpha: float) -> list[str]:
     """Where the exact test cannot reach its level however large the difference."""
     same = all(one.paired and one.seeds == samples[0].seeds for one in samples)

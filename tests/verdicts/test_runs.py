@@ -157,3 +157,11 @@ def test_single_runs_are_undecided_and_have_no_interval() -> None:
     judged = judge_runs({"base": {0: 1.0}, "new": {0: 2.0}, "apart": {5: 2.0}}, question(margin=0.5))
     assert [one.outcome for one in judged.verdicts] == ["undecided", "undecided"]
     assert all(one.contrast is not None and one.contrast.low is None for one in judged.verdicts)
+
+
+def test_a_seed_that_lies_far_from_the_others_is_named_with_the_median() -> None:
+    runs = drawn(np.random.default_rng(10), {"base": 0, "new": 0}, range(10), sd=0.1)
+    runs["new"][7] = -9.0
+    said = [one for one in judge_runs(runs, question()).statements if "far from the others" in one]
+    assert len(said) == 1
+    assert "seed 7" in said[0]
