@@ -149,11 +149,9 @@ def test_the_command_needs_neither_torch_nor_a_terminal(table: str) -> None:
     assert called.stdout.splitlines()[0] == done.stdout.splitlines()[0]
 
 
-def test_the_function_that_judges_a_study_is_not_hidden_by_the_command() -> None:
-    import ablate.judge as command
-
-    assert callable(ablate.judgement)
-    assert ablate.judge is command
+def test_no_function_of_the_package_has_the_name_of_a_command_that_would_hide_it() -> None:
+    commands = {path.stem for path in (ROOT / "ablate").glob("*.py")}
+    assert not commands & set(ablate.__all__)
 
 
 def test_the_page_shows_what_its_commands_print() -> None:
