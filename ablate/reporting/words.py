@@ -238,7 +238,7 @@ def importance_differs(ranked: pd.DataFrame) -> str:
     )
     return (
         f"{order} Importance (fANOVA, as Optuna computes it) is the share of the variance of single trials that a "
-        "random forest gives to a factor, its interactions aside, with the seed as a further parameter; it has no sign "
-        "and no error rate. A main effect is a difference of means with an interval and a corrected p-value: verdicts rest on "
-        "it alone."
+        "random forest gives to a factor, its interactions aside, with the seed as a further parameter. It has no sign "
+        "and no error rate. A main effect is a difference of means with an interval and a corrected p-value. Verdicts "
+        "rest on it alone."
     )

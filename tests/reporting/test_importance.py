@@ -10,10 +10,14 @@ import pytest
 from ablate.campaign.optuna_driver import importance
 from ablate.design.plan import make_plan
 from ablate.design.read import load_study
-from ablate.design.record import Record
+from ablate.design.record import EpochPoint, Record
 from ablate.reporting import words
 from ablate.reporting.load import results_from
 from ablate.reporting.page import render_page
+
+
+def point(epoch: int) -> EpochPoint:
+    return EpochPoint(epoch=epoch, train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5, lr=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +30,10 @@ def results(tmp_path_factory: pytest.TempPathFactory):
         levels = plan.arm(trial.arm).factors
         accuracy = 0.9 - 0.05 * (levels["bottleneck"] == "relu") - 0.01 * (levels["conv"] == "full")
         metrics = {"test_accuracy": accuracy + 0.0001 * trial.seed, "test_loss": 1.0}
-        records[trial.key] = Record.of(trial, "finished", metrics=metrics)
-    held = CampaignResult(plan=plan, needed=tuple(records), records=records)
+        curve = tuple(point(epoch) for epoch in (1, 2))
+        records[trial.key] = Record.of(trial, "finished", metrics=metrics, curve=curve)
+    costs = {arm.name: {"macs": 100 + place, "params": 10} for place, arm in enumerate(plan.arms)}
+    held = CampaignResult(plan=plan, needed=tuple(records), records=records, costs=costs)
     return results_from(held, tmp_path_factory.mktemp("runs"))
 
 
@@ -42,7 +48,7 @@ def test_importance_is_the_share_that_a_factor_has_of_the_variance(results) -> N
 def test_the_page_shows_importance_beside_the_effects_and_says_how_they_differ(results) -> None:
     page, _ = render_page(results)
     assert "importance (% of variance)" in page.replace("<wbr>", "")
-    assert "it has no sign and no error rate" in page
+    assert "It has no sign and no error rate" in page
 
 
 def test_the_sentence_names_both_orders_where_they_differ() -> None:
