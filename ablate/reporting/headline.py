@@ -7,9 +7,7 @@ from collections import Counter
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
-from ablate.verdicts.verdict import Contrast, Effect, Outcome, Verdict
-
-DECIDED: tuple[Outcome, ...] = ("better", "worse", "equivalent")
+from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 
 def headline(results: Results) -> str:
@@ -58,8 +56,8 @@ def _several(results: Results) -> str:
 
 
 def _than(outcome: str) -> str:
-    after = {"better": " than the control", "worse": " than the control", "equivalent": " to the control"}
-    return outcome + after.get(outcome, "")
+    after = {"equivalent": " to the control", "undecided": "", "not judged": ""}
+    return outcome + after.get(outcome, " than the control")
 
 
 def _largest(verdicts: list[Verdict]) -> Verdict | None:

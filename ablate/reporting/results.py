@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ablate
@@ -13,6 +14,8 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
 from ablate.reporting.style import Unit, colours, markers, unit
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ablate.design.plan import CampaignPlan
     from ablate.design.record import Record
     from ablate.design.sealed import SealedPlan
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 Costs = Mapping[str, Mapping[str, float | int | None]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Results:
-    """What a campaign found.
+    """What a campaign found. Its repr is the verdicts; in a notebook it is their table.
 
     Attributes:
         plan: study, data, arms and trials as they were planned.
@@ -31,6 +34,7 @@ class Results:
         records: trial key -> Record; two arms that are the same net share their records.
         judgement: the verdicts.
         needed: keys of the trials that the verdicts need; None: all of the plan.
+        rank_factors: gives Optuna's importance of each factor; called when a report is written, since it takes seconds.
     """
 
     plan: CampaignPlan
@@ -38,6 +42,7 @@ class Results:
     records: Mapping[str, Record]
     judgement: Judgement
     needed: frozenset[str] | None = None
+    rank_factors: Callable[[], Mapping[str, float]] = field(default=dict, compare=False)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -78,6 +83,40 @@ class Results:
             whole.update(part.encode() + b"\0")
         return whole.hexdigest()[:16]
 
+    def frame(self) -> pd.DataFrame:
+        """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran."""
+        from ablate.reporting.frames import trials
+
+        return trials(self)
+
+    def contrasts(self) -> pd.DataFrame:
+        """A row an arm: outcome, mean difference, interval and p-values, in points where the metric is an accuracy."""
+        from ablate.reporting.frames import contrasts
+
+        return contrasts(self)
+
+    def report(self, runs: Path) -> Path:
+        """Writes the report below ``runs/reports`` where something in it changed; returns the page.
+
+        Raises:
+            AblateError: the folder cannot be written.
+        """
+        from ablate.reporting.folders import publish
+
+        return publish(self, runs)
+
+    def __repr__(self) -> str:
+        from ablate.reporting.terminal import verdict_lines
+
+        study = self.plan.study
+        title = f"{study.name} on {self.plan.data.name}, {len(self.records)} records"
+        return "\n".join([title, *(f"  {line}" for line in verdict_lines(self))])
+
+    def _repr_html_(self) -> str:
+        from ablate.reporting.tables import verdict_rows
+
+        return str(verdict_rows(self).to_html(index=False))
+
     def arm(self, name: str) -> Arm:
         """The arm of that name.
 
@@ -100,7 +139,11 @@ class Results:
 
 
 def results_of(
-    plan: CampaignPlan, costs: Costs, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None
+    plan: CampaignPlan,
+    costs: Costs,
+    records: Mapping[str, Record],
+    sealed: Sequence[SealedPlan] | None = None,
+    rank_factors: Callable[[], Mapping[str, float]] = dict,
 ) -> Results:
     """The results of a campaign, judged from its plan, costs and records alone.
 
@@ -110,6 +153,7 @@ def results_of(
         records: trial key -> Record, failures included; records of other trials are ignored.
         sealed: the sealed plans of the runs folder; the judgement then says whether it follows one. None: it says
             nothing about that.
+        rank_factors: as of ``Results``.
     """
     from ablate.verdicts.judge import judge, wanted
 
@@ -117,4 +161,11 @@ def results_of(
     if plan.study.plan.until == "settled":
         reached = {trial.key for trial in plan.trials if trial.key in records}
         needed = frozenset(reached | {trial.key for trial in wanted(plan, records)})
-    return Results(plan=plan, costs=costs, records=records, judgement=judge(plan, records, sealed), needed=needed)
+    return Results(
+        plan=plan,
+        costs=costs,
+        records=records,
+        judgement=judge(plan, records, sealed),
+        needed=needed,
+        rank_factors=rank_factors,
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import pandas as pd
+
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.headline import headline
-from ablate.reporting.parts import Bullets, Chart, Listing, Notice, Part, Prose, Table
+from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
 
 FOLDED_ARMS = 7  # a factorial study with more arms opens with its effects, its arms folded
@@ -37,7 +39,7 @@ def _shows(part: Part) -> bool:
         return not part.frame.empty
     if isinstance(part, Bullets | Notice):
         return bool(part.texts)
-    return isinstance(part, Chart) or bool(part.text)
+    return isinstance(part, Chart | Entries) or bool(part.text)
 
 
 def main_chart(results: Results) -> Chart | None:
@@ -57,10 +59,18 @@ def _answer(results: Results) -> Iterator[Part | None]:
     yield main_chart(results)
 
 
+def _importance(results: Results, effects: pd.DataFrame) -> Iterator[Part | None]:
+    """Optuna's view of a factorial study beside the linear model's."""
+    ranked = frames.importance(results, effects) if not effects.empty else effects
+    yield Table(tables.importance_rows(ranked), "Optuna's importance of each factor beside its main effect")
+    yield Prose(words.importance_differs(ranked), "rule")
+
+
 def _verdicts(results: Results) -> Iterator[Part | None]:
     judged, unit = results.judgement, results.unit
     effects = frames.effects(results)
     yield Table(tables.effect_rows(results, effects), f"Effects on {unit.metric.replace('_', ' ')}")
+    yield from _importance(results, effects)
     many = not effects.empty and len(judged.verdicts) > FOLDED_ARMS
     yield Table(
         tables.verdict_rows(results),

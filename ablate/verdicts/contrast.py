@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts import power, stats
 from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.sequential import Decided, Look, planned_looks
+from ablate.verdicts.stats import Floats
 from ablate.verdicts.verdict import Contrast
 
 IMAGES_METRIC = "test_accuracy"  # the predictions that are kept are those on the test images
@@ -24,6 +29,7 @@ class Rule:
         num_contrasts: size of the family.
         num_test, num_classes: of the data.
         tuned: whether the arms' recipes were tuned before.
+        no_worse: whether "no worse" is asked for in place of "equivalent".
     """
 
     metric: str
@@ -35,6 +41,14 @@ class Rule:
     num_test: int
     num_classes: int
     tuned: bool = False
+    no_worse: bool = False
+
+    @property
+    def good(self) -> Literal[1, -1] | None:
+        """The sign of a good difference where "no worse" is asked for, else None."""
+        if not self.no_worse:
+            return None
+        return 1 if self.higher_is_better else -1
 
     @classmethod
     def of(cls, plan: CampaignPlan, *, higher_is_better: bool, num_contrasts: int) -> Rule:
@@ -50,19 +64,26 @@ class Rule:
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,
             tuned=plan.study.tuned,
+            no_worse=decision.ask == "no_worse",
         )
 
 
 def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confidence: float) -> Contrast:
     """The contrast over the first n pairs of seeds, without what needs the family or the margin."""
-    values, against = arm.values(metric, n), control.values(metric, n)
+    return paired_contrast(arm.name, metric, arm.seeds(n), arm.values(metric, n), control.values(metric, n), confidence)
+
+
+def paired_contrast(
+    arm: str, metric: str, seeds: tuple[int, ...], values: Floats, against: Floats, confidence: float
+) -> Contrast:
+    """The contrast of the arm's values (n,) and the control's (n,), paired in the order of the seeds."""
     differences = values - against
     paired = stats.paired_interval(differences, confidence)
     welch = stats.welch_interval(values, against, confidence)
     return Contrast(
-        arm=arm.name,
+        arm=arm,
         metric=metric,
-        seeds=arm.seeds(n),
+        seeds=seeds,
         differences=tuple(float(difference) for difference in differences),
         control_mean=float(against.mean()),
         arm_mean=float(values.mean()),
@@ -74,6 +95,9 @@ def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confiden
         p=stats.sign_flip_p(differences),
         welch_low=welch.low,
         welch_high=welch.high,
+        median_difference=float(np.median(differences)),
+        outliers=tuple(seeds[place] for place in outliers(differences)),
+        asymmetric=is_asymmetric(differences),
         pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
     )
 
@@ -94,18 +118,22 @@ def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, n
         equivalence_p=decided.equivalence_p,
         equivalence_holm_p=decided.equivalence_holm_p,
     )
-    return _with_power(_with_images(contrast, arm, control, rule, 1 - alpha), rule, alpha, num_contrasts)
+    return with_power(_with_images(contrast, arm, control, rule, 1 - alpha), rule, alpha, num_contrasts)
 
 
-def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int) -> Contrast:
+def with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int) -> Contrast:
+    """What the paired seeds could have found, and how many would settle the question, at the spread seen."""
     sd = contrast.sd_difference
     if sd is None:
         return contrast
     last = rule.alpha * rule.looks[-1].share
+    settle = None
+    if rule.margin:
+        settle = power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse)
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
-        seeds_to_settle=power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts),
+        seeds_to_settle=settle,
     )
 
 
@@ -121,5 +149,7 @@ def _with_images(contrast: Contrast, arm: ArmResults, control: ArmResults, rule:
         contrast,
         images_low=found.interval.low,
         images_high=found.interval.high,
-        image_share=found.components.image_share,
+        seed_share=found.components.share_of("seeds"),
+        both_share=found.components.share_of("both"),
+        image_share=found.components.share_of("images"),
     )

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.registration import Registration
 
-Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
+Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,17 @@ class Contrast:
             each with 80 % power at the spread seen; None when the spread is unknown or more than 10,000 would do.
         images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);
             None without kept predictions or for a metric that is no test accuracy.
-        image_share: share (0 to 1) of the variance of the mean difference that is the sampling of test images.
+        seed_share, both_share, image_share: shares (0 to 1, their sum is 1) of the variance of the mean difference:
+            what more seeds alone would remove, what either more seeds or more test images would, and what more test
+            images alone would. None where ``images_low`` is.
+        median_difference: of the differences; far from the mean where a few seeds make the mean.
+        outliers: seeds whose difference lies too far from the others for a normal sample.
+        asymmetric: whether the differences are more skewed than 95 % of normal samples; None below five seeds.
+        control_runs: runs of the control where arm and control are two samples without pairs; ``differences`` is empty
+            then, the interval Welch's and p that of the permutation test. None: paired by seed.
+        data_set: of a contrast on one of several data sets, which one.
+        pooled: of a contrast over several data sets: its random-effects mean; ``differences`` are the data sets' mean
+            differences, ``seeds`` is empty, and p counts each data set as one unit.
     """
 
     arm: str
@@ -73,12 +84,37 @@ class Contrast:
     seeds_to_settle: int | None = None
     images_low: float | None = None
     images_high: float | None = None
+    seed_share: float | None = None
+    both_share: float | None = None
     image_share: float | None = None
+    median_difference: float | None = None
+    outliers: tuple[int, ...] = ()
+    asymmetric: bool | None = None
+    control_runs: int | None = None
+    data_set: str = ""
+    pooled: Pooled | None = None
 
     @property
     def n(self) -> int:
-        """Number of paired seeds."""
-        return len(self.differences)
+        """Number of paired seeds; of the arm's runs where they are not paired; of data sets where those are pooled."""
+        return len(self.differences) or len(self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureRate:
+    """How often an arm's training failed: it diverged, or ended far worse than the other seeds.
+
+    Attributes:
+        failed, of: seeds.
+        upper: the highest rate (0 to 1) that they do not exclude, with 95 % confidence: .31 for 0 of 8.
+        p, adjusted_p: Fisher's exact test against the control's rate, before and after Holm; None for the control.
+    """
+
+    failed: int
+    of: int
+    upper: float
+    p: float | None = None
+    adjusted_p: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +123,8 @@ class Verdict:
 
     Attributes:
         arm: its name.
-        outcome: "better" and "worse" than the control, "equivalent" within the margin, "undecided", or "not judged".
+        outcome: "better" and "worse" than the control, "equivalent" within the margin, "no worse" than it by the margin
+            (where the study asks that), "undecided", or "not judged".
         why: one or two plain sentences for people.
         contrast: the numbers behind it; None when seeds are missing, failed or diverged.
         expected, held: what the study file expected of this arm, and whether it came true; ``held`` is None when
@@ -178,7 +215,7 @@ class Judgement:
     """Everything a study's records say, under the rule that was fixed before the runs.
 
     Attributes:
-        metric, higher_is_better, alpha, margin: the rule.
+        metric, higher_is_better, alpha, margin: the rule; a margin of 0 says that none was declared.
         num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
         num_contrasts: the size of the family: every arm but the control and the noise floor.
         stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
@@ -186,10 +223,13 @@ class Judgement:
         noise_floor: the A/A arm's own verdict; None when the study has none. "undecided" and "equivalent" pass.
         statements: what a reader must know beside the table, the gravest first.
         divergence: arm -> (diverged, planned) seeds, for every arm, when any seed diverged; else empty.
+        failure_rates: arm -> how often its training failed, the control's included.
         exploratory: contrasts of the further metrics, unadjusted; no verdict rests on them.
         steps: where arms are built one upon another, each arm minus the arm before it, adjusted over the steps; no
             verdict rests on them.
         effects: of a factorial study, else empty.
+        per_set: of runs on several data sets, the contrast of each arm on each of them, unadjusted; no verdict rests on
+            one of them alone.
         effect_checks: what the table of effects leaves out; None where that cannot be tested.
         method: the rule in words, for the foot of the table.
         registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
@@ -207,9 +247,11 @@ class Judgement:
     noise_floor: Verdict | None = None
     statements: tuple[str, ...] = ()
     divergence: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    failure_rates: Mapping[str, FailureRate] = field(default_factory=dict)
     exploratory: tuple[Contrast, ...] = ()
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
+    per_set: tuple[Contrast, ...] = ()
     effect_checks: EffectChecks | None = None
     method: str = ""
     registration: Registration | None = None

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driver import killing_plan, prepare_data, stepwise
+from executor_contract import ExecutorContract
+from fakes import Notes, no_costs, null, outcome, plan_of
+from fire import ENVIRONMENT, uninterrupted
 
 from ablate.campaign.executor import Event, Executor, Finished, Job, Lost, Progress, Trainer
 from ablate.campaign.options import CampaignStopped, RunOptions
@@ -18,7 +22,7 @@ from ablate.campaign.records import RecordStore
 from ablate.campaign.run import run_campaign
 from ablate.errors import AblateError
 
-pytest.importorskip("ray", reason="Ray is not installed: python -m pip install ray")
+pytest.importorskip("ray", reason="Ray is not installed: python -m pip install '.[ray]'")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray's own, of its log files
