@@ -10,11 +10,12 @@ import torch
 from torch.nn import functional
 
 from ablate.design.study import Recipe
+from ablate.model.fused import with_kernels
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
 from ablate.training.hardware import check_device
 from ablate.training.optim import make_optimizer
-from ablate.training.processor import processor
+from ablate.training.processor import TORCH, kernels, processor
 from ablate.training.streams import generator
 
 WARM_UP = 2  # steps: kernels are chosen and memory is claimed
@@ -62,6 +63,8 @@ class Pace:
     def _step(self) -> Callable[[], None]:
         recipe, random = self.recipe, generator(0, "order")
         net = build(self.spec, generator=generator(0, "weights")).train()
+        if kernels("cpu", self.threads, recipe.precision) != TORCH:
+            with_kernels(net)
         optimizer = make_optimizer(net, recipe)
         images = torch.randn(recipe.batch_size, *self.shape, generator=random)
         images = images.to(memory_format=torch.channels_last)
