@@ -1,16 +1,18 @@
-"""`ablate study|report|ui`: the same as `python -m ablate.study` and its sisters."""
+"""`ablate COMMAND`: the same as `python -m ablate.study` and its sisters."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-COMMANDS = ("study", "report", "ui")
-USAGE = """usage: ablate {study,report,ui} ...
+COMMANDS = ("study", "report", "ui", "information", "memory")
+USAGE = """usage: ablate {study,report,ui,information,memory} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from what MLflow holds
   ablate ui            browse the results in MLflow
+  ablate information   what ReLU keeps of its input: a spiral, or the nets of a study
+  ablate memory        memory at inference over the depth of nets
 
 `ablate COMMAND --help` lists the options of each."""
 

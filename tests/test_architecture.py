@@ -25,7 +25,7 @@ FLOORS = (
     "campaign",
     "reporting",
 )
-COMMANDS = ("study", "report", "ui", "__main__")
+COMMANDS = ("study", "report", "ui", "information", "memory", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
     "optuna": ("campaign/queue.py", "campaign/tuning.py"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ablate.errors import AblateError, one_of
+from ablate.measure.depth import by_block, by_layer
 from ablate.measure.saved import saved_elements
 from ablate.model.layers import Layer, layers
 from ablate.model.spec import NetSpec
@@ -54,25 +55,6 @@ class Cost:
     latency_batch_ms: float | None = None
 
 
-def inference_peak_elements(ops: Sequence[Layer]) -> int:
-    """Numbers in the inputs and outputs of the layer where they are most (arXiv:1801.04381, section 5.1).
-
-    Norm, activation and dropout change a tensor in place and so are no operations of their own.
-    """
-    in_place = ("norm", "activation", "dropout")
-    return max(layer.in_elements + layer.out_elements for layer in ops if layer.kind not in in_place)
-
-
-def inference_peak_block_elements(ops: Sequence[Layer]) -> int:
-    """The same with every block as one operation: what goes in and what comes out of it."""
-    blocks: dict[int, list[Layer]] = {}
-    for layer in ops:
-        if layer.block is not None:
-            blocks.setdefault(layer.block, []).append(layer)
-    whole = [block[0].in_elements + block[-1].out_elements for block in blocks.values()]
-    return max(*whole, inference_peak_elements([layer for layer in ops if layer.block is None]))
-
-
 def train_peak_bytes(ops: Sequence[Layer], *, batch_size: int, optimizer: str) -> int:
     """Bytes of a training step's live tensors in fp32: parameters, gradients, optimiser state, saved activations.
 
@@ -110,8 +92,8 @@ def estimate(
         macs=macs,
         flops=2 * macs,
         train_flops=2 * (3 * macs - first.macs),
-        inference_peak_bytes=_BYTES * inference_peak_elements(ops),
-        inference_peak_block_bytes=_BYTES * inference_peak_block_elements(ops),
+        inference_peak_bytes=_BYTES * max(step.elements for step in by_layer(ops)),
+        inference_peak_block_bytes=_BYTES * max(step.elements for step in by_block(ops)),
         train_peak_bytes=train_peak_bytes(ops, batch_size=batch_size, optimizer=optimizer),
     )
 

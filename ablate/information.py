@@ -1,0 +1,153 @@
+"""`python -m ablate.information`: what ReLU keeps of its input (arXiv:1801.04381, figures 1 and 7)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.errors import AblateError
+from ablate.paths import default_data_root, default_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from ablate.design.plan import Arm, CampaignPlan
+    from ablate.training.data import Images
+
+ONLY_WITH_STUDY = ("budget", "images", "data_root")
+ONLY_WITHOUT_STUDY = ("dims", "draws")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `ablate information`."""
+    new = argparse.ArgumentParser(
+        prog="ablate information",
+        description="Without a study: a spiral through random ReLU layers and back. With one: the share of positive "
+        "channels after each activation of its arms' nets, as initialised. Prints a table, and writes figures and CSV.",
+    )
+    new.add_argument("study", nargs="?", metavar="STUDY", help="a study's name, or the path of its .toml file")
+    new.add_argument("arms", nargs="*", metavar="ARM", help="arms of the study (default: all)")
+    new.add_argument("--seed", type=int, default=0, metavar="N", help="of the random matrices or weights (%(default)s)")
+    new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/information)")
+    spiral = new.add_argument_group("without a study")
+    spiral.add_argument("--dims", type=int, nargs="+", metavar="N", help="channels of the layers (2 3 5 15 30)")
+    spiral.add_argument("--draws", type=int, metavar="N", help="random matrices for each (1000)")
+    nets = new.add_argument_group("with a study")
+    nets.add_argument("--budget", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
+    nets.add_argument("--images", type=int, metavar="N", help="training images to show to each net (256)")
+    nets.add_argument("--data-root", type=Path, metavar="DIR", help=f"where data sets lie ({default_data_root()})")
+    return new
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuses options that would do nothing.
+
+    Raises:
+        AblateError: an option of the other use, or a number out of range.
+    """
+    for name in ONLY_WITHOUT_STUDY if options.study else ONLY_WITH_STUDY:
+        if getattr(options, name) is not None:
+            word = "without" if options.study else "with"
+            raise AblateError(f"--{name.replace('_', '-')} has a meaning only {word} a study")
+    if options.images is not None and options.images < 2:
+        raise AblateError(f"--images must be at least 2, got {options.images}")
+
+
+def spiral(options: argparse.Namespace) -> None:
+    """Figure 1: the panels, the error against the number of channels, and the table behind them."""
+    from ablate.measure.information import DIMS, reconstruct
+    from ablate.reporting import figures_information
+    from ablate.reporting.console import print_frame
+    from ablate.reporting.frames_information import printed_reconstruction, spiral_curves, summarise
+
+    dims = sorted(set(options.dims or DIMS))
+    found = reconstruct(dims, draws=1000 if options.draws is None else options.draws, seed=options.seed)
+    summary = summarise(found)
+    print_frame(printed_reconstruction(summary))
+    curves = spiral_curves(dims, options.seed)
+    keep(options, "spirals", figures_information.spirals(curves), curves)
+    keep(options, "reconstruction", figures_information.reconstruction(summary), summary)
+
+
+def channels(options: argparse.Namespace) -> None:
+    """Figure 7 for the arms of a study, with their initial weights."""
+    import pandas as pd
+
+    from ablate.design.plan import make_plan
+    from ablate.design.read import load_study
+    from ablate.reporting import figures_information
+    from ablate.reporting.console import print_frame
+    from ablate.reporting.frames_information import printed_channels
+
+    plan = make_plan(load_study(options.study, budget=options.budget or "quick"), options.data_root)
+    arms, images = chosen(plan, options.arms), data_of(plan, options)
+    frame = pd.concat([counted(arm, images, options) for arm in arms], ignore_index=True)
+    print_frame(printed_channels(frame))
+    keep(options, f"{plan.study.name}_channels", figures_information.positive_channels(frame), frame)
+
+
+def chosen(plan: CampaignPlan, names: list[str]) -> list[Arm]:
+    """The arms of these names, or all of them; the A/A arm is the control's net and left out.
+
+    Raises:
+        AblateError: a name that no arm has.
+    """
+    from ablate.design.plan import NOISE_FLOOR
+    from ablate.errors import one_of
+
+    there = {arm.name: arm for arm in plan.arms if arm.name != NOISE_FLOOR}
+    for name in names:
+        if name not in there:
+            raise AblateError(f"study {plan.study.name}: the arm {one_of(name, there)}")
+    return [there[name] for name in dict.fromkeys(names or there)]
+
+
+def data_of(plan: CampaignPlan, options: argparse.Namespace) -> Images:
+    """The study's images, prepared where a campaign would prepare them."""
+    from ablate.training.data import load_images
+
+    return load_images(plan.study.data, options.data_root or default_data_root(), default_runs() / "data", report=print)
+
+
+def counted(arm: Arm, images: Images, options: argparse.Namespace) -> pd.DataFrame:
+    """The positive channels of one arm's net as initialised, batch norm with the statistics of the images."""
+    import dataclasses
+
+    import pandas as pd
+    import torch
+
+    from ablate.measure.positive import positive_channels
+    from ablate.model.nets import build
+
+    batch = images.train[: options.images or 256].float()
+    mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (images.mean, images.std))
+    net = build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
+    found = positive_channels(net, (batch - mean) / std)
+    rows = [dataclasses.asdict(one) for one in found]
+    return pd.DataFrame(rows).assign(arm=arm.name, depth=range(len(rows)))
+
+
+def keep(options: argparse.Namespace, name: str, figure: Figure, frame: pd.DataFrame) -> None:
+    """Writes the figure and the numbers behind it, and prints where."""
+    from ablate.reporting.figure_files import write_figure
+
+    print(f"Figure: {write_figure(options.out or default_runs() / 'information', name, figure, frame)}")  # noqa: T201
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 wrong input."""
+    options = parser().parse_args(arguments)
+    try:
+        check(options)
+        (channels if options.study else spiral)(options)
+    except AblateError as error:
+        print(f"ablate information: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""`ablate information` and `ablate memory` as a user calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ablate import information, memory
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_figure_1_is_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert information.main(["--draws", "20", "--dims", "30", "2", "2"]) == 0
+    frame = pd.read_csv(tmp_path / "runs/information/reconstruction.csv")
+    assert list(frame["dim"]) == [2, 30]
+    assert list(frame["draws"]) == [20, 20]
+    assert "relative error" in capsys.readouterr().out
+    assert (tmp_path / "runs/information/spirals.png").stat().st_size > 1000
+
+
+def test_figure_7_of_an_arm_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.toml").write_text(
+        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nbottleneck = "relu"\n'
+        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\n'
+    )
+    assert information.main(["small.toml", "relu", "--images", "16", "--out", "here"]) == 0
+    frame = pd.read_csv(tmp_path / "here/small_channels.csv")
+    assert set(frame["arm"]) == {"relu"}
+    assert "blocks.9.project" in capsys.readouterr().out
+    assert information.main(["small.toml", "rellu"]) == 2
+    assert "did you mean 'relu'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--images", "3"], "--images has a meaning only with a study"),
+        (["relu6", "--draws", "3"], "--draws has a meaning only without a study"),
+        (["relu6", "--images", "1"], "--images must be at least 2, got 1"),
+        (["--dims", "1"], "dim must be from 2"),
+        (["--draws", "0"], "draws must be from 1"),
+        (["--draws", "2", "--seed", "-1"], "seed must be from 0"),
+        (["relu7"], "did you mean 'relu6'"),
+        (["relu6", "--budget", "ful"], "did you mean 'full'"),
+    ],
+)
+def test_wrong_input_to_information_is_told_in_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert information.main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_table_3_is_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert memory.main([]) == 0
+    told = capsys.readouterr().out
+    assert "1,505,280" in told
+    assert "602,112" in told
+    assert (tmp_path / "runs/memory/memory.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mobilenet_v3"], "did you mean 'mobilenet_v2'"),
+        (["--image", "0"], "--image must be from 1 to 4096, got 0"),
+        (["mobilenet_v2", "--parts", "5"], "parts must divide"),
+    ],
+)
+def test_wrong_input_to_memory_is_told_in_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert memory.main(arguments) == 2
+    assert said in capsys.readouterr().err
