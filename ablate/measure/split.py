@@ -7,7 +7,7 @@ the depthwise convolution work channel by channel. The numbers are the same up t
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +16,30 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ablate.measure.depth import SplitError, check_parts
-from ablate.model.blocks import InvertedBlock
+from ablate.model.blocks import Block, ConvUnit
 
 
 class SplitBlock(nn.Module):
     """An inverted block for inference that computes its wide channels in ``parts`` parts, one after the other.
 
     Args:
-        block: an InvertedBlock with an expansion and a depthwise convolution; its weights are shared, not copied.
+        block: an inverted block with an expansion and a depthwise convolution; its weights are shared, not copied.
         parts: a divisor of its wide channels; with 1 the whole inner tensor is made at once.
 
     Raises:
         SplitError: the block cannot be split, or ``parts`` does not divide.
     """
 
-    def __init__(self, block: InvertedBlock, parts: int) -> None:
+    def __init__(self, block: Block, parts: int) -> None:
         super().__init__()
-        if isinstance(block.expand, nn.Identity):
+        found = [part.name for part in block.part.body]
+        if found == ["spatial", "project"]:
             raise SplitError("this block cannot be split: it has no expansion, so no wide inner tensor")
-        hidden = block.spatial.conv.in_channels
-        check_parts("this block", parts, hidden, block.spatial.conv.groups)
-        self.block = block
+        if found != ["expand", "spatial", "project"]:
+            raise SplitError(f"this block cannot be split: it is {', '.join(found)}, not expand, spatial, project")
+        self.expand, self.spatial, self.project = cast("list[ConvUnit]", block.body)
+        check_parts("this block", parts, self.spatial.conv.in_channels, self.spatial.conv.groups)
+        self.shortcut = block.shortcut
         self.parts = parts
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,20 +48,20 @@ class SplitBlock(nn.Module):
             return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
-        block, conv = self.block, self.block.project.conv
-        stride = block.spatial.conv.stride[0]
+        conv, spatial = self.project.conv, self.spatial.conv
+        stride = spatial.stride[0]
         height, width = ((size - 1) // stride + 1 for size in x.shape[2:])
         out = x.new_zeros(len(x), conv.out_channels, height, width)
         size = conv.in_channels // self.parts
         for start in range(0, conv.in_channels, size):
             part = slice(start, start + size)
-            inner = _unit(block.expand, functional.conv2d(x, block.expand.conv.weight[part]), part)
-            spatial = block.spatial.conv.weight[part]
-            inner = _unit(block.spatial, functional.conv2d(inner, spatial, None, stride, 1, 1, size), part)
+            inner = _unit(self.expand, functional.conv2d(x, self.expand.conv.weight[part]), part)
+            weight, padding = spatial.weight[part], spatial.padding
+            inner = _unit(self.spatial, functional.conv2d(inner, weight, None, stride, padding, 1, size), part)
             weight = conv.weight[:, part, 0, 0].expand(len(x), -1, -1)
             out.view(len(x), conv.out_channels, -1).baddbmm_(weight, inner.flatten(2))
-        out = _unit(block.project, out, slice(None))
-        return out if block.shortcut is None else out.add_(block.shortcut(x))
+        out = _unit(self.project, out, slice(None))
+        return out if self.shortcut is None else out.add_(self.shortcut(x))
 
 
 def _unit(unit: nn.Module, x: Tensor, part: slice) -> Tensor:

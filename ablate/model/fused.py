@@ -3,7 +3,7 @@
 A map is written once, by its convolution, which adds up its statistics while it is in the cache. Batch norm and
 activation are carried out by whoever reads it next; the backward pass mirrors it. Units that follow one another are one
 node of autograd's graph (``_Chain``). The arithmetic is that of torch's modules up to the order of additions;
-tests/model/test_fused.py holds both to float64. ``with_kernels`` puts them into a built net; no other module knows them.
+tests/model/test_fused.py holds both to float64. ``with_kernels`` puts them into a built net.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Fused(nn.Module):
         for name, module in self.hidden:
             if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:  # noqa: SLF001
                 raise AblateError(
-                    f"a hook on {name!r} would not be called, since compiled kernels run the whole unit or block at once; "
+                    f"a hook on {name!r} would not be called: the compiled kernels run a whole unit or block at once; "
                     "remove it, or run the net without with_kernels (in a study: ABLATE_KERNELS=torch)"
                 )
 
