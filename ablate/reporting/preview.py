@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.errors import StudyError
+from ablate.reporting import words
 
 if TYPE_CHECKING:
     from ablate.campaign.doctor import Checkup
-    from ablate.design.plan import Arm, CampaignPlan
+    from ablate.design.plan import CampaignPlan
 
 PLAIN_WIDTH = 100
 
@@ -124,7 +125,7 @@ def _arms(plan: CampaignPlan) -> Table:
         base = base or cost.macs
         table.add_row(
             Text(arm.name, "bold"),
-            Text(change(arm)),
+            Text(words.change(arm, plan.study)),
             f"{cost.params:,}",
             f"{cost.macs:,}",
             f"{cost.macs / base:.2f}",
@@ -132,16 +133,6 @@ def _arms(plan: CampaignPlan) -> Table:
             str(len(plan.arm_trials(arm.name))),
         )
     return table
-
-
-def change(arm: Arm) -> str:
-    """What the arm changes, in a line; the width that was solved for stands for itself."""
-    if not arm.changes:
-        return "–"
-    if arm.match is None or arm.match.identity:
-        return ", ".join(map(str, arm.changes))
-    moved = [str(change) for change in arm.changes if change.field != "width_mult"]
-    return ", ".join([*moved, f"width × {arm.match.width_mult:g} ({arm.match.quantity} {arm.match.remainder:+.1%})"])
 
 
 def print_checkup(checkup: Checkup) -> None:
