@@ -48,7 +48,7 @@ def latencies(
     specs: Mapping[str, NetSpec],
     input_shape: tuple[int, int, int],
     *,
-    batch_size: int,
+    batch_sizes: Mapping[str, int],
     device: str = "cpu",
     threads: int = 1,
 ) -> dict[str, Latency]:
@@ -57,16 +57,19 @@ def latencies(
     Args:
         specs: the nets by name.
         input_shape: C H W of an image.
-        batch_size: images in a pass.
+        batch_sizes: images in a pass of each.
         device: where to run.
         threads: of the processor; set back afterwards.
     """
-    images = torch.zeros(batch_size, *input_shape, device=device)
-    nets = {
-        name: build(spec, generator=torch.Generator().manual_seed(0)).eval().to(device) for name, spec in specs.items()
+    passes = {
+        name: _Pass(
+            build(spec, generator=torch.Generator().manual_seed(0)).eval().to(device),
+            torch.zeros(batch_sizes[name], *input_shape, device=device),
+        )
+        for name, spec in specs.items()
     }
     with computing_with(threads), torch.inference_mode():
-        return in_turns({name: _Pass(net, images) for name, net in nets.items()})
+        return in_turns(passes)
 
 
 @dataclass(frozen=True)
@@ -98,26 +101,18 @@ def in_turns(passes: Mapping[str, Callable[[], object]]) -> dict[str, Latency]:
     return {name: Latency.of(times, busy=busy) for name, times in runs.items()}
 
 
-def latency_ms(
-    spec: NetSpec, input_shape: tuple[int, int, int], *, batch_size: int, device: str = "cpu", threads: int = 1
-) -> float:
-    """The median of ``latencies`` for one net; arguments likewise."""
-    found = latencies({"net": spec}, input_shape, batch_size=batch_size, device=device, threads=threads)
-    return found["net"].median_ms
-
-
 def with_latency(
     costs: Mapping[str, Cost],
     specs: Mapping[str, NetSpec],
     input_shape: tuple[int, int, int],
     *,
-    batch_size: int,
+    batch_sizes: Mapping[str, int],
     device: str = "cpu",
     threads: int = 1,
 ) -> dict[str, Cost]:
     """The costs with the latency of one image and of a training batch; arguments as of ``latencies``."""
-    one = latencies(specs, input_shape, batch_size=1, device=device, threads=threads)
-    many = latencies(specs, input_shape, batch_size=batch_size, device=device, threads=threads)
+    one = latencies(specs, input_shape, batch_sizes=dict.fromkeys(specs, 1), device=device, threads=threads)
+    many = latencies(specs, input_shape, batch_sizes=batch_sizes, device=device, threads=threads)
     return {
         name: replace(
             cost,

@@ -13,10 +13,11 @@ from ablate.errors import StudyError
 from ablate.reporting import words
 
 if TYPE_CHECKING:
-    from ablate.campaign.doctor import Checkup
+    from ablate.campaign.check import Check
     from ablate.design.plan import CampaignPlan
 
 PLAIN_WIDTH = 100
+FEW_ARMS = 3
 
 
 def screen() -> Console:
@@ -59,7 +60,7 @@ def print_studies(jobs: int, budget: str, overrides: Mapping[str, object]) -> No
 
 def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained."""
-    from ablate.campaign.disk import disk_bytes
+    from ablate.campaign.resources import disk_bytes
     from ablate.design.forecast import forecast
     from ablate.verdicts.power_analysis import foresee
 
@@ -81,12 +82,25 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
         ("time", f"about {_minutes(expected.minutes)} for {jobs} trials at a time (estimated from FLOPs)"),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
+        *([("maps", small)] if (small := _small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
     grid = Table.grid(padding=(0, 2))
     for name, value in lines:
         grid.add_row(Text(name, "bold"), Text(value))
     console.print(grid)
+
+
+def _small_maps(plan: CampaignPlan) -> str:
+    """A line for the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
+    from ablate.model.layers import layers, tiny_maps
+
+    counts = {arm.name: len(tiny_maps(layers(arm.spec, plan.data.height, plan.data.width))) for arm in plan.arms}
+    small = [f"{count} in {name}" for name, count in counts.items() if count]
+    if not small:
+        return ""
+    named = ", ".join(small[:FEW_ARMS]) + (f" and in {len(small) - FEW_ARMS} more arms" * (len(small) > FEW_ARMS))
+    return f"warning: convolutions on maps of 2×2 pixels or fewer see mostly padding: {named}"
 
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
@@ -116,12 +130,12 @@ def _minutes(minutes: float) -> str:
 def _arms(plan: CampaignPlan) -> Table:
     from ablate.measure.cost import estimate
 
-    data, recipe = plan.data, plan.study.recipe
+    data = plan.data
     table = _table("params", "MACs", "×", "train MB", "seeds", text=("arm", "change"))
     base = None
     for arm in plan.arms:
         shape = (data.channels, data.height, data.width)
-        cost = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        cost = estimate(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         base = base or cost.macs
         table.add_row(
             Text(arm.name, "bold"),
@@ -135,12 +149,15 @@ def _arms(plan: CampaignPlan) -> Table:
     return table
 
 
-def print_checkup(checkup: Checkup) -> None:
-    """What the doctor saw, a line a finding with its remedy, and what was repaired."""
+def print_check(check: Check, study: str) -> None:
+    """What a check found, a line a fault with its remedy, and what was repaired."""
     console = screen()
-    for finding in checkup.repaired:
-        console.print(Text(f"repaired ({finding.what}): {finding.message}"))
-    for finding in checkup.findings:
-        console.print(Text(f"{finding.what}: {finding.message} (to mend it: {finding.remedy})", "yellow"))
-    console.print(Text(f"{checkup.records} of {checkup.trials} planned trials have a sound record"))
-    console.print(Text("nothing is wrong", "green") if checkup.sound else Text("something is wrong", "bold red"))
+    for done in check.repaired:
+        console.print(Text(f"repaired: {words.plain(done)}"))
+    if check.never_run:
+        console.print(Text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
+        return
+    for fault in check.faults:
+        console.print(Text(f"{fault.where}: {words.plain(fault.message)} (remedy: {fault.remedy})", "yellow"))
+    console.print(Text(f"{check.records} of {check.trials} planned trials have a sound record"))
+    console.print(Text("nothing is wrong", "green") if check.sound else Text("something is wrong", "bold red"))

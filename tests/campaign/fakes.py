@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ablate.campaign.costs import ArmCosts
-from ablate.campaign.executors import TrialContext
-from ablate.campaign.observer import Silent
-from ablate.campaign.preparation import Settings
+from ablate.campaign.executor import TrialContext
+from ablate.campaign.options import ArmCosts, RunOptions, Silent
+from ablate.campaign.resources import Layout
 from ablate.design.datasets import KNOWN
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Measured, Record
@@ -38,7 +37,10 @@ def plan_of(
     )
     tiny = replace(TINY, num_classes=KNOWN[data].num_classes)
     nets = [replace(tiny, stem_channels=8 * (i + 1)) for i in range(len(arms))]
-    made = tuple(Arm(name=arm, spec=net, changes=diff(nets[0], net)) for arm, net in zip(arms, nets, strict=True))
+    made = tuple(
+        Arm(name=arm, spec=net, recipe=study.recipe, data=study.data, changes=diff(nets[0], net))
+        for arm, net in zip(arms, nets, strict=True)
+    )
     trials = tuple(
         Trial(study=name, arm=arm.name, seed=seed, spec=arm.spec, recipe=study.recipe, data=study.data)
         for seed in range(seeds)
@@ -112,7 +114,7 @@ def slow(trial: Trial, context: TrialContext) -> Record:
     return outcome(trial)
 
 
-def no_costs(plan: CampaignPlan, settings: Settings, say: Callable[[str], None]) -> ArmCosts:
+def no_costs(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Callable[[str], None]) -> ArmCosts:
     """Costs out of thin air."""
     return {arm.name: {"params": 100 * (i + 1), "macs": 1000, "fvcore_flops": None} for i, arm in enumerate(plan.arms)}
 

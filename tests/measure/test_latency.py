@@ -54,7 +54,7 @@ def test_a_machine_that_computes_for_others_too_is_told(clock: Callable[..., Non
 def test_every_net_is_timed_and_the_threads_are_set_back() -> None:
     torch.set_num_threads(2)
     try:
-        found = latencies(NETS, (1, 28, 28), batch_size=2)
+        found = latencies(NETS, (1, 28, 28), batch_sizes={"one": 1, "half": 2})
         assert found.keys() == NETS.keys()
         assert all(0 < each.low_ms <= each.median_ms <= each.high_ms for each in found.values())
         assert torch.get_num_threads() == 2
@@ -64,7 +64,7 @@ def test_every_net_is_timed_and_the_threads_are_set_back() -> None:
 
 def test_costs_take_the_latency_of_one_image_and_of_a_batch() -> None:
     costs = {name: estimate(spec, (1, 28, 28)) for name, spec in NETS.items()}
-    found = with_latency(costs, NETS, (1, 28, 28), batch_size=2)
+    found = with_latency(costs, NETS, (1, 28, 28), batch_sizes={"one": 2, "half": 3})
     for name, cost in found.items():
         assert cost.params == costs[name].params
         assert None not in (cost.latency_low_ms, cost.latency_high_ms, cost.latency_busy)
