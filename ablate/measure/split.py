@@ -7,7 +7,7 @@ the depthwise convolution work channel by channel. The numbers are the same up t
 from __future__ import annotations
 
 import weakref
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +16,32 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ablate.measure.depth import SplitError, check_parts
-from ablate.model.blocks import Block, ConvUnit
 
 
 class SplitBlock(nn.Module):
     """An inverted block for inference that computes its wide channels in ``parts`` parts, one after the other.
 
     Args:
-        block: an inverted block with an expansion and a depthwise convolution; its weights are shared, not copied.
+        block: a block of a net of ours; its weights are shared, not copied.
         parts: a divisor of its wide channels; with 1 the whole inner tensor is made at once.
 
     Raises:
         SplitError: the block cannot be split, or ``parts`` does not divide.
     """
 
-    def __init__(self, block: Block, parts: int) -> None:
+    def __init__(self, block: nn.Module, parts: int) -> None:
         super().__init__()
-        found = [part.name for part in block.part.body]
-        if found == ["spatial", "project"]:
-            raise SplitError("this block cannot be split: it has no expansion, so no wide inner tensor")
-        if found != ["expand", "spatial", "project"]:
-            raise SplitError(f"this block cannot be split: it is {', '.join(found)}, not expand, spatial, project")
-        self.expand, self.spatial, self.project = cast("list[ConvUnit]", block.body)
-        check_parts("this block", parts, self.spatial.conv.in_channels, self.spatial.conv.groups)
-        self.shortcut = block.shortcut
+        children: dict[str, Any] = {
+            name: child for name, child in block.named_children() if not isinstance(child, nn.Identity)
+        }
+        units = [name for name in children if name != "shortcut"]
+        if units != ["expand", "spatial", "project"]:
+            raise SplitError(f"this block cannot be split: it is {', '.join(units)}, not expand, spatial, project")
+        if not all(isinstance(children[name].norm, nn.BatchNorm2d) for name in units):
+            raise SplitError("this block cannot be split: its norms mix channels or images")
+        spatial = children["spatial"].conv
+        check_parts("this block", parts, spatial.in_channels, spatial.groups)
+        self.block = block
         self.parts = parts
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,20 +50,23 @@ class SplitBlock(nn.Module):
             return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
-        conv, spatial = self.project.conv, self.spatial.conv
-        stride = spatial.stride[0]
+        block: Any = self.block
+        conv = block.project.conv
+        stride = block.spatial.conv.stride[0]
         height, width = ((size - 1) // stride + 1 for size in x.shape[2:])
         out = x.new_zeros(len(x), conv.out_channels, height, width)
         size = conv.in_channels // self.parts
         for start in range(0, conv.in_channels, size):
             part = slice(start, start + size)
-            inner = _unit(self.expand, functional.conv2d(x, self.expand.conv.weight[part]), part)
-            weight, padding = spatial.weight[part], spatial.padding
-            inner = _unit(self.spatial, functional.conv2d(inner, weight, None, stride, padding, 1, size), part)
+            inner = _unit(block.expand, functional.conv2d(x, block.expand.conv.weight[part]), part)
+            spatial = block.spatial.conv.weight[part]
+            inner = _unit(
+                block.spatial, functional.conv2d(inner, spatial, None, stride, spatial.shape[-1] // 2, 1, size), part
+            )
             weight = conv.weight[:, part, 0, 0].expand(len(x), -1, -1)
             out.view(len(x), conv.out_channels, -1).baddbmm_(weight, inner.flatten(2))
-        out = _unit(self.project, out, slice(None))
-        return out if self.shortcut is None else out.add_(self.shortcut(x))
+        out = _unit(block.project, out, slice(None))
+        return out if block.shortcut is None else out.add_(block.shortcut(x))
 
 
 def _unit(unit: nn.Module, x: Tensor, part: slice) -> Tensor:
@@ -81,7 +86,7 @@ class LiveTensors(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.peak_bytes = 0
         self._bytes: dict[int, int] = {}  # by storage; 0 for one that was there before
 

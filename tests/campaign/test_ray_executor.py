@@ -22,7 +22,7 @@ from fire import ENVIRONMENT, new_runs, uninterrupted
 from ablate.campaign.ray_executor import NODES_LOST, RayExecutor
 from ablate.errors import AblateError
 
-pytest.importorskip("ray", reason="Ray is not installed: python -m pip install 'ablate[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: python -m pip install '.[ray]'")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray's own, of its log files
