@@ -10,13 +10,13 @@ import pytest
 from fakes import Notes, plan_of
 from instant import Instant, go, made
 
-from ablate.campaign.api import judge
 from ablate.campaign.check import check_campaign
 from ablate.campaign.options import CampaignInterrupted, RunOptions
 from ablate.campaign.schedule import Confirming, unfold
 from ablate.design.plan import CampaignPlan, Trial, trials
 from ablate.design.record import Record
 from ablate.design.study import Decision, Plan
+from ablate.verdicts.judge import judge
 
 
 def settling(*arms: str, seeds: int = 6, most: int = 14, block: int = 4) -> CampaignPlan:
@@ -89,7 +89,7 @@ def test_a_settled_study_is_whole_with_fewer_trials_than_were_planned_at_most(ru
     check = check_campaign(plan, RunOptions(runs=runs))
     assert (check.sound, check.trials) == (True, len(needed))
 
-    assert judge(plan.study, RunOptions(runs=runs)).verdict("clear").outcome == "worse"
+    assert judge(result.plan, result.records).verdict("clear").outcome == "worse"
 
 
 @pytest.mark.parametrize("after", [5, 12, 17])
