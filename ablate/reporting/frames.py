@@ -223,6 +223,20 @@ def effects(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def importance(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """factor, share, mean: Optuna's share of the variance of single trials, and the main effect; the seed comes last.
+
+    Args:
+        results: of a factorial study.
+        table: its ``effects``.
+    """
+    mains = table[table["order"] == 1].drop_duplicates("term").set_index("term")["mean"]
+    shares = results.rank_factors()
+    rows = [(name, share, mains.get(name, math.nan)) for name, share in shares.items()]
+    frame = pd.DataFrame(rows, columns=["factor", "share", "mean"])
+    return frame.sort_values("factor", key=lambda names: names == "seed", kind="stable", ignore_index=True)
+
+
 def cells(results: Results, values: pd.DataFrame) -> pd.DataFrame:
     """``scores`` with a column for each factor, of the arms that have levels: what the interaction figure averages."""
     levels = {arm.name: arm.factors for arm in results.plan.arms if arm.factors}

@@ -145,6 +145,19 @@ def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     return printed.drop(columns=[name for name, unused in empty.items() if unused])
 
 
+def importance_rows(ranked: pd.DataFrame) -> pd.DataFrame:
+    """factor, importance and main effect, printed; an empty frame stays empty."""
+    if ranked.empty:
+        return pd.DataFrame()
+    return pd.DataFrame(
+        {
+            "factor": ranked["factor"],
+            "importance (% of variance)": _column(ranked["share"], 0, 100),
+            "main effect": _column(ranked["mean"], 2, signed=True),
+        }
+    )
+
+
 def step_rows(results: Results) -> pd.DataFrame:
     """Each step of the way to another net against the one before; empty where arms are not built upon another."""
     unit = results.unit
