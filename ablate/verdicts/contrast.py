@@ -12,6 +12,7 @@ from ablate.verdicts import power, stats
 from ablate.verdicts.bootstrap import crossed
 from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.priors import upper_sd
 from ablate.verdicts.sequential import Decided, Look, planned_looks
 from ablate.verdicts.verdict import Contrast
 
@@ -122,8 +123,14 @@ def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
+        margin_power=power.power(rule.margin / sd, contrast.n, alpha=alpha, num_contrasts=num_contrasts)
+        if sd
+        else None,
+        exaggeration=power.exaggeration(rule.margin / sd, contrast.n, alpha=alpha, num_contrasts=num_contrasts)
+        if sd
+        else None,
         seeds_to_settle=power.seeds_to_settle(
-            rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
+            rule.margin, upper_sd(sd, contrast.n), alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
         ),
     )
 

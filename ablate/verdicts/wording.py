@@ -44,7 +44,18 @@ def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, alpha: f
         told = f"{also if also_different else ''}{'' if contrast.outliers else rare}"
         return f"{within}: {seen}, {ends}; {shown}{told}."
     ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
-    return f"{seen}, {ends}; exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}."
+    tests = f"exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}"
+    return f"{seen}, {ends}; {tests}{exaggerated(contrast, margin)}."
+
+
+def exaggerated(contrast: Contrast, margin: float) -> str:
+    """How much larger than it is a difference of the margin would seem; empty where it is found with 80 % power."""
+    if contrast.exaggeration is None or (contrast.margin_power or 0.0) >= 0.8:
+        return ""
+    return (
+        f"; a true difference of {amount(margin, contrast.metric)} would be found with "
+        f"{100 * (contrast.margin_power or 0.0):.0f} % power and then seem {contrast.exaggeration:.1f} times as large"
+    )
 
 
 def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int | None) -> str:
