@@ -250,6 +250,7 @@ pages.heading("Every trial") + pages.table(
 (
     pages.heading("Where the numbers come from")
     + pages.table(tables.provenance(results, trials))
+    + pages.listing(words.methods(results), "Methods, to paste into a paper")
     + pages.listing(words.study_text(study), "The study as it was carried out")
 )
 

@@ -150,7 +150,7 @@ def no_worse_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, num
 def equivalence_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, num_contrasts: int = 1) -> float:
     """Probability that n seeds show a true difference of zero to be equivalent within +-margin.
 
-    Of the t tests, at the first step of Holm; they are the ones that decide where the exact ones can reach alpha at all.
+    Of the t tests, at the first step of Holm; they decide wherever the exact ones can reach alpha at all.
     """
     if n < 2 or 2.0**-n > alpha:
         return 0.0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ablate.verdicts.registration import Registration
+from ablate.verdicts.tuning_luck import Sensitivity
 
 Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
 
@@ -225,6 +226,7 @@ class Judgement:
             verdict rests on them.
         effects: of a factorial study, else empty.
         effect_checks: what the table of effects leaves out; None where that cannot be tested.
+        sensitivities: of a study that tunes, each arm's contrast at other settings; else empty.
         method: the rule in words, for the foot of the table.
         registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
         as_sealed: of an exploratory judgement, the one under the sealed plan; None where nothing was sealed.
@@ -246,6 +248,7 @@ class Judgement:
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
     effect_checks: EffectChecks | None = None
+    sensitivities: tuple[Sensitivity, ...] = ()
     method: str = ""
     registration: Registration | None = None
     as_sealed: Judgement | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
 
@@ -154,6 +155,24 @@ def _against(rate: FailureRate, alpha: float) -> str:
         return ""
     told = "another rate than the control's" if rate.adjusted_p <= alpha else "not told from the control's rate"
     return f"; {told}, Fisher's adjusted p {share(rate.adjusted_p)}"
+
+
+def tuning_luck(found: Sequence[Sensitivity], metric: str, *, tuned: bool) -> tuple[str, ...]:
+    """What the intervals of a tuned study do not hold, and how the contrasts move with the settings."""
+    if not tuned:
+        return ()
+
+    def at(value: float | None) -> str:
+        return "not tried" if value is None else amount(value, metric, signed=True)
+
+    each = "; ".join(
+        f"{one.arm} {at(one.own)} with each at its own best setting, {at(one.at_control)} at the control's, "
+        f"{at(one.at_arm)} at the arm's, {at(one.low)} to {at(one.high)} over all {one.settings} settings"
+        for one in found
+    )
+    shown = f" By the tuning's own trials on validation images: {each}." if each else ""
+    once = "The recipes were tuned once: intervals and p-values hold for these recipes with new seeds"
+    return (f"{once}, and the luck of the tuning is in none of them.{shown}",)
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:
