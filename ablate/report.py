@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ablate.errors import AblateError
-from ablate.paths import default_runs, tracking_uri
+from ablate.paths import default_runs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,15 +25,16 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Prints the verdicts and where the report lies."""
     options = parser().parse_args(arguments)
-    from ablate.reporting.results import load_results
-    from ablate.reporting.render import render_report
+    from ablate.reporting.folders import publish
+    from ablate.reporting.load import keep_in_mlflow, load_results
     from ablate.reporting.terminal import print_results
 
-    uri = tracking_uri(options.runs, options.tracking_uri)
+    store = {"runs": options.runs, "tracking_uri": options.tracking_uri}
     try:
-        results = load_results(options.study, runs=options.runs, tracking_uri=uri, digest=options.campaign)
+        results = load_results(options.study, digest=options.campaign, **store)
         print_results(results)
-        page = render_report(options.study, runs=options.runs, tracking_uri=uri, digest=results.plan.study.digest)
+        page = publish(results, options.runs)
+        keep_in_mlflow(results, page, **store)
     except AblateError as error:
         print(f"ablate report: {error}", file=sys.stderr)  # noqa: T201
         return 2

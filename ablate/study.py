@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, Problem, StudyError
-from ablate.paths import default_data_root, default_runs, redact, tracking_uri
+from ablate.paths import default_data_root, default_runs, redact
 
 if TYPE_CHECKING:
     from ablate.campaign.result import CampaignResult
@@ -122,8 +122,9 @@ def train(options: argparse.Namespace) -> int:
     from ablate.campaign.choice import Wishes, choose
     from ablate.campaign.dispatch import run_campaign
     from ablate.campaign.joining import run_or_help
+    from ablate.reporting.folders import publish
+    from ablate.reporting.load import keep_in_mlflow
     from ablate.reporting.progress import progress
-    from ablate.reporting.render import render_report
     from ablate.reporting.results import results_of
     from ablate.reporting.terminal import print_results
     from ablate.verdicts.power_analysis import out_of_reach
@@ -156,13 +157,14 @@ def train(options: argparse.Namespace) -> int:
             result = run_or_help(campaign, runs=options.runs, study=name, executor=choice.helping, say=observer.said)
         else:
             result = campaign()
-    uri = tracking_uri(options.runs, options.tracking_uri)
-    print_results(results_of(result, uri))
+    results = results_of(result.plan, result.costs, result.records)
+    print_results(results)
     waiting = options.runs / "trials" / plan.study.name
     if result.waiting:
         print(f"{result.waiting} records wait in {waiting} for MLflow; the next call hands them over")  # noqa: T201
     elif not options.no_report:
-        page = render_report(plan.study.name, runs=options.runs, tracking_uri=uri, digest=plan.study.digest)
+        page = publish(results, options.runs)
+        keep_in_mlflow(results, page, runs=options.runs, tracking_uri=options.tracking_uri)
         print(f"Report:    {page}")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
     return EXIT_INCOMPLETE if result.missing else 0

@@ -236,9 +236,9 @@ def main() -> int:
         head = (
             "# What the verdicts promise, simulated\n\nMade by `python benchmarks/verdict_simulations.py`; the seeds "
             f"are fixed, so it comes out the same again. A row has {SIMULATIONS:,} simulations, or half of that where "
-            "one is slow. The command fails where a number lies outside its bounds by more than three standard errors of "
-            "the simulation. Rows that are *not promised* show what the verdicts do not protect from. The 2,000 published "
-            "trainings are in [benchmarks/data](../benchmarks/data/README.md). The rules are in "
+            "one is slow. The command fails where a number lies outside its bounds by more than three standard errors "
+            "of the simulation. Rows that are *not promised* show what the verdicts do not protect from. The 2,000 "
+            "published trainings are in [benchmarks/data](../benchmarks/data/README.md). The rules are in "
             "[statistics.md](statistics.md).\n\n"
         )
         TABLE.write_text(f"{head}{table}\n")

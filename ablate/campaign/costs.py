@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ablate.design.datasets import DataInfo
 from ablate.design.plan import Arm, CampaignPlan
-from ablate.design.study import digest
+from ablate.design.identity import digest
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost
 
@@ -35,9 +35,9 @@ def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, s
     Raises:
         CostError: two counters disagree.
     """
-    recipe = plan.study.recipe
     found: ArmCosts = {}
     for arm in plan.arms:
+        recipe = arm.recipe
         asked = [FORMAT, arm.spec.to_dict(), dataclasses.asdict(plan.data), recipe.batch_size, recipe.optimizer]
         path = folder / f"{digest([*asked, device, threads])}.json"
         try:

@@ -24,9 +24,9 @@ from ablate.campaign.packing import (
 from ablate.campaign.preparation import Settings
 from ablate.campaign.subprocesses import run_in_subprocesses
 from ablate.design.forecast import forecast
+from ablate.design.identity import digest
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
-from ablate.design.study import digest
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.model.compiled import library

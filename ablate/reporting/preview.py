@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.errors import StudyError
+from ablate.reporting import words
 
 if TYPE_CHECKING:
     from ablate.campaign.doctor import Checkup
-    from ablate.design.plan import Arm, CampaignPlan
+    from ablate.design.plan import CampaignPlan
 
 PLAIN_WIDTH = 100
+FEW_ARMS = 3
 
 
 def screen() -> Console:
@@ -80,12 +82,25 @@ def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
         ("time", f"about {_minutes(expected.minutes)} for {jobs} trials at a time (estimated from FLOPs)"),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
+        *([("maps", small)] if (small := _small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
     grid = Table.grid(padding=(0, 2))
     for name, value in lines:
         grid.add_row(Text(name, "bold"), Text(value))
     console.print(grid)
+
+
+def _small_maps(plan: CampaignPlan) -> str:
+    """A line for the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
+    from ablate.model.layers import layers, tiny_maps
+
+    counts = {arm.name: len(tiny_maps(layers(arm.spec, plan.data.height, plan.data.width))) for arm in plan.arms}
+    small = [f"{count} in {name}" for name, count in counts.items() if count]
+    if not small:
+        return ""
+    named = ", ".join(small[:FEW_ARMS]) + (f" and in {len(small) - FEW_ARMS} more arms" * (len(small) > FEW_ARMS))
+    return f"warning: convolutions on maps of 2×2 pixels or fewer see mostly padding: {named}"
 
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
@@ -115,16 +130,16 @@ def _minutes(minutes: float) -> str:
 def _arms(plan: CampaignPlan) -> Table:
     from ablate.measure.cost import estimate
 
-    data, recipe = plan.data, plan.study.recipe
+    data = plan.data
     table = _table("params", "MACs", "×", "train MB", "seeds", text=("arm", "change"))
     base = None
     for arm in plan.arms:
         shape = (data.channels, data.height, data.width)
-        cost = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        cost = estimate(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         base = base or cost.macs
         table.add_row(
             Text(arm.name, "bold"),
-            Text(change(arm)),
+            Text(words.change(arm, plan.study)),
             f"{cost.params:,}",
             f"{cost.macs:,}",
             f"{cost.macs / base:.2f}",
@@ -132,16 +147,6 @@ def _arms(plan: CampaignPlan) -> Table:
             str(len(plan.arm_trials(arm.name))),
         )
     return table
-
-
-def change(arm: Arm) -> str:
-    """What the arm changes, in a line; the width that was solved for stands for itself."""
-    if not arm.changes:
-        return "–"
-    if arm.match is None or arm.match.identity:
-        return ", ".join(map(str, arm.changes))
-    moved = [str(change) for change in arm.changes if change.field != "width_mult"]
-    return ", ".join([*moved, f"width × {arm.match.width_mult:g} ({arm.match.quantity} {arm.match.remainder:+.1%})"])
 
 
 def print_checkup(checkup: Checkup) -> None:

@@ -42,7 +42,7 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.epochs = plan.study.recipe.epochs
+        self.epochs = {arm.name: arm.recipe.epochs for arm in plan.arms}
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -69,7 +69,8 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        return max(0, self.of * self.epochs - sum(self._reached.values()))
+        mean = sum(self.epochs.values()) / len(self.epochs)
+        return max(0, round(self.of * mean) - sum(self._reached.values()))
 
     def left(self) -> str:
         """``about 3 min left``; empty until an epoch is done."""
@@ -81,7 +82,7 @@ class Tally:
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
-        self._reached[record.key] = self.epochs
+        self._reached[record.key] = self.epochs[record.arm]
 
 
 def title(trial: Trial) -> str:
@@ -182,13 +183,12 @@ class Bars:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         if trial.key not in self._bars:
             name = f"  {title(trial)}{again}"
-            self._bars[trial.key] = self.live.add_task(name, total=self._tally.epochs, said="starting")
+            self._bars[trial.key] = self.live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
         self._tally.epoch(trial.key, point.epoch)
-        plan = self._tally.plan
-        trained, _ = plan.data.split(plan.study.data.validation)
-        left = (self._tally.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
+        trained, _ = self._tally.plan.data.split(trial.data)
+        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         accuracy = f"{100 * point.val_accuracy:.1f} % validation"
         said = f"epoch {point.epoch}, {accuracy}, {images_per_s:,.0f} images/s, {duration(left)}"
         self.live.update(self._bars[trial.key], completed=point.epoch, said=said)

@@ -17,7 +17,7 @@ from ablate.campaign.result import CampaignInterrupted
 from ablate.design.plan import CampaignPlan, Trial, trials
 from ablate.design.record import Record
 from ablate.design.study import Decision, Plan
-from ablate.reporting.results import load_results
+from ablate.reporting.load import load_results
 
 
 def settling(*arms: str, seeds: int = 6, most: int = 14, block: int = 4) -> CampaignPlan:

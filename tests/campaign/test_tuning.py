@@ -16,7 +16,7 @@ from ablate.campaign.agenda import Agenda, unfold
 from ablate.campaign.doctor import check_campaign
 from ablate.campaign.result import CampaignInterrupted
 from ablate.campaign.tracking import Tracking
-from ablate.design.plan import NOISE_FLOOR, Arm, CampaignPlan, Trial, trials
+from ablate.design.plan import NOISE_FLOOR, CampaignPlan, Trial, trials
 from ablate.design.record import Record
 from ablate.design.study import Plan, Range, Tuning
 
@@ -28,7 +28,7 @@ def tuned(*, floor: bool = False, seeds: int = 2, plan: Plan | None = None, **fi
     made = plan_of("control", "other", epochs=1)
     tuning = Tuning(**{"trials": 5, "space": SPACE, **fields})
     study = made.study.model_copy(update={"tuning": tuning, "plan": plan or Plan(seeds=seeds), "noise_floor": floor})
-    arms = (*made.arms, *([Arm(name=NOISE_FLOOR, spec=made.arms[0].spec)] if floor else []))
+    arms = (*made.arms, *([replace(made.arms[0], name=NOISE_FLOOR)] if floor else []))
     return replace(made, study=study, arms=arms, trials=trials(study, arms, made.data))
 
 
@@ -97,7 +97,6 @@ def test_the_best_setting_has_the_highest_mean_over_the_tuning_seeds() -> None:
             outcomes = [records[trial.key] for trial in setting.trials]
             if all(outcome.status == "finished" for outcome in outcomes):
                 scores[setting.values["lr"]] = sum(one.metrics["val_accuracy"] for one in outcomes)
-        assert arm.recipe is not None
         assert arm.recipe.lr == max(scores, key=lambda lr: scores[lr])
         assert all(trial.recipe == arm.recipe for trial in plan.arm_trials(arm.name))
     assert plan.arms[0].recipe != plan.arms[1].recipe
@@ -141,7 +140,7 @@ def test_a_setting_of_which_one_seed_diverges_is_the_worst(metric: str) -> None:
     agenda = Agenda(plan)
     tuning = agenda.needs({}).trials
     found = agenda.needs({trial.key: partly(trial) for trial in tuning}).plan
-    assert all(arm.recipe is not None and arm.recipe.lr != plan.study.recipe.lr for arm in found.arms)
+    assert all(arm.recipe.lr != plan.study.recipe.lr for arm in found.arms)
 
 
 def test_tpe_asks_for_the_same_settings_whatever_order_records_come_in() -> None:
@@ -227,7 +226,7 @@ def test_any_part_of_the_records_leads_on_to_the_same_end(sampler: str) -> None:
 
 def test_a_tuned_study_can_settle_early_too() -> None:
     plan, needed, _ = whole(tuned(plan=Plan(seeds=8, until="settled", max_seeds=16)))
-    assert all(arm.recipe is not None for arm in plan.arms)
+    assert all(arm.setting is not None for arm in plan.arms)
     assert Counter(trial.phase for trial in needed)["tuning"] == 10
     assert 16 <= Counter(trial.phase for trial in needed)["confirm"] <= 32
 
