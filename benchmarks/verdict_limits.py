@@ -1,14 +1,12 @@
 """Where the promises of the verdicts are hard to keep, or are not made; used by verdict_simulations.py.
 
-Rare collapse, skew, effects that vary by seed, tuning, looking again after the seal, and others' published trainings.
+Rare collapse, skew, effects that vary by seed, tuning, and looking again after the seal.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from simulated import (
@@ -23,7 +21,6 @@ from simulated import (
     named,
     normal,
     one_look,
-    outcomes,
     rate,
     settled,
     skewed,
@@ -33,11 +30,10 @@ from simulated import (
 from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.failures import outliers
 from ablate.verdicts.sequential import decide
-from ablate.verdicts.stats import paired_interval, sign_flip_p
+from ablate.verdicts.stats import sign_flip_p
 
 DIFFERENT = "an arm wrongly called different (family-wise)"
 EQUIVALENT = "an arm wrongly called equivalent (family-wise)"
-TRAININGS = Path(__file__).parent / "data" / "cifar10_speedrun_2000_runs.csv"
 
 
 def noise_rows(simulations: int) -> Iterator[Row]:
@@ -148,36 +144,3 @@ def peeking_rows(simulations: int) -> Iterator[Row]:
     yield Row(promise, setting, float(np.mean(found)), None, None, simulations)
     found_settled = rate([0.0], settled(), any_different, simulations)
     yield Row(DIFFERENT, f"1 contrast, {named(settled())}", found_settled, 0.0, 0.05, simulations)
-
-
-def published_rows(simulations: int) -> Iterator[Row]:
-    """2,000 trainings of one net on CIFAR-10 that others published: any split is A/A, and one effect is known."""
-    with TRAININGS.open() as lines:
-        runs = np.array([[float(row["tta_val_acc"]), float(row["val_acc"])] for row in csv.DictReader(lines)])
-    for m, n in itertools.product((1, 4, 15), (6, 8, 12)):
-        generator = np.random.default_rng([17, m, n])
-
-        def trainings(
-            _: np.random.Generator, shape: tuple[int, int], own: np.random.Generator = generator
-        ) -> np.ndarray:
-            return own.choice(runs[:, 0], shape, replace=False)
-
-        wrong = np.mean(
-            [any_different(outcomes(generator, [0.0] * m, one_look(n), margin=1e-9, noise=trainings))
-             for _ in range(simulations)]
-        )  # fmt: skip
-        setting = f"{contrasts(m)}, {n} seeds, 2,000 published trainings split at random"
-        yield Row(DIFFERENT, setting, float(wrong), 0.0, 0.05, simulations)
-    effect = float((runs[:, 0] - runs[:, 1]).mean())
-    for n in (6, 8, 12):
-        generator = np.random.default_rng([19, n])
-        inside = found = 0
-        for _ in range(simulations):
-            chosen = runs[generator.choice(len(runs), n, replace=False)]
-            interval = paired_interval(chosen[:, 0] - chosen[:, 1], 1 - ALPHA)
-            inside += (interval.low or 0.0) <= effect <= (interval.high or 0.0)
-            found += sign_flip_p(chosen[:, 0] - chosen[:, 1]) <= ALPHA and interval.excludes_zero
-        setting = f"{n} published trainings, with and without test-time augmentation ({100 * effect:+.2f} points)"
-        share, covered = found / simulations, inside / simulations
-        yield Row("a difference of six SDs is found", setting, share, 0.99, 1.0, simulations)
-        yield Row("coverage of the 95 % paired interval", setting, covered, 0.93, 0.97, simulations)

@@ -34,7 +34,6 @@ from verdict_limits import (
     joint_rows,
     noise_rows,
     peeking_rows,
-    published_rows,
     skew_rows,
     slope_rows,
     tuning_rows,
@@ -201,7 +200,6 @@ def simulate(simulations: int) -> list[Row]:
         *settled_power_rows(simulations),
         *factorial_rows(some),
         *slope_rows(some),
-        *published_rows(some),
         *skew_rows(simulations),
         *collapse_rows(simulations),
         *tuning_rows(simulations),
@@ -237,8 +235,8 @@ def main() -> int:
             "# What the verdicts promise, simulated\n\nMade by `python benchmarks/verdict_simulations.py`; the seeds "
             f"are fixed, so it comes out the same again. A row has {SIMULATIONS:,} simulations, or half of that where "
             "one is slow. The command fails where a number lies outside its bounds by more than three standard errors "
-            "of the simulation. Rows that are *not promised* show what the verdicts do not protect from. The 2,000 "
-            "published trainings are in [benchmarks/data](../benchmarks/data/README.md). The rules are in "
+            "of the simulation. Rows that are *not promised* show what the verdicts do not protect from. The same on "
+            "trainings that others published: [others_data.md](others_data.md). The rules are in "
             "[statistics.md](statistics.md).\n\n"
         )
         TABLE.write_text(f"{head}{table}\n")
