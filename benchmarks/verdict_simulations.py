@@ -240,18 +240,11 @@ def main() -> int:
     if not quick:
         head = (
             "# What the verdicts promise, simulated\n\nMade by `python benchmarks/verdict_simulations.py`; the seeds "
-<<<<<<< HEAD
             f"are fixed, so it comes out the same again. A row has {SIMULATIONS:,} simulations, or half of that where "
             "one is slow. The command fails where a number lies outside its bounds by more than three standard errors "
             "of the simulation. Rows that are *not promised* show what the verdicts do not protect from. The same on "
             "trainings that others published: [others_data.md](others_data.md). The rules are in "
             "[statistics.md](statistics.md).\n\n"
-=======
-            "are fixed, so it comes out the same again, and the command fails where a number lies outside its "
-            "bounds by more than two standard errors of the simulation. The rules are in "
-            "[statistics.md](statistics.md); the same promises on data that others made are in "
-            "[others_data.md](others_data.md).\n\n"
->>>>>>> main
         )
         TABLE.write_text(f"{head}{table}\n")
     broken = [row for row in rows if not row.kept(3.0)]
