@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.design.datasets import DataInfo
-from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.identity import digest
+from ablate.design.plan import Arm, CampaignPlan
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from fakes import no_costs, outcome, plan_of, point
 
-from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.costs import ArmCosts
 from ablate.campaign.dispatch import run_campaign
 from ablate.campaign.executors import TrialContext
 from ablate.campaign.local import TRAINING, LocalExecutor
 from ablate.campaign.preparation import Settings
+from ablate.campaign.subprocesses import run_in_subprocess
 from ablate.campaign.worker import train_trial
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
