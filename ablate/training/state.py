@@ -24,7 +24,7 @@ from ablate.model.kernels import Dropout
 from ablate.model.nets import Net, build
 from ablate.training import checkpoint
 from ablate.training.hardware import commit, hardware_name, versions
-from ablate.training.optim import make_average, make_optimizer
+from ablate.training.optim import make_average, make_optimizer, set_norm_momentum
 from ablate.training.streams import generator, stream_seed
 
 CHECKPOINT = "checkpoint.pt"
@@ -175,6 +175,7 @@ def start(trial: Trial, *, device: str, folder: Path | None) -> State:
 def _fresh(trial: Trial, device: str, path: Path | None) -> State:
     # drawn on the CPU, so that every device starts from the same weights
     net = build(trial.spec, generator=generator(trial.seed, "weights")).to(device)
+    set_norm_momentum(net, trial.recipe)
     return State(
         trial=trial,
         net=net,
