@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 READABLE = 0o644  # a temporary file is its owner's alone, a report is for others too
 LEFT_S = 3600  # what nobody has written to for so long is nobody's any more
@@ -58,6 +60,35 @@ def make_whole(path: Path, make: Callable[[Path], object]) -> None:
             own.replace(path)
     finally:
         own.unlink(missing_ok=True)
+
+
+class Locked(Exception):  # noqa: N818 - a state, not a mistake
+    """Another process holds the lock; ``content`` is what it wrote into the file."""
+
+    def __init__(self, content: str) -> None:
+        self.content = content
+        super().__init__(content)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[TextIO]:
+    """Holds the lock file ``path``, which stays. The system lets go when this process ends, however it ends.
+
+    Args:
+        path: the lock file.
+        wait: whether to wait for another process that holds it.
+
+    Raises:
+        Locked: another process holds it, and ``wait`` is false.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            raise Locked(file.read()) from None
+        yield file
 
 
 def _clear(path: Path, suffix: str) -> None:

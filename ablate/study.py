@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import tomllib
@@ -13,7 +14,8 @@ from ablate.errors import AblateError, Problem, StudyError
 from ablate.paths import default_data_root, default_runs, redact
 
 if TYPE_CHECKING:
-    from ablate.campaign.result import CampaignResult
+    from ablate.campaign.options import CampaignResult, RunOptions
+    from ablate.campaign.views import Conclusion
     from ablate.design.plan import CampaignPlan
 
 EXIT_WRONG_INPUT = 2
@@ -26,62 +28,85 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate study",
         description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
-        epilog="A second call goes on where the first one stopped. docs/studies.md lists what a study file can say.",
+        epilog="A second call resumes where the first one stopped. docs/studies.md lists what a study file can say.",
     )
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
-    do = new.add_argument_group("instead of training").add_mutually_exclusive_group()
-    do.add_argument("--list", action="store_true", help="the studies there are: question, arms, trials, minutes")
-    do.add_argument("--plan", action="store_true", help="the trials, what they cost and what they can detect")
-    do.add_argument("--check", action="store_true", help="verify records, queue and MLflow of a campaign at rest")
-    do.add_argument(
-        "--repair", action="store_true", help="check, and rebuild queue and MLflow entries from what is there"
-    )
+    _add_modes(new.add_argument_group("instead of training"))
+    _add_fields(new.add_argument_group("what is studied"))
+    _add_run_options(new.add_argument_group("where and how it runs"))
+    _add_cluster_options(new.add_argument_group("on a Ray cluster (docs/cluster.md)"))
+    return new
 
-    what = new.add_argument_group("what is studied")
+
+def _add_modes(group: argparse._ArgumentGroup) -> None:
+    do = group.add_mutually_exclusive_group()
+    do.add_argument("--list", action="store_true", help="list the studies: question, arms, trials, minutes")
+    do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
+    do.add_argument("--check", action="store_true", help="compare plan, records, MLflow and Optuna")
+    do.add_argument("--repair", action="store_true", help="check, pull records from MLflow, and push to both views")
+
+
+def _add_fields(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file"
     )
-    what.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds an arm")
+    what.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds for each arm")
     what.add_argument("--epochs", type=int, metavar="N", help="recipe.epochs")
     what.add_argument("--data", metavar="NAME", help="data.name: a data set, or the path of an .npz file")
     what.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="any other field: recipe.lr=0.01"
     )
 
-    where = new.add_argument_group("where and how it runs")
-    where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: what trains fastest and fits)")
-    where.add_argument("--threads", type=int, metavar="N", help="threads of a trial (default: likewise; mostly 1)")
+
+def _add_run_options(where: argparse._ArgumentGroup) -> None:
+    where.add_argument("--jobs", type=int, metavar="N", help="trials at a time (default: one for each processor)")
+    where.add_argument("--threads", type=int, metavar="N", help="threads of a trial (default: 1)")
     where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     where.add_argument(
-        "--retries", type=int, default=2, metavar="N", help="further tries of a failed trial (%(default)s)"
+        "--retries", type=int, default=2, metavar="N", help="further attempts at a failed trial (%(default)s)"
     )
     where.add_argument(
-        "--time-limit", type=float, metavar="SECONDS", help="an attempt that takes longer is ended, and tried again"
+        "--time-limit", type=float, metavar="SECONDS", dest="time_limit_s", help="stop and retry an attempt after this"
     )
     where.add_argument(
-        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="where data sets lie (%(default)s)"
+        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="folder of data sets (%(default)s)"
     )
     where.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     where.add_argument(
         "--tracking-uri", metavar="URI", help="an MLflow store or server (default: sqlite in the runs folder)"
     )
+    where.add_argument("--optuna-storage", metavar="URL", help="an Optuna storage (default: sqlite in the runs folder)")
     where.add_argument(
-        "--queue", metavar="URL", help="a PostgreSQL database for the queue (default: sqlite in the runs folder)"
+        "--forget",
+        action="append",
+        default=[],
+        metavar="ARM[:SEED]",
+        help="set these records aside and train their trials again",
     )
-    where.add_argument(
-        "--no-report", action="store_true", help="judge only; `ablate report NAME` makes the report later"
-    )
-    many = new.add_argument_group("many machines (docs/cluster.md)")
+    where.add_argument("--no-report", action="store_true", help="judge only; `ablate report NAME` writes the report")
+    where.add_argument("--quiet", action="store_true", help="print the verdicts and nothing while it trains")
+
+
+def _add_cluster_options(many: argparse._ArgumentGroup) -> None:
     many.add_argument(
         "--executor", default="local", metavar="NAME", help="local: processes here (default); ray: a Ray cluster"
     )
     many.add_argument(
         "--ray-address", metavar="ADDRESS", help="HOST:PORT or auto: a running cluster; local: one made here (default)"
     )
-    many.add_argument("--join", action="store_true", help="help whoever runs this study already, with --jobs trials")
-    many.add_argument("--cpus-per-trial", type=float, metavar="N", help="what a trial takes of its node (default: 1)")
+    many.add_argument("--cpus-per-trial", type=float, metavar="N", help="processors of a trial (default: 1)")
     many.add_argument("--gpus-per-trial", type=float, metavar="N", help="0.25: four trials share a GPU (default: 0)")
-    return new
+
+
+def run_options(options: argparse.Namespace) -> RunOptions:
+    """How it runs, as the command line says.
+
+    Raises:
+        AblateError: an option holds a value that is not allowed.
+    """
+    from ablate.campaign.options import RunOptions
+
+    return RunOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(RunOptions)})
 
 
 def overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -104,7 +129,7 @@ def _value(text: str) -> object:
     """A value as a study file would write it; text may go without its quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, ValueError):
         return text
 
 
@@ -119,67 +144,53 @@ def make(options: argparse.Namespace) -> CampaignPlan:
 
 def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
-    from ablate.campaign.choice import Wishes, choose
-    from ablate.campaign.dispatch import run_campaign
-    from ablate.campaign.joining import run_or_help
-    from ablate.reporting.folders import publish
-    from ablate.reporting.load import keep_in_mlflow
+    from ablate.campaign.options import Silent
+    from ablate.campaign.run import run_campaign
     from ablate.reporting.progress import progress
-    from ablate.reporting.results import results_of
-    from ablate.reporting.terminal import print_results
     from ablate.verdicts.power_analysis import out_of_reach
 
-    plan = make(options)
+    how, plan = run_options(options), make(options)
     if shortfall := out_of_reach(plan):
         print(f"Note: {shortfall}")  # noqa: T201
-    choice = choose(Wishes(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Wishes)}))
-    check_limits(options)
-    with progress(plan) as observer:
+    if options.forget:
+        _forget(plan, how, options.forget)
 
-        def campaign() -> CampaignResult:
-            return run_campaign(
-                plan,
-                runs=options.runs,
-                tracking_uri=options.tracking_uri,
-                data_root=options.data_root,
-                jobs=options.jobs,
-                threads=options.threads,
-                device=choice.device,
-                retries=options.retries,
-                time_limit_s=options.time_limit,
-                queue=options.queue,
-                observer=observer,
-                executor=choice.executor,
-            )
+    with contextlib.ExitStack() as bars:
+        observer = Silent() if options.quiet else bars.enter_context(progress(plan))
 
-        if options.join:
-            name = plan.study.name
-            result = run_or_help(campaign, runs=options.runs, study=name, executor=choice.helping, say=observer.said)
-        else:
-            result = campaign()
-    results = results_of(result.plan, result.costs, result.records)
-    print_results(results)
-    waiting = options.runs / "trials" / plan.study.name
-    if result.waiting:
-        print(f"{result.waiting} records wait in {waiting} for MLflow; the next call hands them over")  # noqa: T201
-    elif not options.no_report:
-        page = publish(results, options.runs)
-        keep_in_mlflow(results, page, runs=options.runs, tracking_uri=options.tracking_uri)
-        print(f"Report:    {page}")  # noqa: T201
+        def conclude(result: CampaignResult) -> Conclusion:
+            bars.close()
+            return _conclude(result, how, report=not options.no_report)
+
+        result = run_campaign(plan, how, observer=observer, conclude=conclude)
+    for view, left in result.behind.items():
+        print(f"{view} lacks {left} records; the next call pushes them, or --repair does")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
     return EXIT_INCOMPLETE if result.missing else 0
 
 
-def check_limits(options: argparse.Namespace) -> None:
-    """Refuses numbers that would make every trial fail.
+def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
+    from ablate.campaign.check import forget
 
-    Raises:
-        AblateError: a negative number of retries, or no time at all.
-    """
-    if options.retries < 0:
-        raise AblateError(f"--retries must be at least 0, got {options.retries}")
-    if options.time_limit is not None and not options.time_limit > 0:
-        raise AblateError(f"--time-limit must be above 0 seconds, got {options.time_limit:g}")
+    for trial in forget(plan, how, which):
+        print(f"forgotten: {trial.arm}, seed {trial.seed}")  # noqa: T201
+
+
+def _conclude(result: CampaignResult, how: RunOptions, *, report: bool) -> Conclusion:
+    """Prints the verdicts, writes the report where something in it changed, and says what the views show of it."""
+    from ablate.campaign.records import sealed_plans
+    from ablate.reporting.conclusion import conclusion_of
+    from ablate.reporting.folders import publish
+    from ablate.reporting.results import results_of
+    from ablate.reporting.terminal import print_results
+
+    sealed = sealed_plans(how.runs, result.plan.study.name)
+    results = results_of(result.plan, result.costs, result.records, sealed=sealed)
+    print_results(results)
+    page = publish(results, how.runs) if report else None
+    if page is not None:
+        print(f"Report:    {page}")  # noqa: T201
+    return conclusion_of(results, complete=not result.missing, report=page and page.parent)
 
 
 def ui_command(options: argparse.Namespace) -> str:
@@ -190,33 +201,31 @@ def ui_command(options: argparse.Namespace) -> str:
 
 
 def check(options: argparse.Namespace) -> int:
-    """The doctor."""
-    from ablate.campaign.doctor import check_campaign, repair_campaign
-    from ablate.reporting.preview import print_checkup
+    """Compares plan, records and views, and repairs what can be repaired."""
+    from ablate.campaign.check import check_campaign, repair_campaign
+    from ablate.reporting.preview import print_check
 
-    plan = make(options)
-    doctor = repair_campaign if options.repair else check_campaign
-    checkup = doctor(plan, runs=options.runs, tracking_uri=options.tracking_uri, queue=options.queue)
-    print_checkup(checkup)
-    return 0 if checkup.sound else EXIT_INCOMPLETE
+    plan, how = make(options), run_options(options)
+    found = repair_campaign(plan, how, print) if options.repair else check_campaign(plan, how)
+    print_check(found, plan.study.name)
+    return 0 if found.sound else EXIT_INCOMPLETE
 
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
-    from ablate.campaign.machine import choose_device, choose_jobs
-
     if options.list:
+        from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_studies
 
-        print_studies(choose_jobs(options.jobs, "cpu", options.threads), options.budget, overrides(options))
+        print_studies(expected_jobs(run_options(options)), options.budget, overrides(options))
         return 0
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
+        from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_plan
 
-        jobs = choose_jobs(options.jobs, choose_device(options.device), options.threads)
-        print_plan(make(options), jobs=jobs)
+        print_plan(make(options), jobs=expected_jobs(run_options(options)))
         return 0
     return check(options) if options.check or options.repair else train(options)
 
@@ -233,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
             return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
         print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
-    print(f"To go on: {again(given)}", file=sys.stderr)  # noqa: T201
+    print(f"To resume: {again(given)}", file=sys.stderr)  # noqa: T201
     return EXIT_INTERRUPTED
 
 

@@ -349,7 +349,7 @@ def ray_nodes(folder: Path, tries: int, dice: random.Random) -> Toll:
         import ray
         from ray.cluster_utils import Cluster
     except ImportError as error:
-        raise NotHere("Ray is not installed: python -m pip install 'ablate[ray]'") from error
+        raise NotHere("Ray is not installed: python -m pip install '.[ray]'") from error
     from ablate.campaign.ray_executor import RayExecutor
 
     os.environ["PYTHONPATH"] = ENVIRONMENT["PYTHONPATH"]

@@ -1,76 +1,136 @@
-"""The campaign from Python: plan, run, judge, on a Study."""
+"""What a runs folder holds of a campaign: its plan, its records, its trained nets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.design.plan import CampaignPlan, make_plan
+from ablate.campaign.options import CampaignResult, RunOptions
+from ablate.campaign.records import RecordStore, plan_path, sealed_plans, writable
+from ablate.design.plan import CONTROL, CampaignPlan, make_plan
 from ablate.design.record import Record
+from ablate.design.sealed import SealedPlan
 from ablate.design.study import Study
-from ablate.paths import default_runs, tracking_uri
+from ablate.errors import AblateError, one_of
+from ablate.files import write_whole
 
 if TYPE_CHECKING:
-    from ablate.verdicts.verdict import Judgement
+    from ablate.model.nets import Net
 
 
 def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
     """The arms and trials of a study.
 
     Raises:
-        StudyError, DataError: the arms or the data will not do.
+        StudyError, DataError: the arms or the data cannot be used.
     """
     return make_plan(study, data_root)
 
 
-def run(
-    study: Study,
-    *,
-    runs: Path | None = None,
-    uri: str | None = None,
-    data_root: Path | None = None,
-    jobs: int | None = None,
-    threads: int | None = None,
-    device: str = "auto",
-) -> tuple[Record, ...]:
-    """Trains what is missing and returns every record of the study, in the order of the plan.
+def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Net:
+    """The trained net of one trial, in eval mode on the CPU; it takes normalised images N C H W.
 
     Args:
         study: as loaded.
-        runs: the runs folder; None: $ABLATE_RUNS, or ./runs.
-        uri: the MLflow store; None: $MLFLOW_TRACKING_URI, or sqlite in ``runs``.
-        data_root: where data sets lie; None: $ABLATE_DATA, or ./data.
-        jobs: trials at a time; None: as many as train fastest and fit into memory.
-        threads: of each trial; None: likewise.
-        device: auto, cpu or cuda.
+        arm: which arm.
+        seed: which seed; None: the first.
+        options: the runs folder; None: the default.
 
     Raises:
-        AblateError: the study, the data, the runs folder or the store will not do.
-    """
-    from ablate.campaign.dispatch import run_campaign
-    from ablate.campaign.machine import choose_device
+        AblateError: there is no such arm or seed, or its trial kept no weights.
 
-    result = run_campaign(
-        plan(study, data_root=data_root),
-        runs=runs or default_runs(),
-        tracking_uri=uri,
-        data_root=data_root,
-        jobs=jobs,
-        threads=threads,
-        device=choose_device(device),
+    Example:
+        >>> import ablate
+        >>> study = ablate.load_study("linear_bottleneck", overrides={"keep_weights": True})
+        >>> net = ablate.load_net(study, "relu_bottleneck", seed=0)  # doctest: +SKIP
+    """
+    import torch
+
+    from ablate.model.nets import build
+
+    how = options or RunOptions()
+    planned = load(how, study.name, study.digest).plan
+    trials = {trial.seed: trial for trial in planned.arm_trials(_one_of("arm", arm, [a.name for a in planned.arms]))}
+    trial = trials[int(_one_of("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
+    path = RecordStore(how.runs, study.name).weights(trial.key)
+    if not path.is_file():
+        raise AblateError(
+            f"{path}: {arm}, seed {trial.seed} kept no weights; set keep_weights = true in the study and run it with "
+            f"--forget {arm}:{trial.seed}"
+        )
+    net = build(trial.spec)
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net.eval()
+
+
+def _one_of(what: str, value: str, allowed: Iterable[str]) -> str:
+    names = list(allowed)
+    if value not in names:
+        raise AblateError(f"the {what} {one_of(value, names)}")
+    return value
+
+
+def load(options: RunOptions, study: str, digest: str | None = None) -> CampaignResult:
+    """A campaign as the runs folder holds it; where it holds none, it is pulled from MLflow. Trains nothing.
+
+    Neither the study file nor torch is needed.
+
+    Args:
+        options: the runs folder, and MLflow's address.
+        study: its name.
+        digest: which campaign, by the first of its 16 hex digits; None: the newest.
+
+    Raises:
+        AblateError: there is no such campaign.
+    """
+    from ablate.campaign.prepare import known_costs
+    from ablate.campaign.schedule import unfold
+
+    found = [one for one in sealed_plans(options.runs, study) if one.plan.study.digest.startswith(digest or "")]
+    if not found:
+        found = _pulled(options, study, digest)
+    if not found:
+        which = f" {digest}" if digest else ""
+        raise AblateError(f"{options.runs}: holds no campaign{which} of the study {study!r}; run the study first")
+    store = RecordStore(options.runs, study)
+    here = store.keys()
+
+    def read(keys: list[str]) -> dict[str, Record]:
+        records = {key: _sound(store, key) for key in keys if key in here}
+        return {key: record for key, record in records.items() if record is not None}
+
+    schedule, records = unfold(found[-1].plan, read)
+    costs, _ = known_costs(schedule.plan, options.cache / "costs", records)
+    return CampaignResult(
+        plan=schedule.plan, needed=tuple(trial.key for trial in schedule.trials), records=records, costs=costs
     )
-    return tuple(result.records.values())
 
 
-def judge(study: Study, *, runs: Path | None = None, uri: str | None = None) -> Judgement:
-    """The verdicts on a study that was run, from what MLflow holds.
+def _sound(store: RecordStore, key: str) -> Record | None:
+    try:
+        return store.read(key)
+    except AblateError:
+        return None
 
-    Raises:
-        AblateError: this study, as it stands, was not run there.
-    """
-    from ablate.campaign.tracking import Tracking
-    from ablate.verdicts.judge import judge as judge_records
 
-    folder = runs or default_runs()
-    campaign = Tracking(tracking_uri(folder, uri), folder / "artifacts").load_campaign(study.name, study.digest)
-    return judge_records(campaign.plan, campaign.records)
+def _pulled(options: RunOptions, study: str, digest: str | None) -> list[SealedPlan]:
+    """The campaign's sealed plan from MLflow, its records written to the runs folder; empty where MLflow has none."""
+    from ablate.campaign.mlflow_view import MlflowView
+    from ablate.campaign.schedule import unfold
+
+    view, store = MlflowView(options.mlflow_uri, options.runs), RecordStore(options.runs, study)
+    text = view.pull_plan(study, digest) if view.store.exists else ""
+    if not text:
+        return []
+    sealed = SealedPlan.from_json(text)
+
+    def read(keys: list[str]) -> dict[str, Record]:
+        for key, content in view.pull(study, keys).items():
+            store.keep(key, content)
+        return {key: record for key in keys if (record := _sound(store, key)) is not None}
+
+    with writable(options.runs):
+        write_whole(plan_path(options.runs, sealed.plan.study), text.encode())
+        unfold(sealed.plan, read)
+    return [sealed]

@@ -1,7 +1,7 @@
-"""Processes of this machine, each of which takes one trial after another.
+"""Processes of this machine: workers that train one trial after another, and functions called in a subprocess.
 
-They are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
-worker that dies takes only the trial along that it was at; another one is forked in its place.
+All are forked from a server that has torch loaded and has done nothing with it, so that a start takes milliseconds. A
+worker that dies takes only its trial along; another one is forked in its place.
 """
 
 from __future__ import annotations
@@ -19,31 +19,34 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from typing import Any, TypeVar
 
-from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, Trainer
-from ablate.campaign.outbox import Outbox
-from ablate.campaign.worker import DONE, Fault, serve, train_trial
+from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.worker import DONE, TrainerError, serve, train_trial
+from ablate.errors import AblateError
 
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is gone
+
+T = TypeVar("T")
+Say = Callable[[str], None]
 
 
 @dataclass(eq=False)
 class _Worker:
     process: ForkServerProcess
     pipe: Connection
-    job: Job | None = None  # what it is at; None while it waits for more
+    job: Job | None = None  # None while it waits for more
     deadline: float | None = None
-    fault: Fault | None = None
+    fault: TrainerError | None = None
     open: bool = True
 
     def take(self, job: Job) -> None:
         """Sends it to work; OSError if it is not there any more."""
-        limit = job.time_limit_s
         self.pipe.send(job)
         self.job, self.fault = job, None
-        self.deadline = None if limit is None else time.monotonic() + limit
+        self.deadline = None if job.time_limit_s is None else time.monotonic() + job.time_limit_s
 
 
 class LocalExecutor:
@@ -51,46 +54,28 @@ class LocalExecutor:
 
     Args:
         jobs: how many processes.
-        threads: of each.
+        threads: threads of each.
         train: what trains a trial.
         preload: modules that the fork server loads once for all workers.
     """
 
     def __init__(
-        self,
-        jobs: int,
-        *,
-        threads: int = 1,
-        train: Trainer = train_trial,
-        preload: Sequence[str] = TRAINING,
+        self, jobs: int, *, threads: int = 1, train: Trainer = train_trial, preload: Sequence[str] = TRAINING
     ) -> None:
         self.capacity = jobs
         self._train = train
         self._threads = threads
-        self._waiting: list[Job] = []
+        self._preload = preload
         self._workers: list[_Worker] = []
         self._early: list[Event] = []
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["ablate.campaign.worker", *preload])
 
     def submit(self, job: Job) -> None:
-        """Starts the job, or has it wait until a process is free.
+        """Gives the job to a worker that waits, or to a new one.
 
         Raises:
             pickle.PicklingError: the trainer cannot be named from another process.
         """
-        self._waiting.append(job)
-        self._start_waiting()
-
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._running()) < self.capacity:
-            self._start(self._waiting.pop(0))
-
-    def _running(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.job]
-
-    def _start(self, job: Job) -> None:
-        for worker in [worker for worker in self._workers if not worker.job]:
+        for worker in [worker for worker in self._workers if worker.job is None]:
             try:
                 if worker.process.exitcode is None:
                     return worker.take(job)
@@ -98,27 +83,15 @@ class LocalExecutor:
                 pass
             self._stop(worker)  # it died while it waited, or its fork server did
         try:
-            self._forked().take(job)
+            process, pipe = start(serve, self._train, threads=self._threads, preload=self._preload)
+            self._workers.append(_Worker(process, pipe))
+            self._workers[-1].take(job)
         except (OSError, EOFError) as error:
             self._early.append(Lost(job.key, f"no process could be started: {error}"))
-
-    def _forked(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(self._train, theirs), daemon=True)
-        try:
-            with quiet_server(self._threads), without_main(self._train):
-                process.start()
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._workers.append(_Worker(process, ours))
-        return self._workers[-1]
+        return None
 
     def events(self, timeout_s: float) -> list[Event]:
         """See ``Executor.events``; time limits are kept in here too."""
-        self._start_waiting()
         found, self._early = self._early, []
         sources: dict[Connection | int, _Worker] = {}
         for running in self._running():
@@ -133,24 +106,26 @@ class LocalExecutor:
             time.sleep(timeout_s)
         for running in self._running():
             if running.deadline is not None and time.monotonic() > running.deadline:
+                assert running.job is not None
                 self._stop(running)
-                limit = running.job.time_limit_s if running.job else 0
-                found += self._outcome(running, f"time limit of {limit:g} s")
+                found.append(_outcome(running, f"time limit of {running.job.time_limit_s:g} s"))
         return found
 
     def cancel(self, key: str) -> None:
-        """Kills the job's process; nothing is lost that its last checkpoint holds."""
-        self._waiting = [job for job in self._waiting if job.key != key]
-        for running in [running for running in self._running() if running.job and running.job.key == key]:
-            self._stop(running)
+        """Kills the job's process. The trial's last checkpoint stays."""
+        for running in self._running():
+            if running.job is not None and running.job.key == key:
+                self._stop(running)
 
     def close(self) -> None:
         """Kills every process, whether it is at work or waits for more."""
-        self._waiting.clear()
         for worker in self._workers:
             worker.process.kill()
         for worker in list(self._workers):
             self._stop(worker)
+
+    def _running(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.job is not None]
 
     def _patience(self, found: list[Event], timeout_s: float) -> float:
         deadlines = [running.deadline for running in self._running() if running.deadline is not None]
@@ -168,10 +143,10 @@ class LocalExecutor:
             except (EOFError, OSError, pickle.UnpicklingError):  # closed, or cut off in the middle of a message
                 running.open = False
                 break
-            if isinstance(message, Fault):
+            if isinstance(message, TrainerError):
                 running.fault = message
             elif message == DONE:
-                found += self._outcome(running, "ended without a record")
+                found.append(_outcome(running, "ended without a record"))
                 running.job = None
                 return found
             else:
@@ -179,7 +154,7 @@ class LocalExecutor:
         if ended:
             code = running.process.exitcode
             self._stop(running)
-            found += self._outcome(running, _ending(code))
+            found.append(_outcome(running, _ending(code)))
         return found
 
     def _stop(self, worker: _Worker) -> None:
@@ -189,16 +164,17 @@ class LocalExecutor:
         worker.process.close()
         self._workers.remove(worker)
 
-    def _outcome(self, running: _Worker, ending: str) -> list[Event]:
-        if (job := running.job) is None:
-            return []
-        outbox = Outbox(job.folder.parent)
-        output = outbox.tail(job.key)
-        if (record := outbox.get(job.key)) is not None:
-            return [Finished(job.key, record)]
-        if running.fault is not None:
-            return [Lost(job.key, running.fault.reason, output, running.fault.disk_full)]
-        return [Lost(job.key, ending, output)]
+
+def _outcome(running: _Worker, ending: str) -> Finished | Lost:
+    job = running.job
+    assert job is not None
+    record, damage = job.store.take(job.key)
+    if record is not None:
+        return Finished(job.key, record)
+    output = job.store.output(job.key)
+    if running.fault is not None:
+        return Lost(job.key, running.fault.reason, output, running.fault.disk_full)
+    return Lost(job.key, damage or ending, output)
 
 
 def _ending(code: int | None) -> str:
@@ -212,11 +188,78 @@ def _ending(code: int | None) -> str:
     return f"ended with exit code {code}"
 
 
+def start(
+    target: Callable[..., object], *arguments: Any, threads: int, preload: Sequence[str] = TRAINING
+) -> tuple[ForkServerProcess, Connection]:
+    """Forks a process that calls ``target(*arguments, pipe)``; returns it with this end of the pipe.
+
+    Raises:
+        OSError, EOFError: no process could be started.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ablate.campaign.worker", *preload])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
+    try:
+        with _quiet_server(threads), _without_main(arguments[0] if arguments else target):
+            process.start()
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def run_in_subprocess(function: Callable[..., T], *arguments: Any, say: Say, threads: int = 1) -> T:
+    """``function(*arguments, say)`` in a fresh process, so that what it loads does not stay in this one.
+
+    Raises:
+        AblateError: what the function raised, or that its process ended without a result.
+    """
+    try:
+        process, pipe = start(_call, function, arguments, threads=threads)
+    except (OSError, EOFError) as error:  # its fork server was killed, or there is no room for a process
+        raise AblateError(f"no process could be started: {error}") from error
+    try:
+        while True:
+            kind, value = pipe.recv()
+            if kind == "said":
+                say(value)
+            elif kind == "raised":
+                raise value
+            else:
+                result: T = value
+                return result
+    except EOFError:
+        process.join()
+        name = getattr(function, "__name__", type(function).__name__)
+        raise AblateError(f"{name} ended without a result ({_ending(process.exitcode)})") from None
+    finally:
+        process.kill()
+        process.join()
+        pipe.close()
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = function(*arguments, lambda message: pipe.send(("said", message)))
+        pipe.send(("returned", result))
+    except AblateError as error:
+        pipe.send(("raised", AblateError(str(error))))
+    except OSError as error:
+        pipe.send(("raised", error))
+    except Exception as error:  # noqa: BLE001 - it is raised again on the other side
+        pipe.send(("raised", RuntimeError(f"{type(error).__name__}: {error}")))
+    os._exit(0)
+
+
 @contextlib.contextmanager
-def quiet_server(threads: int) -> Iterator[None]:
+def _quiet_server(threads: int) -> Iterator[None]:
     """What the fork server, if it is started in here, and so every worker inherits: threads, and no SIGINT.
 
-    Without the mask, Ctrl-C would print a traceback for each worker that has not yet got round to ignoring it.
+    Without the mask, Ctrl-C would print a traceback for each worker that does not ignore it yet.
     """
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -234,7 +277,7 @@ def quiet_server(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_main(function: Callable[..., object]) -> Iterator[None]:
+def _without_main(function: object) -> Iterator[None]:
     """Hides ``__main__``: a worker would run the command's module, or a user's script, again to no purpose."""
     if getattr(function, "__module__", "") == "__main__":
         yield

@@ -1,7 +1,7 @@
 """Trials as tasks of a Ray cluster: on this machine, or on as many as there are.
 
-A task is one attempt at one trial (``ablate.campaign.node``). It streams its progress and ends with its record, so the
-machines need share no disk; the data sets lie once in the cluster's object store, from where each node takes them.
+A task is one attempt at one trial, in a process of its own on its node. It streams its progress and ends with its
+record, so the machines need share no disk; a data set is put into the cluster's object store once.
 """
 
 from __future__ import annotations
@@ -10,26 +10,33 @@ import contextlib
 import hashlib
 import logging
 import os
+import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ablate.campaign.executors import Event, Finished, Job, Lost, Progress, Trainer
-from ablate.campaign.local import TRAINING
-from ablate.campaign.node import End, owner_of, run_attempt
-from ablate.campaign.outbox import WEIGHTS, Outbox
-from ablate.campaign.worker import describe_fault, train_trial
+from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.local import TRAINING, LocalExecutor
+from ablate.campaign.records import RecordStore
+from ablate.campaign.worker import describe, train_trial
 from ablate.design.datasets import prepared_file
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.paths import default_data_root
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 LOCAL, AUTO = "local", "auto"
+LISTEN_S = 1.0
 ANSWER_S = 30.0  # how long a cluster may take to answer
 COUNTED_S = 5.0  # how long a count of the cluster's places holds
 NODES_LOST = 5  # after so many under one trial, the trial itself is suspected
@@ -98,7 +105,7 @@ class RayExecutor:
         """See ``Executor.submit``; errors as of ``capacity``."""
         self._connect()
         content, digest = self._parcel(job)
-        owner = owner_of(job.folder.parent)
+        owner = owner_of(job.store)
         stream = self._task.remote(job, self._train, self._preload, content, digest, owner)
         self._running[job.key] = _Running(job, stream)
 
@@ -140,7 +147,7 @@ class RayExecutor:
             import ray
         except ImportError as error:
             raise AblateError(
-                f"--executor ray needs the package ray ({error}); python -m pip install 'ablate[ray]'"
+                f"--executor ray needs the package ray ({error}); install it with `python -m pip install ray`"
             ) from error
         if not ray.is_initialized():
             if self._address != LOCAL:
@@ -211,8 +218,8 @@ class RayExecutor:
     def _keep(self, job: Job, end: End) -> None:
         assert isinstance(end.event, Finished)
         if end.weights is not None:
-            write_whole(job.folder / WEIGHTS, end.weights)
-        Outbox(job.folder.parent).put(end.event.record)
+            write_whole(job.store.weights(job.key), end.weights)
+        job.store.put(end.event.record)
 
     def _lost(self, key: str, error: Exception) -> Lost:
         exceptions = self._ray.exceptions
@@ -226,8 +233,82 @@ class RayExecutor:
             return Lost(key, "killed by Ray because its node ran out of memory")
         if isinstance(error, exceptions.WorkerCrashedError):
             return Lost(key, "its node's worker process was killed (memory may have run out)")
-        fault = describe_fault(getattr(error, "cause", None) or error)
+        fault = describe(getattr(error, "cause", None) or error)
         return Lost(key, fault.reason, str(error)[-4000:], fault.disk_full, place="a node of the Ray cluster")
+
+
+@dataclass(frozen=True)
+class End:
+    """How an attempt ended on its node, with the weights where the trial keeps them."""
+
+    event: Finished | Lost
+    weights: bytes | None
+
+
+def owner_of(store: RecordStore) -> str:
+    """A name for a dispatcher's records that no other machine's or campaign's has."""
+    return hashlib.sha256(f"{socket.gethostname()}:{store.records}".encode()).hexdigest()[:12]
+
+
+def scratch(owner: str) -> Path:
+    """The folder on this node for what a dispatcher's trials need and leave.
+
+    Raises:
+        AblateError: somebody else made a folder of its name.
+    """
+    home = Path(tempfile.gettempdir()) / f"ablate-{os.getuid()}"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = home.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        raise AblateError(f"{home}: belongs to another user of this node; set TMPDIR to a folder of your own there")
+    return home / owner
+
+
+def run_attempt(
+    job: Job, train: Trainer, preload: Sequence[str], content: NDArray[np.uint8] | None, digest: str, owner: str
+) -> Iterator[Progress | End]:
+    """Trains a job on this node; its end comes last. It resumes what an earlier attempt left here.
+
+    Args:
+        job: its paths are the dispatcher's, and are not touched.
+        train: what trains a trial.
+        preload: modules that the fork server loads once.
+        content: the bytes of the data file; None where the trainer needs none.
+        digest: of the content.
+        owner: as ``owner_of`` names the dispatcher.
+    """
+    home = scratch(owner)
+    store = RecordStore(home, job.store.study)
+    data = _unpacked(home / "data" / f"{digest}.npz", content)
+    here = replace(job, store=store, cache=home / "data", data_root=None, data_file=data)
+    store.remove(job.key)
+    executor = LocalExecutor(1, threads=job.threads, train=train, preload=preload)
+    try:
+        executor.submit(here)
+        while True:
+            for event in executor.events(LISTEN_S):
+                if isinstance(event, Progress):
+                    yield event
+                    continue
+                if isinstance(event, Lost) and event.disk_full:
+                    event = replace(event, place=f"{home} on {socket.gethostname()}")
+                weights = store.weights(job.key)
+                yield End(event, weights.read_bytes() if weights.exists() and isinstance(event, Finished) else None)
+                if isinstance(event, Finished):
+                    store.clear(job.key)
+                    store.remove(job.key)
+                    weights.unlink(missing_ok=True)
+                return
+    finally:
+        executor.close()
+
+
+def _unpacked(path: Path, content: NDArray[np.uint8] | None) -> Path | None:
+    if content is None:
+        return None
+    if not (path.is_file() and path.stat().st_size == content.nbytes):
+        write_whole(path, content.tobytes())
+    return path
 
 
 def _probe(address: str) -> None:

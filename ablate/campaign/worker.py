@@ -1,11 +1,10 @@
-"""What runs in a worker: one attempt at one trial, its record written whole at the end."""
+"""What runs in a worker process: one attempt at one trial after another. The record is written whole at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import faulthandler
-import fcntl
 import functools
 import gc
 import multiprocessing
@@ -14,29 +13,29 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.executors import Job, OnEpoch, Trainer, TrialContext
-from ablate.campaign.outbox import OUTPUT, Outbox
+from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext
+from ablate.campaign.records import OUTPUT, WEIGHTS
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import DataSpec
+from ablate.files import locked
 from ablate.paths import default_data_root
 
 if TYPE_CHECKING:
     from ablate.training.data import Images
 
 LOCK = ".lock"
-DONE = "done"  # what a worker says when the job that it was given has its record
+DONE = "done"  # what a worker says when its job has its record
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
-class Fault:
+class TrainerError:
     """Why a trainer did not return, as its worker tells it."""
 
     reason: str
@@ -61,43 +60,55 @@ def train_trial(trial: Trial, context: TrialContext) -> Record:
 
 @functools.lru_cache(maxsize=1)
 def _images(data: DataSpec, root: Path, cache: Path, file: Path | None) -> Images:
-    """Kept for the worker's next trial, which as a rule has the same."""
+    """Kept for the worker's next trial, which usually has the same data."""
     from ablate.training.data import load_images
 
     return load_images(data, root, cache, download=False, file=file)
 
 
 def run_job(job: Job, train: Trainer, on_epoch: OnEpoch) -> Record:
-    """One attempt: trains, and leaves the record in the job's folder.
+    """One attempt: trains, and leaves the record in the job's store.
 
     Two processes never work in one folder: a worker that outlives its dispatcher for a moment is waited for.
     """
-    outbox = Outbox(job.folder.parent)
-    with _held(job.folder / LOCK):
+    with locked(job.folder / LOCK):
         # the dispatcher removed what record there was, so this one is of the worker that was waited for
-        found = outbox.get(job.key)
-        if found is not None and found.status != "failed":
-            return found
-        context = TrialContext(
-            folder=job.folder,
-            data_root=job.data_root,
-            cache=job.cache,
-            device=job.device,
-            threads=job.threads,
-            on_epoch=on_epoch,
-            data_file=job.data_file,
-        )
-        record = train(job.trial, context)
+        earlier, _ = job.store.take(job.key)
+        if earlier is not None and earlier.status != "failed":
+            return earlier
+        record = train(job.trial, _context(job, on_epoch))
         record = replace(record, measured=replace(record.measured, attempts=job.attempt))
-        outbox.put(record)
-        return record
+        _keep_weights(job)
+        job.store.put(record)
+    return record
+
+
+def _keep_weights(job: Job) -> None:
+    """Moves the weights that the trainer left beside the record, before the record exists."""
+    kept = job.folder / WEIGHTS
+    if kept.is_file():
+        target = job.store.weights(job.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        kept.replace(target)
+
+
+def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
+    return TrialContext(
+        folder=job.folder,
+        data_root=job.data_root,
+        cache=job.cache,
+        device=job.device,
+        threads=job.threads,
+        on_epoch=on_epoch,
+        data_file=job.data_file,
+    )
 
 
 def serve(train: Trainer, pipe: Connection) -> None:
     """The whole life of a worker process of this machine.
 
-    ``pipe`` brings jobs, and carries their progress to the dispatcher, then ``DONE``. A trainer that fails ends the
-    process: what it left behind is in nobody's way.
+    ``pipe`` brings jobs and carries their progress to the dispatcher, then ``DONE``. A trainer that fails ends the
+    process, so that nothing it left behind reaches another trial.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
@@ -109,24 +120,23 @@ def serve(train: Trainer, pipe: Connection) -> None:
             os._exit(1)
 
     while (job := _next(pipe)) is not None:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        _redirect(job.folder / OUTPUT)
         try:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            _redirect(job.folder / OUTPUT)
             run_job(job, train, functools.partial(on_epoch, job.key))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this trial's and becomes its record
             traceback.print_exc()
             sys.stderr.flush()
             with contextlib.suppress(OSError):
-                pipe.send(describe_fault(error))
+                pipe.send(describe(error))
             os._exit(1)
         _redirect(Path(os.devnull))  # the folder may go
-        _give_back()
+        _free_gpu_memory()
         with contextlib.suppress(OSError):
             pipe.send(DONE)
 
 
-def _give_back() -> None:
-    """Memory of a GPU that this process keeps for itself, which others may need while it waits."""
+def _free_gpu_memory() -> None:
     if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
@@ -141,7 +151,7 @@ def _next(pipe: Connection) -> Job | None:
     return job
 
 
-def describe_fault(error: BaseException) -> Fault:
+def describe(error: BaseException) -> TrainerError:
     """``ValueError: ...``, in one line, and whether a full disk is behind it."""
     lines = str(error).strip().splitlines()
     full = False
@@ -149,7 +159,7 @@ def describe_fault(error: BaseException) -> Fault:
     while cause is not None:
         full = full or (isinstance(cause, OSError) and cause.errno in NO_SPACE)
         cause = cause.__cause__ or cause.__context__
-    return Fault(": ".join([type(error).__name__, *lines[:1]]), full)
+    return TrainerError(": ".join([type(error).__name__, *lines[:1]]), full)
 
 
 def _end_with_dispatcher() -> None:
@@ -165,21 +175,10 @@ def _end_with_dispatcher() -> None:
 
 
 def _redirect(path: Path) -> None:
-    """Output of this process, C libraries' too, goes to ``path`` from here on, in place of an earlier attempt's."""
+    """Sends output of this process, C libraries' too, to ``path`` from here on."""
     sys.stdout.flush(), sys.stderr.flush()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
     faulthandler.enable()
-
-
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

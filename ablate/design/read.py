@@ -93,6 +93,18 @@ def load_study(
     return study
 
 
+def budget_names(path: Path) -> tuple[str, ...]:
+    """The budgets of a study file, ``quick`` first.
+
+    Raises:
+        StudyError: not a readable TOML file, or a budget that is not allowed.
+    """
+    budgets, problems = _split_budgets(read_toml(path), str(path))
+    if problems:
+        raise StudyError(problems)
+    return tuple(dict.fromkeys([QUICK, *budgets]))
+
+
 def _overrides(written: Mapping[str, object]) -> tuple[Layer, list[Problem]]:
     tables: Table = {}
     problems = []

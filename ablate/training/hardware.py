@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-import subprocess
 from importlib import metadata
-from pathlib import Path
 
 import torch
 
@@ -51,17 +49,3 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": metadata.version("numpy"),
     }
-
-
-@functools.cache
-def commit() -> str:
-    """The git commit of the checkout that ablate is imported from, "-dirty" if files changed; empty if installed."""
-    checkout = Path(ablate.__file__).parents[1]
-    if not (checkout / ".git").exists():  # an installed package may lie inside another project's checkout
-        return ""
-    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip()

@@ -22,8 +22,9 @@ from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.model.kernels import Dropout
 from ablate.model.nets import Net, build
+from ablate.provenance import commit
 from ablate.training import checkpoint
-from ablate.training.hardware import commit, hardware_name, versions
+from ablate.training.hardware import hardware_name, versions
 from ablate.training.optim import make_average, make_optimizer, set_norm_momentum
 from ablate.training.streams import generator, stream_seed
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
 from ablate.campaign.agenda import unfold
+
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record

@@ -1,0 +1,185 @@
+"""What MLflow shows of a campaign, as plain data: params, tags and metrics of its runs."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ablate.campaign.views import Item
+from ablate.design.plan import Arm, CampaignPlan, Trial
+from ablate.design.record import Record
+
+KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER = (
+    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer")
+)
+CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
+PARAM_LENGTH = 500
+CURVE = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+MEASURED = {
+    "time/train_s": "train_s",
+    "time/eval_s": "eval_s",
+    "time/wall_s": "wall_s",
+    "time/images_per_s": "images_per_s",
+    "memory/peak_bytes": "peak_bytes",
+}
+Metrics = tuple[tuple[str, float, int], ...]  # name, value, step
+Costs = Mapping[str, float | int | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payload:
+    """One MLflow run to be.
+
+    Attributes:
+        name: what the list of runs shows.
+        params: what decides the result, and what it costs.
+        tags: what it is and where it comes from.
+        metrics: what came of it.
+        start_ms, end_ms: milliseconds since 1970.
+        ok: whether the run is shown as finished.
+    """
+
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: Metrics = ()
+    start_ms: int = 0
+    end_ms: int = 0
+    ok: bool = True
+
+
+def trial_payload(plan: CampaignPlan, item: Item, cost: Costs) -> Payload:
+    """A trial's run: what its arm is, recipe, seed and costs as params; accuracy, loss and their curves as metrics."""
+    record, trial = item.record, item.trial
+    measured = record.measured
+    tags = {
+        KIND: TRIAL,
+        KEY: record.key,
+        RECORD: item.digest,
+        STATUS: record.status,
+        PHASE: trial.phase,
+        "arm": trial.arm,
+        "seed": str(trial.seed),
+        "git_commit": measured.commit,
+        "hardware": measured.hardware,
+        "device": measured.device,
+        "threads": str(measured.threads),
+        "settings": ", ".join(measured.settings),
+        "attempts": str(measured.attempts),
+        "reason": record.reason[:4000],
+        "notes": "\n".join(record.notes)[:4000],
+        **{f"version.{name}": version for name, version in measured.versions.items()},
+    }
+    start_ms = int(measured.started_at * 1000)
+    return Payload(
+        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}",
+        tags={name: value for name, value in tags.items() if value},
+        params=_params(plan, trial, cost),
+        metrics=_metrics(record),
+        start_ms=start_ms,
+        end_ms=start_ms + int(measured.wall_s * 1000),
+        ok=record.status != "failed",
+    )
+
+
+def campaign_payload(plan: CampaignPlan) -> Payload:
+    """The campaign's run, under which its arms' runs are."""
+    study = plan.study
+    tags = {
+        KIND: CAMPAIGN,
+        DIGEST: study.digest,
+        "budget": study.budget,
+        "title": study.title,
+        "question": study.question,
+        "source": study.source,
+        "data": plan.data.name,
+    }
+    return Payload(
+        name=f"{study.name} on {plan.data.name}, {study.budget}, {study.plan.seeds} seeds ({study.digest[:8]})",
+        tags={name: value for name, value in tags.items() if value},
+        params=recipe_params(study.recipe.model_dump(mode="json")),
+    )
+
+
+def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
+    """An arm's run, under which its trials' runs are."""
+    return Payload(
+        name=arm.name,
+        tags={KIND: ARM, DIGEST: plan.study.digest, "arm": arm.name},
+        params=_safe({"arm": arm.name, **levels(plan, arm), **_costs(cost)}),
+    )
+
+
+def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
+    """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
+    done = [record for record in records if record.status == "finished"]
+    last = max((len(record.curve) for record in done), default=0)
+    found: list[tuple[str, float, int]] = [("seeds", float(len(done)), 0)]
+    metric = plan.study.decision.metric
+    found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
+    for epoch in range(1, last + 1):
+        points = [record.curve[epoch - 1].val_accuracy for record in done if len(record.curve) >= epoch]
+        found += _interval("val_accuracy", points, epoch) if metric != "val_accuracy" or epoch < last else []
+    return tuple(found)
+
+
+def _interval(name: str, values: list[float], step: int) -> list[tuple[str, float, int]]:
+    values = [value for value in values if math.isfinite(value)]
+    if not values:
+        return []
+    mean = statistics.fmean(values)
+    found = [(name, mean, step)]
+    if len(values) > 1:
+        from scipy import stats
+
+        half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+        found += [(f"{name}_low", mean - half, step), (f"{name}_high", mean + half, step)]
+    return found
+
+
+def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
+    """The level of every field that some arm changes, the control's included, so that two runs compare at a glance."""
+    found: dict[str, str] = {}
+    for other in plan.arms:
+        for change in other.changes:
+            found.setdefault(change.field, str(change.before))
+    found |= {change.field: str(change.after) for change in arm.changes}
+    return found | {name: str(level) for name, level in arm.factors.items()}
+
+
+def _params(plan: CampaignPlan, trial: Trial, cost: Costs) -> dict[str, str]:
+    return _safe(
+        {
+            "arm": trial.arm,
+            "seed": str(trial.seed),
+            **levels(plan, plan.arm(trial.arm)),
+            "data": trial.data.name,
+            **recipe_params(trial.recipe.model_dump(mode="json")),
+            **_costs(cost),
+        }
+    )
+
+
+def recipe_params(recipe: Mapping[str, object]) -> dict[str, str]:
+    """``recipe.lr`` and its sisters."""
+    return {f"recipe.{name}": str(value) for name, value in recipe.items()}
+
+
+def _costs(cost: Costs) -> dict[str, str]:
+    return {f"cost.{name}": str(value) for name, value in cost.items() if value is not None}
+
+
+def _metrics(record: Record) -> Metrics:
+    """Accuracy and loss under their own names, a step an epoch; a loss that is no number is in the record alone."""
+    last = record.curve[-1].epoch if record.curve else 0
+    curve = [(name, float(getattr(point, name)), point.epoch) for point in record.curve for name in CURVE]
+    final = [(name, value, last) for name, value in record.metrics.items() if not (record.curve and name in CURVE)]
+    measured = [(name, float(getattr(record.measured, field)), 0) for name, field in MEASURED.items()]
+    return tuple(metric for metric in (*final, *curve, *measured) if math.isfinite(metric[1]))
+
+
+def _safe(params: Mapping[str, str]) -> dict[str, str]:
+    """``stages[2].conv`` as ``stages.2.conv``: MLflow's names have no brackets."""
+    return {name.replace("[", ".").replace("]", ""): value[:PARAM_LENGTH] for name, value in params.items()}

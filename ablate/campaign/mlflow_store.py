@@ -1,0 +1,204 @@
+"""The MLflow store itself: its client, its sqlite file, and its errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse, urlunparse
+
+from ablate.campaign.views import ViewError
+from ablate.errors import AblateError
+from ablate.files import make_whole
+from ablate.paths import redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+# A server that is away is noticed in seconds; whoever calls tries again.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    RETRIES: "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+SIDECARS = ("", "-wal", "-shm", "-journal")  # a database, and what sqlite keeps beside one that was cut off
+
+
+class MlflowStore:
+    """One MLflow store, connected when it is first used and again when its file was replaced.
+
+    Args:
+        uri: ``sqlite:///...``, another database, or the address of a server. A password in it goes into the
+            environment, where MLflow looks for it and no process list shows it.
+        artifacts: the folder of artifacts if the store is a database; a server has its own place.
+    """
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        self.uri = _without_password(uri)
+        self.artifacts = artifacts
+        self.file = Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+        self.is_server = urlparse(self.uri).scheme in ("http", "https", "databricks")
+        self.is_own = self.file is not None and self.file.parent == artifacts.parent
+        self._client: MlflowClient | None = None
+        self._opened: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The store as a message names it."""
+        return f"MLflow at {redact(self.uri)}"
+
+    @property
+    def exists(self) -> bool:
+        """False for an sqlite file that is not there yet, so that nothing can be in it."""
+        return self.file is None or self.file.exists()
+
+    def may_hold(self, keys: Collection[str]) -> bool:
+        """Whether the store may have runs with one of these tags; of the runs folder's own file it is known in ms."""
+        if not self.exists:
+            return False
+        if not self.is_own or self.file is None:
+            return True
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True)) as database:
+                held = {value for (value,) in database.execute("SELECT value FROM tags WHERE key = 'ablate.key'")}
+            return not held.isdisjoint(keys)
+        except sqlite3.Error:
+            return True
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client."""
+        if self._client is None or (self.file is not None and self._opened != _identity(self.file)):
+            self.disconnect()
+            self._client = self._connected()
+            self._opened = None if self.file is None else _identity(self.file)
+        return self._client
+
+    def disconnect(self) -> None:
+        """Lets go of the file, so that one that has taken its place is opened next."""
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                engine: Any = self._client._tracking_client.store.engine  # noqa: SLF001 - there is no public way
+                engine.dispose()
+        self._client = None
+
+    def _connected(self) -> MlflowClient:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        if self.file is not None:
+            self._ready(self.file)
+        return MlflowClient(tracking_uri=self.uri)
+
+    def _ready(self, file: Path) -> None:
+        from mlflow import MlflowClient
+
+        if file.exists() and (damage := damage_of(file)):
+            if not self.is_own:
+                raise ViewError(f"{self.name}: the file {damage}; move it away to have it made again from the records")
+            _set_aside(file)
+        if not file.exists():
+            # half of its tables would be a store that MLflow can neither use nor mend
+            make_whole(file, lambda new: _create(MlflowClient(tracking_uri=f"sqlite:///{new}")))
+        elif self.is_own:
+            relocate(file, self.artifacts)
+
+    @contextlib.contextmanager
+    def answers(self) -> Iterator[None]:
+        """Turns whatever MLflow raises into a ViewError of one sentence; our own errors pass."""
+        try:
+            yield
+        except AblateError:
+            raise
+        except Exception as error:
+            if self.file is not None:
+                self.disconnect()
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise ViewError(redact(f"{self.name} does not answer as it should: {lines[0]}")[:400]) from error
+
+
+def _create(client: MlflowClient) -> None:
+    client.search_experiments(max_results=1)
+    with contextlib.suppress(Exception):
+        engine: Any = client._tracking_client.store.engine  # noqa: SLF001 - there is no public way
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def sent_once() -> Iterator[None]:
+    """Has the client send a request once: it repeats even those that make a run, and nobody would know of the first."""
+    before = os.environ[RETRIES]
+    os.environ[RETRIES] = "0"  # the client looks there at every request
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = before
+
+
+def damage_of(file: Path) -> str:
+    """What sqlite finds wrong with a file, or nothing; one that is locked is not damaged."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"is damaged ({error})"
+    return "" if found == "ok" else f"is damaged ({str(found).splitlines()[-1]})"
+
+
+def _set_aside(file: Path) -> None:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for part in (file.with_name(file.name + ending) for ending in SIDECARS):
+        if part.exists():
+            part.replace(part.with_name(f"{part.name}.damaged-{stamp}"))
+
+
+def relocate(file: Path, artifacts: Path) -> None:
+    """Points a runs folder's own store at the artifacts beside it; one that was moved or copied names the old place."""
+    with contextlib.closing(sqlite3.connect(file, timeout=60)) as database, database:
+        rows = database.execute("SELECT experiment_id, name, artifact_location FROM experiments").fetchall()
+        for number, name, old in rows:
+            new = (artifacts / name).as_uri()
+            if old != new and unquote(old).endswith(f"/artifacts/{name}"):
+                change = "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ?"
+                database.execute(change, (new, len(old) + 1, number))
+                database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, number))
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder that an artifact address names on this machine; None for one that lies elsewhere."""
+    parts = urlparse(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return Path(uri) if not parts.scheme else None
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _without_password(uri: str) -> str:
+    parts = urlparse(uri)
+    if parts.scheme not in ("http", "https") or parts.password is None:
+        return uri
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+    return urlunparse(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,254 @@
+"""The view for optuna-dashboard: every trial of a campaign with its parameters, value, learning curve and costs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.campaign.options import ArmCosts
+from ablate.campaign.optuna_driver import (
+    Space,
+    curve_of,
+    dated,
+    frozen_trial,
+    higher_is_better,
+    space,
+    user_attributes,
+)
+from ablate.campaign.views import Conclusion, Item, ViewError, file_state
+from ablate.design.plan import CampaignPlan
+from ablate.design.tuning import WHOLE
+from ablate.files import make_whole
+from ablate.paths import redact
+
+if TYPE_CHECKING:
+    import optuna
+
+DIGEST = "record"  # user attribute: sha256 of the record's file
+STARTED = "started_at"  # user attribute: when the trial started, seconds since 1970
+
+
+class OptunaView:
+    """Optuna studies of one storage: one for each campaign's design, one for its tuning.
+
+    Args:
+        runs: the runs folder.
+        url: of an RDB storage; None: ``optuna.db`` in the runs folder.
+    """
+
+    def __init__(self, runs: Path, url: str | None = None) -> None:
+        self._file = None if url else runs / "optuna.db"
+        self._url = url or "sqlite:///optuna.db"
+        self._storage: optuna.storages.RDBStorage | None = None
+        self._opened: list[Any] = []
+        self._found: list[optuna.Study] = []
+        self._space: tuple[CampaignPlan, Space] | None = None
+        self._held: dict[str, optuna.trial.FrozenTrial] = {}
+
+    @property
+    def name(self) -> str:
+        """See ``View.name``."""
+        return f"Optuna's storage {redact(self._url)}"
+
+    @property
+    def exists(self) -> bool:
+        """False for the runs folder's own file where it is not there yet."""
+        return self._file is None or self._file.exists()
+
+    def state(self) -> list[Any] | None:
+        """See ``View.state``."""
+        return None if self._file is None else file_state(self._file)
+
+    def known(self, plan: CampaignPlan, costs: ArmCosts) -> dict[str, str]:  # noqa: ARG002 - of the protocol
+        """See ``View.known``."""
+        with self._answers():
+            trials = [trial for study in self._studies(plan) for trial in study.get_trials(deepcopy=False)]
+            self._held = {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
+            return {key: trial.user_attrs.get(DIGEST, "") for key, trial in self._held.items()}
+
+    def push(self, plan: CampaignPlan, item: Item, costs: ArmCosts) -> str:
+        """See ``View.push``. Optuna deletes no trial, so where one has to go its study is made again."""
+        held = self._held.get(item.record.key)
+        if held is not None:
+            if held.user_attrs.get(STARTED, 0) > item.record.measured.started_at and held.state.name != "FAIL":
+                return str(held.user_attrs.get(DIGEST, ""))
+            self._delete(plan)
+            raise ViewError(f"{self.name}: {item.trial.arm}, seed {item.trial.seed} has another record now.")
+        with self._answers():
+            design, *tuning = self._studies(plan)
+            cost = costs.get(item.trial.arm, {})
+            if self._space is None or self._space[0] is not plan:
+                self._space = plan, space(plan)
+            if item.trial.phase == "tuning":
+                frozen, study = _tuning_trial(plan, item, cost), tuning[0]
+            else:
+                frozen, study = frozen_trial(plan, item.trial, item.record, self._space[1], cost), design
+            frozen.user_attrs[DIGEST] = item.digest
+            study.add_trial(frozen)
+            self._held[item.record.key] = frozen
+        return item.digest
+
+    def _delete(self, plan: CampaignPlan) -> None:
+        with self._answers():
+            import optuna
+
+            assert self._storage is not None
+            for study in self._studies(plan):
+                optuna.delete_study(study_name=study.study_name, storage=self._storage)
+            self._found = []
+
+    def finish(self, plan: CampaignPlan, items: Sequence[Item], conclusion: Conclusion, costs: ArmCosts) -> None:  # noqa: ARG002
+        """See ``View.finish``: the question and whether it is answered, as attributes of the study."""
+        with self._answers():
+            for study in self._studies(plan):
+                study.set_user_attr("question", plan.study.question)
+                study.set_user_attr("complete", conclusion.complete)
+
+    def _studies(self, plan: CampaignPlan) -> list[optuna.Study]:
+        """The campaign's study of its design, and that of its tuning where it tunes."""
+        self._connect()
+        import optuna
+
+        assert self._storage is not None
+        name = f"{plan.study.name} {plan.study.budget} {plan.study.digest}"
+        if self._found and self._found[0].study_name == name:
+            return self._found
+        found = []
+        for suffix in ("", *([" tuning"] if plan.study.tuned else [])):
+            better = higher_is_better(plan) if not suffix else not plan.study.decision.metric.endswith("loss")
+            found.append(
+                optuna.create_study(
+                    storage=self._storage,
+                    study_name=name + suffix,
+                    direction="maximize" if better else "minimize",
+                    load_if_exists=True,
+                )
+            )
+            found[-1].set_metric_names([_metric(plan, tuning=bool(suffix))])
+        self._found = found
+        return found
+
+    def _connect(self) -> None:
+        import optuna
+
+        if self._storage is not None and (self._file is None or self._opened == _identity(self._file)):
+            return
+        self.close()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        if self._file is not None:
+            self._set_aside_if_damaged(self._file)
+            if not self._file.exists():
+                make_whole(self._file, lambda new: _leave(self._opened_at(new)))
+            self._opened = _identity(self._file)
+            self._storage = self._opened_at(self._file)
+        else:
+            self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs={"pool_pre_ping": True})
+
+    def _opened_at(self, file: Path) -> optuna.storages.RDBStorage:
+        """A storage in a file whose path may hold characters that mean something in an address."""
+        import sqlite3
+
+        import optuna
+
+        creator = partial(sqlite3.connect, str(file), timeout=60)
+        return optuna.storages.RDBStorage(self._url, engine_kwargs={"creator": creator})
+
+    def _set_aside_if_damaged(self, file: Path) -> None:
+        if file.exists() and not is_sqlite(file):
+            file.replace(file.with_name(file.name + ".damaged"))
+
+    def close(self) -> None:
+        """Lets go of the storage."""
+        if self._storage is not None:
+            with contextlib.suppress(Exception):
+                _leave(self._storage)
+        self._storage = None
+        self._found = []
+
+    def _answers(self) -> contextlib.AbstractContextManager[None]:
+        return _answers(self)
+
+
+@contextlib.contextmanager
+def _answers(view: OptunaView) -> Any:
+    """Turns whatever Optuna or the database raises into a ViewError of one sentence, and connects anew afterwards."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        view.close()
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ViewError(redact(f"{view.name} cannot be used: {lines[0]}")[:400]) from error
+
+
+def is_sqlite(file: Path) -> bool:
+    """Whether a file is a sqlite database whose pages are sound."""
+    import sqlite3
+
+    try:
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)
+        try:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _identity(file: Path) -> list[int]:
+    found = file.stat()
+    return [found.st_dev, found.st_ino]
+
+
+def _leave(storage: optuna.storages.RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _metric(plan: CampaignPlan, *, tuning: bool) -> str:
+    metric = plan.study.decision.metric
+    return metric.replace("test_", "val_") if tuning else metric
+
+
+def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+    """A trial that tunes: its point is the arm, the values of its setting, and the seed."""
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    values = {trial.key: setting.values for arm in plan.tuning for setting in arm.settings for trial in setting.trials}[
+        item.trial.key
+    ]
+    tuning = plan.study.tuning
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        "arm": CategoricalDistribution([arm.name for arm in plan.arms]),
+        "seed": IntDistribution(0, max(1, tuning.seeds)),
+    }
+    point: dict[str, Any] = {"arm": item.trial.arm, "seed": 0}
+    keys = {t.key: i for arm in plan.tuning for s in arm.settings for i, t in enumerate(s.trials)}
+    point["seed"] = keys[item.trial.key]
+    for name, value in values.items():
+        span = tuning.space[name]
+        point[name] = int(value) if name in WHOLE else value
+        distributions[name] = (
+            IntDistribution(int(span.low), int(span.high))
+            if name in WHOLE
+            else FloatDistribution(span.low, span.high, log=span.log)
+        )
+    score = item.record.metrics.get(_metric(plan, tuning=True))
+    states = optuna.trial.TrialState
+    finished = item.record.status == "finished" and score is not None
+    frozen = optuna.trial.create_trial(
+        state=states.COMPLETE if finished else states.FAIL if item.record.status == "failed" else states.PRUNED,
+        value=score if finished else None,
+        params=point,
+        distributions=distributions,
+        user_attrs=user_attributes(item.trial, item.record, cost),
+        intermediate_values=curve_of(item.record),
+    )
+    return dated(frozen, item.record)

@@ -1,0 +1,117 @@
+"""What is made ready before the first trial: the data, then what each arm costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ablate.campaign.local import run_in_subprocess
+from ablate.campaign.options import ArmCosts, RunOptions
+from ablate.campaign.resources import Layout
+from ablate.design.datasets import DataInfo
+from ablate.design.identity import digest
+from ablate.design.plan import Arm, CampaignPlan
+from ablate.design.record import Record
+from ablate.files import write_whole
+from ablate.measure.cost import Cost, cost, estimate
+
+FORMAT = 1
+Say = Callable[[str], None]
+Prepare = Callable[[CampaignPlan, RunOptions, Layout, Say], ArmCosts]
+
+
+def prepare_campaign(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) -> ArmCosts:
+    """Data made ready and costs measured, without loading torch into this process.
+
+    Raises:
+        AblateError: the data cannot be had, or two counters disagree about a cost.
+    """
+    return run_in_subprocess(_prepare, plan, options, layout, say=say, threads=layout.threads)
+
+
+def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) -> ArmCosts:
+    import torch
+
+    from ablate.model.fused import absence
+    from ablate.training.data import prepare
+
+    reason = absence()  # whatever the device: what $ABLATE_KERNELS must not say is told here
+    if reason and layout.device == "cpu" and layout.threads == 1:
+        say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
+    for data in {arm.data.name: arm.data for arm in plan.arms}.values():
+        prepare(data, options.data_root, options.cache / "data", report=say)
+    device = layout.device
+    if device == "cuda" and not torch.cuda.is_available():  # the nodes of a cluster have what this machine lacks
+        say("This machine has no GPU, so that latencies are those of its processor.")
+        device = "cpu"
+    return measure_costs(plan, options.cache / "costs", device, layout.threads, say)
+
+
+def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, say: Say) -> ArmCosts:
+    """The costs of every arm, by name; each is kept in ``folder`` and measured once.
+
+    Raises:
+        CostError: two counters disagree.
+    """
+    missing = [arm for arm in plan.arms if _kept(_path(plan, arm, folder, device, threads)) is None]
+    if missing:
+        say(f"measuring what {'the arm costs' if len(missing) == 1 else f'{len(missing)} arms cost'}")
+    found: ArmCosts = {}
+    for arm in plan.arms:
+        path = _path(plan, arm, folder, device, threads)
+        kept = _kept(path)
+        if kept is None:
+            kept = dataclasses.asdict(arm_cost(arm, plan.data, device, threads))
+            write_whole(path, json.dumps(kept).encode())
+        found[arm.name] = kept
+    return found
+
+
+def arm_cost(arm: Arm, data: DataInfo, device: str, threads: int) -> Cost:
+    """Counted, checked against two other counters, and timed; loads torch."""
+    from ablate.measure.latency import latency_ms
+
+    batch_size, optimizer = arm.recipe.batch_size, arm.recipe.optimizer
+    shape = (data.channels, data.height, data.width)
+    return dataclasses.replace(
+        cost(arm.spec, shape, batch_size=batch_size, optimizer=optimizer),
+        latency_ms=latency_ms(arm.spec, shape, batch_size=1, device=device, threads=threads),
+        latency_batch_ms=latency_ms(arm.spec, shape, batch_size=batch_size, device=device, threads=threads),
+    )
+
+
+def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) -> tuple[ArmCosts, bool]:
+    """The costs without measuring anything, and whether all of them were measured before.
+
+    What was not measured here is counted by arithmetic, which leaves latency out. Torch is not loaded.
+    """
+    data = plan.data
+    threads = {record.measured.threads for record in records.values()}
+    places = [(device, number) for device in ("cuda", "cpu") for number in sorted(threads)]
+    found: ArmCosts = {}
+    whole = True
+    for arm in plan.arms:
+        kept = next((cost for place in places if (cost := _kept(_path(plan, arm, folder, *place)))), None)
+        if kept is None:
+            whole = False
+            shape, recipe = (data.channels, data.height, data.width), arm.recipe
+            counted = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+            kept = dataclasses.asdict(counted)
+        found[arm.name] = kept
+    return found, whole
+
+
+def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int) -> Path:
+    recipe = arm.recipe
+    asked = [FORMAT, arm.spec.to_dict(), dataclasses.asdict(plan.data), recipe.batch_size, recipe.optimizer]
+    return folder / f"{digest([*asked, device, threads])}.json"
+
+
+def _kept(path: Path) -> dict[str, float | int | None] | None:
+    try:
+        plain = json.loads(path.read_text())
+        return plain if isinstance(plain, dict) else None
+    except (OSError, ValueError):
+        return None

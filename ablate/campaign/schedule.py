@@ -1,0 +1,161 @@
+"""Which trials a campaign needs: a function of its plan and the records so far.
+
+It grows as records come. The same records give the same schedule, so that a campaign that was cut off resumes as if it
+had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING
+
+from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, tuned_arms, with_settings
+from ablate.design.record import Record
+from ablate.design.study import Study
+from ablate.design.tuning import ArmTuning, Values
+
+if TYPE_CHECKING:
+    from ablate.campaign.optuna_driver import Search
+
+MOST_NAMED = 3  # arms in one sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What a campaign needs so far.
+
+    Attributes:
+        plan: the campaign's, with what was tried in tuning so far, and with the arms' best recipes when that is over.
+        trials: those that it needs, with a record or without, in the order to run them.
+        to_come: how many more are sure to follow these.
+        news: a sentence for each time that the schedule grew.
+    """
+
+    plan: CampaignPlan
+    trials: tuple[Trial, ...]
+    to_come: int = 0
+    news: tuple[str, ...] = ()
+
+
+class Scheduler:
+    """Schedules one campaign; ask again as records come.
+
+    Args:
+        plan: as made from the study.
+    """
+
+    def __init__(self, plan: CampaignPlan) -> None:
+        self._plan = plan
+        self._searches: dict[str, Search] = {}
+        self._news: list[str] = []
+        self._confirming: Confirming | None = None
+        if plan.study.tuned:
+            from ablate.campaign.optuna_driver import Search
+
+            self._searches = {arm.name: Search(plan, arm) for arm in tuned_arms(plan.arms)}
+
+    def schedule(self, records: Mapping[str, Record]) -> Schedule:
+        """What is needed, given these records: the tuning first, then the seeds that confirm."""
+        tuning = tuple(search.advance(records) for search in self._searches.values())
+        tried = [
+            trial
+            for settings in zip_longest(*(_by_setting(arm) for arm in tuning), fillvalue=())
+            for trial in chain(*settings)
+        ]
+        open_settings = sum(search.to_come for search in self._searches.values())
+        if not all(search.done for search in self._searches.values()):
+            study = self._plan.study
+            to_come = open_settings * study.tuning.seeds + len(self._plan.arms) * study.plan.seeds
+            return Schedule(plan=replace(self._plan, tuning=tuning), trials=tuple(tried), to_come=to_come)
+        if self._confirming is None:
+            self._confirming = Confirming(self._tuned(tuning))
+        trials = (*tried, *self._confirming.trials(records))
+        return Schedule(plan=self._confirming.plan, trials=trials, news=(*self._news, *self._confirming.news))
+
+    def _tuned(self, tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
+        """The plan with each arm's best recipe; the A/A arm has the control's, since it is the control."""
+        if not self._searches:
+            return self._plan
+        best = {name: search.best for name, search in self._searches.items()}
+        for name, (found, score) in best.items():
+            self._news.append(f"{name} is tuned: {described(found.values)} ({told_score(self._plan.study, score)})")
+        return with_settings(self._plan, {name: found.values for name, (found, _) in best.items()}, tuning)
+
+
+class Confirming:
+    """The trials that the verdicts rest on: all of the plan, or, under ``until = "settled"``, block after block.
+
+    A block is judged when every one of its trials has a record, so that it does not matter which ended first.
+    """
+
+    def __init__(self, plan: CampaignPlan) -> None:
+        self.news: list[str] = []
+        self.plan = plan
+        self._settles = plan.study.plan.until == "settled"
+        self._wanted = plan.trials
+        if self._settles:
+            # no look comes before these, so they can be trained before scipy is loaded
+            least = plan.study.plan.seeds
+            first = {trial.key for arm in plan.arms for trial in plan.arm_trials(arm.name)[:least]}
+            self._wanted = tuple(trial for trial in plan.trials if trial.key in first)
+
+    def trials(self, records: Mapping[str, Record]) -> tuple[Trial, ...]:
+        """Those needed, given these records."""
+        while self._settles and all(trial.key in records for trial in self._wanted):
+            from ablate.verdicts.judge import wanted
+
+            before = {trial.key for trial in self._wanted}
+            after = before | {trial.key for trial in wanted(self.plan, {key: records[key] for key in before})}
+            if after == before:
+                break
+            grown = tuple(trial for trial in self.plan.trials if trial.key in after)
+            self.news.append(_growth(self._wanted, grown))
+            self._wanted = grown
+        return self._wanted
+
+
+def unfold(plan: CampaignPlan, read: Callable[[list[str]], Mapping[str, Record]]) -> tuple[Schedule, dict[str, Record]]:
+    """The schedule as far as the records go that ``read`` finds for a list of keys, and these records."""
+    scheduler, asked = Scheduler(plan), set[str]()
+    records: dict[str, Record] = {}
+    while True:
+        schedule = scheduler.schedule(records)
+        new = list(dict.fromkeys(trial.key for trial in schedule.trials if trial.key not in asked))
+        if not new:
+            return schedule, records
+        asked.update(new)
+        records |= read(new)
+
+
+def _by_setting(tuning: ArmTuning) -> list[tuple[Trial, ...]]:
+    return [setting.trials for setting in tuning.settings]
+
+
+def described(values: Values) -> str:
+    """``lr 0.00714, weight_decay 0.001``."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
+def told_score(study: Study, score: float) -> str:
+    """``validation accuracy 97.10 %``."""
+    if not math.isfinite(score):
+        return "no setting finished; the recipe as written"
+    if study.decision.metric.endswith("accuracy"):
+        return f"validation accuracy {100 * score:.2f} %"
+    return f"validation loss {-score:.4f}"
+
+
+def _growth(before: Iterable[Trial], after: Iterable[Trial]) -> str:
+    """``relu_bottleneck is not settled after 8 seeds: 4 more``."""
+    old, new = (Counter(trial.arm for trial in trials) for trials in (before, after))
+    grown = [arm for arm in new if new[arm] > old[arm]]
+    arms = [arm for arm in grown if arm not in (CONTROL, NOISE_FLOOR)] or grown
+    seeds, more = old[arms[0]], new[arms[0]] - old[arms[0]]
+    if len(arms) == 1:
+        return f"{arms[0]} is not settled after {seeds} seeds: {more} more"
+    named = ", ".join(arms) if len(arms) <= MOST_NAMED else f"{len(arms)} arms"
+    return f"{named} are not settled after {seeds} seeds: {more} more each"
