@@ -109,7 +109,9 @@ def data_of(plan: CampaignPlan, options: argparse.Namespace) -> Images:
     """The study's images, prepared where a campaign would prepare them."""
     from ablate.training.data import load_images
 
-    return load_images(plan.study.data, options.data_root or default_data_root(), default_runs() / "data", report=print)
+    return load_images(
+        plan.study.data, options.data_root or default_data_root(), default_runs() / "cache" / "data", report=print
+    )
 
 
 def counted(arm: Arm, images: Images, options: argparse.Namespace) -> pd.DataFrame:
