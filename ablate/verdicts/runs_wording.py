@@ -112,8 +112,8 @@ def out_of_reach(samples: Sequence[Sample], alpha: float) -> list[str]:
     needed = [seeds_to_reach(level) if one.paired else runs_to_reach(level) for one in short]
     enough = "no number of runs is enough" if None in needed else f"{max(one or 0 for one in needed)} are needed"
     sentence = (
-        f"{_names([one.arm for one in short])}: with so few runs the exact test cannot reach its level, so that neither "
-        f"better nor worse can come out; {enough}."
+        f"{_names([one.arm for one in short])}: with so few runs the exact test cannot reach its level, so that "
+        f"neither better nor worse can come out; {enough}."
     )
     return [sentence]
 
