@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import logging
 import os
+import re
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -31,6 +36,7 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+PLAIN = re.compile(r"[\w/.,+=@~: -]*")  # of a path: what means nothing else in an address
 SIDECARS = ("", "-wal", "-shm", "-journal")  # a database, and what sqlite keeps beside one that was cut off
 
 
@@ -101,7 +107,7 @@ class MlflowStore:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self.file is not None:
             self._ready(self.file)
-        return MlflowClient(tracking_uri=self.uri)
+        return MlflowClient(tracking_uri=self.uri if self.file is None else address(self.file))
 
     def _ready(self, file: Path) -> None:
         from mlflow import MlflowClient
@@ -112,7 +118,7 @@ class MlflowStore:
             _set_aside(file)
         if not file.exists():
             # half of its tables would be a store that MLflow can neither use nor mend
-            make_whole(file, lambda new: _create(MlflowClient(tracking_uri=f"sqlite:///{new}")))
+            make_whole(file, lambda new: _create(MlflowClient(tracking_uri=address(new))))
         elif self.is_own:
             relocate(file, self.artifacts)
 
@@ -128,6 +134,26 @@ class MlflowStore:
                 self.disconnect()
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ViewError(redact(f"{self.name} does not answer as it should: {lines[0]}")[:400]) from error
+
+
+def address(file: Path) -> str:
+    """The address of an sqlite file for MLflow; a path that an address cannot hold is reached through a link.
+
+    The link is in a folder of this process and leads to the file's folder, so that sqlite keeps what belongs to the
+    file in its place.
+    """
+    if not PLAIN.fullmatch(str(file)):
+        file = _link(file.parent) / file.name
+    return f"sqlite:///{file}"
+
+
+@functools.cache
+def _link(folder: Path) -> Path:
+    place = Path(tempfile.mkdtemp(prefix="ablate-link-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    link = place / "runs"
+    link.symlink_to(folder.absolute(), target_is_directory=True)
+    return link
 
 
 def _create(client: MlflowClient) -> None:
