@@ -57,6 +57,18 @@ class OptunaView:
         """See ``View.state``."""
         return None if self._file is None else file_state(self._file)
 
+    @property
+    def storage(self) -> optuna.storages.RDBStorage:
+        """The storage itself.
+
+        Raises:
+            ViewError: it cannot be used.
+        """
+        with self._answers():
+            self._connect()
+        assert self._storage is not None
+        return self._storage
+
     def known(self, plan: CampaignPlan, costs: ArmCosts) -> dict[str, str]:  # noqa: ARG002 - of the protocol
         """See ``View.known``."""
         with self._answers():

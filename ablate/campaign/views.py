@@ -25,7 +25,7 @@ from ablate.files import write_whole
 
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEADLINE_S = 60.0  # for what a view lacks when the campaign is over
-SILENT_S = 15.0  # of these, without any progress
+SILENT_S = 30.0  # of these, without any progress
 STEP_S = 5.0  # how long a call that does not return is waited for at the very end
 
 
