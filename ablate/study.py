@@ -178,20 +178,18 @@ def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
 def _conclude(result: CampaignResult, how: RunOptions, *, report: bool) -> Conclusion:
     """Prints the verdicts, writes the report where something in it changed, and says what the views show of it."""
     from ablate.campaign.records import sealed_plans
-    from ablate.campaign.views import Conclusion
-    from ablate.reporting.markdown import note
-    from ablate.reporting.report import write_report_if_changed
-    from ablate.reporting.results import campaign_metrics, results_of
+    from ablate.reporting.conclusion import conclusion_of
+    from ablate.reporting.folders import publish
+    from ablate.reporting.results import results_of
     from ablate.reporting.terminal import print_results
 
-    results = results_of(result, sealed=sealed_plans(how.runs, result.plan.study.name))
+    sealed = sealed_plans(how.runs, result.plan.study.name)
+    results = results_of(result.plan, result.costs, result.records, sealed=sealed)
     print_results(results)
-    folder = None
-    if report:
-        page = write_report_if_changed(results, how.runs)
+    page = publish(results, how.runs) if report else None
+    if page is not None:
         print(f"Report:    {page}")  # noqa: T201
-        folder = page.parent
-    return Conclusion(complete=not result.missing, note=note(results), metrics=campaign_metrics(results), report=folder)
+    return conclusion_of(results, complete=not result.missing, report=page and page.parent)
 
 
 def ui_command(options: argparse.Namespace) -> str:

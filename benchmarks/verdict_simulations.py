@@ -97,9 +97,9 @@ def one_look(n: int) -> tuple[Look, ...]:
     return (Look(n, 1.0),)
 
 
-def settled(num_contrasts: int) -> tuple[Look, ...]:
+def settled() -> tuple[Look, ...]:
     plan = Plan(seeds=8, until="settled", max_seeds=20, block=4)
-    return planned_looks(plan, alpha=ALPHA, num_contrasts=num_contrasts)
+    return planned_looks(plan, alpha=ALPHA)
 
 
 def named(looks: tuple[Look, ...]) -> str:
@@ -109,11 +109,11 @@ def named(looks: tuple[Look, ...]) -> str:
 
 def any_different(decided: dict[str, Decided], but: int = 0) -> bool:
     """Whether an arm came out different, the first ``but`` of them aside; equivalent arms were shown different too."""
-    return any(one.finding == "different" or one.also_different for one in list(decided.values())[but:])
+    return any(one.conclusion == "different" or one.also_different for one in list(decided.values())[but:])
 
 
 def any_equivalent(decided: dict[str, Decided], but: int = 0) -> bool:
-    return any(one.finding == "equivalent" for one in list(decided.values())[but:])
+    return any(one.conclusion == "equivalent" for one in list(decided.values())[but:])
 
 
 def coverage_rows(simulations: int) -> Iterator[Row]:
@@ -159,11 +159,11 @@ def images_rows(simulations: int) -> Iterator[Row]:
 
 def null_rows(simulations: int) -> Iterator[Row]:
     for m in (1, 4, 15):
-        for looks in (one_look(8), one_look(12), settled(m)):
+        for looks in (one_look(8), one_look(12), settled()):
             found = rate([0.0] * m, looks, any_different, simulations)
             setting = f"{m} contrast{'s' if m > 1 else ''}, {named(looks)}"
             yield Row("an arm wrongly called different (family-wise)", setting, found, 0.0, 0.065, simulations)
-    for looks in (one_look(12), settled(4)):
+    for looks in (one_look(12), settled()):
         found = rate([9.0, 9.0, 0.0, 0.0], looks, lambda d: any_different(d, 2), simulations)
         setting = f"4 contrasts, 2 of them truly different, {named(looks)}"
         yield Row("an arm wrongly called different (family-wise)", setting, found, 0.0, 0.065, simulations)
@@ -175,7 +175,7 @@ def null_rows(simulations: int) -> Iterator[Row]:
 def margin_rows(simulations: int) -> Iterator[Row]:
     margin = 3.0
     for m in (1, 4, 15):
-        for looks in (one_look(8), one_look(12), settled(m)):
+        for looks in (one_look(8), one_look(12), settled()):
             found = rate([margin] * m, looks, any_equivalent, simulations, margin=margin)
             setting = f"{m} contrast{'s' if m > 1 else ''} at the margin, {named(looks)}"
             yield Row("an arm wrongly called equivalent (family-wise)", setting, found, 0.0, 0.05, simulations)
@@ -189,14 +189,14 @@ def power_rows(simulations: int) -> Iterator[Row]:
     for n, m in ((6, 1), (8, 1), (8, 4), (10, 1), (10, 4), (12, 15), (14, 15), (20, 4)):
         effect = power.detectable(n, SD_OF_DIFFERENCES, num_contrasts=m)
         assert effect is not None
-        found = rate([effect, *[0.0] * (m - 1)], one_look(n), lambda d: d["0"].finding == "different", simulations)
+        found = rate([effect, *[0.0] * (m - 1)], one_look(n), lambda d: d["0"].conclusion == "different", simulations)
         setting = f"a true difference of {effect / SD_OF_DIFFERENCES:.2f} SDs among {m}, {n} seeds"
         yield Row("power: promised 80 %", setting, found, 0.75, 0.85, simulations)
     for n, m in ((12, 1), (16, 4)):
         margin = 1.2 * SD_OF_DIFFERENCES
         promised = power.equivalence_power(margin, SD_OF_DIFFERENCES, n, num_contrasts=m)
         shifts = [0.0, *[5 * margin] * (m - 1)]
-        found = rate(shifts, one_look(n), lambda d: d["0"].finding == "equivalent", simulations, margin=margin)
+        found = rate(shifts, one_look(n), lambda d: d["0"].conclusion == "equivalent", simulations, margin=margin)
         setting = f"no difference, margin of 1.2 SDs, {m} contrast{'s' if m > 1 else ''}, {n} seeds"
         row = Row("", setting, found, promised - 0.05, min(1.0, promised + 0.05), simulations)
         yield Row(f"power of equivalence: promised {100 * promised:.0f} %", row.setting, *_numbers(row))
@@ -204,7 +204,7 @@ def power_rows(simulations: int) -> Iterator[Row]:
 
 def settled_power_rows(simulations: int) -> Iterator[Row]:
     for m, share in ((1, 1.0), (4, 1.0), (4, 1.6)):
-        looks = settled(m)
+        looks = settled()
         effect = power.detectable(20, SD_OF_DIFFERENCES, alpha=ALPHA * looks[-1].share, num_contrasts=m)
         assert effect is not None
         effect *= share
@@ -212,7 +212,7 @@ def settled_power_rows(simulations: int) -> Iterator[Row]:
 
         def found_it(decided: dict[str, Decided], seeds: list[int] = seeds) -> bool:
             seeds.append(decided["0"].look.seeds)
-            return decided["0"].finding == "different"
+            return decided["0"].conclusion == "different"
 
         found = rate([effect, *[0.0] * (m - 1)], looks, found_it, simulations)
         size = f"a true difference of {effect / SD_OF_DIFFERENCES:.2f} SDs among {m}"
@@ -234,8 +234,8 @@ def factorial_rows(simulations: int) -> Iterator[Row]:
         generator = np.random.default_rng(16)
         errors = inside = 0
         for _ in range(simulations):
-            seeds = generator.normal(0, SD, (1, 5))
-            values = seeds + shift * high + generator.normal(0, SD, (16, 5))
+            seeds = generator.normal(0, SD, (1, 8))
+            values = seeds + shift * high + generator.normal(0, SD, (16, 8))
             effects = factorial_effects(
                 cells, values, levels=factors, alpha=ALPHA, margin=margin, higher_is_better=True
             )
@@ -244,7 +244,7 @@ def factorial_rows(simulations: int) -> Iterator[Row]:
             )
             errors += any(one.outcome in wrong for one in judged)
             inside += (effects[0].low or 0.0) <= shift <= (effects[0].high or 0.0)
-        setting = f"16 arms, 5 seeds, {label}"
+        setting = f"16 arms, 8 seeds, {label}"
         kind, bound = ("equivalent", 0.05) if wrong == {"equivalent"} else ("different", 0.065)
         yield Row(
             f"an effect wrongly called {kind} (family-wise)", setting, errors / simulations, 0.0, bound, simulations

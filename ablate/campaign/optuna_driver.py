@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ablate.design.plan import NOISE_FLOOR_SEEDS, Arm, CampaignPlan, Trial, setting
@@ -25,6 +26,7 @@ MOST_STARTUP = 10  # random settings before tpe goes by the scores, Optuna's own
 
 
 Params = dict[str, str | int | float]
+Space = dict[str, "optuna.distributions.BaseDistribution"]
 
 
 class DesignStudy:
@@ -42,7 +44,7 @@ class DesignStudy:
         self._running: dict[str, optuna.Trial] = {}
         for trial in plan.trials:
             if (record := records.get(trial.key)) is not None and record.status != "failed":
-                self._study.add_trial(frozen_trial(plan, trial, record))
+                self._study.add_trial(frozen_trial(plan, trial, record, self._space))
 
     def ask(self, trial: Trial) -> None:
         """Enqueues the trial's point and asks for it. A trial that tunes was asked of its ``Search``."""
@@ -86,7 +88,7 @@ def parameters(plan: CampaignPlan, trial: Trial, values: Mapping[str, float] | N
     return {**point, **(values or {}), "seed": trial.seed % NOISE_FLOOR_SEEDS}
 
 
-def space(plan: CampaignPlan) -> dict[str, optuna.distributions.BaseDistribution]:
+def space(plan: CampaignPlan) -> Space:
     """The distribution of every parameter of the design."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -103,14 +105,20 @@ def space(plan: CampaignPlan) -> dict[str, optuna.distributions.BaseDistribution
     }
 
 
-def frozen_trial(plan: CampaignPlan, trial: Trial, record: Record, costs: Mapping[str, Any] | None = None) -> Any:
+def frozen_trial(
+    plan: CampaignPlan,
+    trial: Trial,
+    record: Record,
+    distributions: Space,
+    costs: Mapping[str, Any] | None = None,
+) -> optuna.trial.FrozenTrial:
     """A finished trial as Optuna keeps it: parameters, value, learning curve, key and costs."""
     import optuna
 
-    point, distributions = parameters(plan, trial), space(plan)
+    point = parameters(plan, trial)
     value = value_of(plan, record)
     states = optuna.trial.TrialState
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=states.FAIL if record.status == "failed" else states.PRUNED if value is None else states.COMPLETE,
         value=value if record.status == "finished" else None,
         params=dict(point),
@@ -118,6 +126,14 @@ def frozen_trial(plan: CampaignPlan, trial: Trial, record: Record, costs: Mappin
         user_attrs=user_attributes(trial, record, costs),
         intermediate_values=curve_of(record),
     )
+    return dated(frozen, record)
+
+
+def dated(frozen: optuna.trial.FrozenTrial, record: Record) -> optuna.trial.FrozenTrial:
+    """The trial with the times at which it was trained."""
+    began = datetime.fromtimestamp(record.measured.started_at)
+    frozen.datetime_start, frozen.datetime_complete = began, began + timedelta(seconds=record.measured.wall_s)
+    return frozen
 
 
 def user_attributes(trial: Trial, record: Record, costs: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -127,6 +143,7 @@ def user_attributes(trial: Trial, record: Record, costs: Mapping[str, Any] | Non
         "arm": trial.arm,
         "seed": trial.seed,
         "status": record.status,
+        "started_at": record.measured.started_at,
         "train_s": record.measured.train_s,
         **{name: number for name, number in (costs or {}).items() if number is not None},
     }
@@ -147,19 +164,20 @@ def importance(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, f
         Hutter, Hoos and Leyton-Brown, An efficient approach for assessing hyperparameter importance, ICML 2014.
     """
     arms = {arm.name for arm in plan.arms if arm.factors}
-    study = _study_of("maximize" if higher_is_better(plan) else "minimize", None)
+    study, distributions = _study_of("maximize" if higher_is_better(plan) else "minimize", None), space(plan)
     told = 0
     for trial in plan.trials:
         record = records.get(trial.key)
         if trial.arm in arms and record is not None and value_of(plan, record) is not None:
-            study.add_trial(frozen_trial(plan, trial, record))
+            study.add_trial(frozen_trial(plan, trial, record, distributions))
             told += 1
     if told < 2:
         return {}
     import optuna
 
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in found.items()}
 
 
 class Search:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.campaign.options import ArmCosts
 from ablate.campaign.optuna_driver import (
+    Space,
     curve_of,
+    dated,
     frozen_trial,
     higher_is_better,
+    space,
     user_attributes,
 )
 from ablate.campaign.views import Conclusion, Item, ViewError, file_state
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     import optuna
 
 DIGEST = "record"  # user attribute: sha256 of the record's file
-REPLACED = "replaced"  # user attribute of a trial whose record was forgotten or run again
+STARTED = "started_at"  # user attribute: when the trial started, seconds since 1970
 
 
 class OptunaView:
@@ -41,7 +44,9 @@ class OptunaView:
         self._url = url or "sqlite:///optuna.db"
         self._storage: optuna.storages.RDBStorage | None = None
         self._opened: list[Any] = []
-        self._numbers: dict[str, list[tuple[str, int]]] = {}
+        self._found: list[optuna.Study] = []
+        self._space: tuple[CampaignPlan, Space] | None = None
+        self._held: dict[str, optuna.trial.FrozenTrial] = {}
 
     @property
     def name(self) -> str:
@@ -72,31 +77,40 @@ class OptunaView:
     def known(self, plan: CampaignPlan, costs: ArmCosts) -> dict[str, str]:  # noqa: ARG002 - of the protocol
         """See ``View.known``."""
         with self._answers():
-            held: dict[str, str] = {}
-            self._numbers = {}
-            for study in self._studies(plan):
-                for trial in study.get_trials(deepcopy=False):
-                    attributes = trial.user_attrs
-                    if REPLACED not in attributes and "key" in attributes:
-                        held[attributes["key"]] = attributes.get(DIGEST, "")
-                        self._numbers.setdefault(attributes["key"], []).append((study.study_name, trial._trial_id))  # noqa: SLF001
-            return held
+            trials = [trial for study in self._studies(plan) for trial in study.get_trials(deepcopy=False)]
+            self._held = {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
+            return {key: trial.user_attrs.get(DIGEST, "") for key, trial in self._held.items()}
 
     def push(self, plan: CampaignPlan, item: Item, costs: ArmCosts) -> str:
-        """See ``View.push``."""
+        """See ``View.push``. Optuna deletes no trial, so where one has to go its study is made again."""
+        held = self._held.get(item.record.key)
+        if held is not None:
+            if held.user_attrs.get(STARTED, 0) > item.record.measured.started_at and held.state.name != "FAIL":
+                return str(held.user_attrs.get(DIGEST, ""))
+            self._delete(plan)
+            raise ViewError(f"{self.name}: {item.trial.arm}, seed {item.trial.seed} has another record now.")
         with self._answers():
             design, *tuning = self._studies(plan)
             cost = costs.get(item.trial.arm, {})
+            if self._space is None or self._space[0] is not plan:
+                self._space = plan, space(plan)
             if item.trial.phase == "tuning":
                 frozen, study = _tuning_trial(plan, item, cost), tuning[0]
             else:
-                frozen, study = frozen_trial(plan, item.trial, item.record, cost), design
+                frozen, study = frozen_trial(plan, item.trial, item.record, self._space[1], cost), design
             frozen.user_attrs[DIGEST] = item.digest
-            assert self._storage is not None
-            for _, number in self._numbers.pop(item.record.key, []):
-                self._storage.set_trial_user_attr(number, REPLACED, True)
             study.add_trial(frozen)
+            self._held[item.record.key] = frozen
         return item.digest
+
+    def _delete(self, plan: CampaignPlan) -> None:
+        with self._answers():
+            import optuna
+
+            assert self._storage is not None
+            for study in self._studies(plan):
+                optuna.delete_study(study_name=study.study_name, storage=self._storage)
+            self._found = []
 
     def finish(self, plan: CampaignPlan, items: Sequence[Item], conclusion: Conclusion, costs: ArmCosts) -> None:  # noqa: ARG002
         """See ``View.finish``: the question and whether it is answered, as attributes of the study."""
@@ -106,11 +120,14 @@ class OptunaView:
                 study.set_user_attr("complete", conclusion.complete)
 
     def _studies(self, plan: CampaignPlan) -> list[optuna.Study]:
+        """The campaign's study of its design, and that of its tuning where it tunes."""
         self._connect()
         import optuna
 
         assert self._storage is not None
         name = f"{plan.study.name} {plan.study.budget} {plan.study.digest}"
+        if self._found and self._found[0].study_name == name:
+            return self._found
         found = []
         for suffix in ("", *([" tuning"] if plan.study.tuned else [])):
             better = higher_is_better(plan) if not suffix else not plan.study.decision.metric.endswith("loss")
@@ -123,6 +140,7 @@ class OptunaView:
                 )
             )
             found[-1].set_metric_names([_metric(plan, tuning=bool(suffix))])
+        self._found = found
         return found
 
     def _connect(self) -> None:
@@ -160,6 +178,7 @@ class OptunaView:
             with contextlib.suppress(Exception):
                 _leave(self._storage)
         self._storage = None
+        self._found = []
 
     def _answers(self) -> contextlib.AbstractContextManager[None]:
         return _answers(self)
@@ -236,7 +255,7 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
     score = item.record.metrics.get(_metric(plan, tuning=True))
     states = optuna.trial.TrialState
     finished = item.record.status == "finished" and score is not None
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=states.COMPLETE if finished else states.FAIL if item.record.status == "failed" else states.PRUNED,
         value=score if finished else None,
         params=point,
@@ -244,3 +263,4 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
         user_attrs=user_attributes(item.trial, item.record, cost),
         intermediate_values=curve_of(item.record),
     )
+    return dated(frozen, item.record)

@@ -24,8 +24,9 @@ from ablate.errors import AblateError
 from ablate.files import write_whole
 
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
-DEADLINE_S = 60.0  # for what a view lacks when the campaign is over
-SILENT_S = 30.0  # of these, without any progress
+DEADLINE_S = 120.0  # for what a view lacks when the campaign is over
+SILENT_S = 60.0  # of these, without any progress: a new sqlite store takes so long on a busy machine
+FAILING_S = 15.0  # of these, while the view refuses or does not answer
 STEP_S = 5.0  # how long a call that does not return is waited for at the very end
 
 
@@ -122,6 +123,7 @@ class Pusher:
         self._costs: ArmCosts = {}
         self._conclusion: Conclusion | None = None
         self._done = self._closing = self._told = False
+        self._failures = 0
         self._moved = time.monotonic()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -154,7 +156,7 @@ class Pusher:
             self._conclusion = conclusion
             self._moved = time.monotonic()
             self._wake.notify_all()
-            while not self._done and time.monotonic() < min(end, self._moved + SILENT_S):
+            while not self._done and time.monotonic() < min(end, self._moved + self._patience_s):
                 self._wake.wait(0.1)
             self._closing = True
             self._wake.notify_all()
@@ -164,6 +166,10 @@ class Pusher:
             timeout=min(STEP_S, deadline_s or STEP_S)
         )  # a call that does not return ends with the process
         return left
+
+    @property
+    def _patience_s(self) -> float:
+        return FAILING_S if self._failures else SILENT_S
 
     @property
     def behind(self) -> bool:
@@ -179,7 +185,6 @@ class Pusher:
         return {item.digest, self._accepted.get(item.record.key, item.digest)}
 
     def _work(self) -> None:
-        failures = 0
         while True:
             with self._wake:
                 while not (self._closing or self._held is None or self._pending or self._concluding):
@@ -189,10 +194,10 @@ class Pusher:
             try:
                 self._step()
             except Exception as error:  # noqa: BLE001 - a thread that ended here would hold every record back
-                failures += 1
-                self._stumble(error, failures)
+                self._failures += 1
+                self._stumble(error, self._failures)
             else:
-                failures = 0
+                self._failures = 0
                 self._recover()
 
     @property

@@ -66,5 +66,9 @@ def _defaults(value: Any) -> Iterator[tuple[str, Any]]:
 
 def digest(plain: Any) -> str:
     """16 hex digits of the sha256 of a plain value's canonical JSON."""
-    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(plain).encode()).hexdigest()[:16]
+
+
+def canonical(plain: Any) -> str:
+    """A plain value as JSON, the same text for equal values."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)

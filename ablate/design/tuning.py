@@ -93,7 +93,12 @@ def tuning_faults(study: Study) -> list[Fault]:
         return [
             Fault("tuning.space", "must hold at least one field of the recipe, as lr = { low = 1e-3, high = 1e-1 }")
         ]
-    return [fault for name, span in tuning.space.items() if (fault := _range_fault(study.recipe, name, span))]
+    faults = [fault for name, span in tuning.space.items() if (fault := _range_fault(study.recipe, name, span))]
+    metric = study.decision.metric
+    if metric.startswith("val_"):
+        told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
+        faults.append(Fault("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
+    return faults
 
 
 def _range_fault(recipe: Recipe, name: str, span: Range) -> Fault | None:

@@ -14,10 +14,10 @@ from ablate.reporting.style import BAND_COLOUR, COLOURS, CONTROL_COLOUR, Unit, n
 
 
 def effects(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
-    """A row an effect, main effects above interactions: estimate, 95 % interval, the margin as a band, Holm's p.
+    """A row an effect, main effects above interactions: estimate, 95 % interval, the margin as a band, the adjusted p.
 
     Args:
-        table: label, contrast, order (1 or 2), mean, low, high, holm_p, in the order to draw.
+        table: label, contrast, order (1 or 2), mean, low, high, adjusted_p, in the order to draw.
         margin: half the band's width, in the unit of the effects.
         unit: of the metric.
     """
@@ -30,9 +30,9 @@ def effects(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
             if not pd.isna(line.low):
                 axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2.2)
             axes.plot([line.mean], [row], "o" if line.order == 1 else "D", color=colour, markersize=6.5, zorder=5)
-            text = f"{number(line.mean, unit.digits, signed=True)}  (p {p_text(line.holm_p)})"
+            text = f"{number(line.mean, unit.digits, signed=True)}  (p {p_text(line.adjusted_p)})"
             right_column(axes, row, text)
-        right_title(axes, "effect (Holm p)")
+        right_title(axes, "effect (adjusted p)")
         names = [f"{line.label}: {line.contrast}" if line.order == 1 else str(line.label) for line in lines_of(rows)]
         name_rows(axes, names)
         words = unit.axis.split(" (")[0]

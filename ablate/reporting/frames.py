@@ -88,7 +88,7 @@ def pairs(results: Results) -> pd.DataFrame:
 
 
 def contrasts(results: Results) -> pd.DataFrame:
-    """arm, outcome, n, mean, low, high, p, holm_p and the rest of each Contrast; nan where there is none."""
+    """arm, outcome, n, mean, low, high, p, adjusted_p and the rest of each Contrast; nan where there is none."""
     factor = results.unit.factor
     rows: list[dict[str, object]] = []
     for arm in results.compared:
@@ -108,13 +108,15 @@ _SCALED = {
     "low": "low",
     "high": "high",
     "sd_difference": "sd",
+    "joint_low": "joint_low",
+    "joint_high": "joint_high",
     "welch_low": "welch_low",
     "welch_high": "welch_high",
     "images_low": "images_low",
     "images_high": "images_high",
     "detectable": "detectable",
 }
-_AS_IS = ("p", "holm_p", "equivalence_holm_p", "correlation", "image_share", "seeds_to_settle")
+_AS_IS = ("p", "adjusted_p", "equivalence_holm_p", "correlation", "image_share", "seeds_to_settle")
 
 
 def _times(value: float | None, factor: float) -> float:
@@ -159,7 +161,7 @@ def against_cost(summary_table: pd.DataFrame, cost_table: pd.DataFrame) -> pd.Da
 
 
 def effects(results: Results) -> pd.DataFrame:
-    """term, contrast, label, mean, low, high, p, holm_p, outcome, order (1 main, 2 interaction), in printed units."""
+    """term, contrast, label, mean, low, high, p, adjusted_p, outcome, order (1 main, 2 interaction); printed units."""
     factor = results.unit.factor
     rows = [
         {
@@ -171,13 +173,13 @@ def effects(results: Results) -> pd.DataFrame:
             "low": _times(effect.low, factor),
             "high": _times(effect.high, factor),
             "p": effect.p,
-            "holm_p": effect.holm_p,
+            "adjusted_p": effect.adjusted_p,
             "outcome": words.effect_outcome(effect),
             "aliases": ", ".join(effect.aliases),
         }
         for effect in results.judgement.effects
     ]
-    names = ["term", "contrast", "label", "order", "mean", "low", "high", "p", "holm_p", "outcome", "aliases"]
+    names = ["term", "contrast", "label", "order", "mean", "low", "high", "p", "adjusted_p", "outcome", "aliases"]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -15,7 +15,7 @@ from ablate.reporting.style import number, p_text, ratio, unit
 
 
 def verdict_rows(results: Results) -> pd.DataFrame:
-    """The table of the study: arm, change, difference, interval, p, Holm p, verdict, expected, MACs ratio.
+    """The table of the study: arm, change, difference, interval, p, adjusted p, verdict, expected, MACs ratio.
 
     Without the expectations where the study file has none.
     """
@@ -32,7 +32,7 @@ def verdict_rows(results: Results) -> pd.DataFrame:
                 if contrast
                 else "–",
                 "p": p_text(contrast.p if contrast else None),
-                "Holm p": p_text(contrast.holm_p if contrast else None),
+                "adjusted p": p_text(contrast.adjusted_p if contrast else None),
                 "verdict": verdict.outcome,
                 "expected": words.expectation(verdict) or "–",
                 "MACs / control": times(ratio(results.cost(arm, "macs"), results.cost(CONTROL, "macs"))),
@@ -78,7 +78,7 @@ def _intervals(
 
 
 def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the figure of differences: the interval with pairing, without it, and for new images too."""
+    """The table behind the figure of differences: for one arm, for all jointly, unpaired, for new images."""
     measure, digits = results.unit, results.unit.digits
     return pd.DataFrame(
         {
@@ -86,6 +86,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "seeds": _column(table["n"], 0),
             f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
+            "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
             "for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
             "correlation of pairs": _column(table["correlation"], 2),
@@ -136,7 +137,7 @@ def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             f"estimate ({measure.short})": _column(table["mean"], measure.digits, signed=True),
             f"{words.confidence(results)} interval": _intervals(table, measure.digits, signed=True),
             "p": [p_text(p) for p in table["p"]],
-            "Holm p": [p_text(p) for p in table["holm_p"]],
+            "adjusted p": [p_text(p) for p in table["adjusted_p"]],
             "verdict": table["outcome"],
             "aliased with": table["aliases"],
         }

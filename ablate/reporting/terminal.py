@@ -19,8 +19,8 @@ MOST_SENTENCES = 6
 def verdict_lines(results: Results) -> list[str]:
     """A sentence an arm; beyond ``MOST_SENTENCES`` arms the undecided ones share one.
 
-    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
-    worse (held)"``
+    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], adjusted p .008, 8 paired seeds,
+    expected: worse (held)"``
     """
     verdicts = results.judgement.verdicts
     if len(verdicts) <= MOST_SENTENCES:
@@ -31,7 +31,7 @@ def verdict_lines(results: Results) -> list[str]:
 
 
 def verdict_table(results: Results) -> Table:
-    """Arm, difference, interval, Holm p, verdict and cost, for a terminal of 80 columns."""
+    """Arm, difference, interval, adjusted p, verdict and cost, for a terminal of 80 columns."""
     printed = tables.verdict_rows(results)
     printed = printed.rename(columns={name: name.removeprefix("difference ").strip("()") for name in printed.columns})
     shown = [name for name in printed.columns if name not in ("change", "p", "expected", "MACs / control")] + ["MACs"]

@@ -39,8 +39,8 @@ def margin(results: Results) -> str:
 def sentence(results: Results, verdict: Verdict) -> str:
     """One arm's verdict with the numbers behind it.
 
-    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], Holm p .008, 8 paired seeds, expected:
-    worse (held)"``
+    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], adjusted p .008, 8 paired seeds,
+    expected: worse (held)"``
     """
     claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(results))
     contrast = verdict.contrast
@@ -68,7 +68,7 @@ def effect_sentences(results: Results) -> list[str]:
     """Of a factorial study: every main effect, then the interactions that are more than noise."""
     unit, told = results.unit, []
     for effect in results.judgement.effects:
-        if ":" in effect.term and effect.holm_p > results.judgement.alpha:
+        if ":" in effect.term and effect.adjusted_p > results.judgement.alpha:
             continue
         what = (
             "interaction of " + effect.term.replace(":", " and ")
@@ -77,7 +77,7 @@ def effect_sentences(results: Results) -> list[str]:
         )
         numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
         subtracted = f" ({effect.contrast.replace(' - ', ' − ')})" if ":" not in effect.term else ""
-        told.append(f"{what}{subtracted}: {numbers}, Holm p {p_text(effect.holm_p)}, {effect_outcome(effect)}")
+        told.append(f"{what}{subtracted}: {numbers}, adjusted p {p_text(effect.adjusted_p)}, {effect_outcome(effect)}")
     return told
 
 
@@ -94,7 +94,7 @@ def proper(text: str) -> str:
 def evidence(results: Results, contrast: Contrast) -> str:
     """Difference, interval, p and number of paired seeds."""
     unit = results.unit
-    which, p = ("p", contrast.p) if contrast.holm_p is None else ("Holm p", contrast.holm_p)
+    which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
     parts = [f"{unit.signed(contrast.mean_difference)} {unit.short}"]
     if contrast.low is not None:
         parts[0] += f" {unit.interval(contrast.low, contrast.high)}"
@@ -103,11 +103,11 @@ def evidence(results: Results, contrast: Contrast) -> str:
 
 
 def expectation(verdict: Verdict) -> str:
-    """``"worse (held)"``, ``"worse (did not hold)"``, ``"worse (not decided)"``; empty where nothing was expected."""
+    """``"worse (held)"``, or ``did not hold``, ``not decided``, ``not tested``; empty where nothing was expected."""
     if not verdict.expected:
         return ""
     if verdict.held is None:
-        return f"{verdict.expected} (not decided)"
+        return f"{verdict.expected} ({'not decided' if verdict.tested else 'not tested'})"
     return f"{verdict.expected} ({'held' if verdict.held else 'did not hold'})"
 
 
@@ -136,12 +136,14 @@ def expectations(results: Results) -> list[str]:
     for arm, expected in results.plan.study.expect.items():
         try:
             verdict = results.judgement.verdict(arm)
-            came, outcome = verdict.held, str(verdict.outcome)
+            came, outcome, tested = verdict.held, str(verdict.outcome), verdict.tested
         except KeyError:  # a factor of a factorial study is expected under its own name
             effects = [effect for effect in results.judgement.effects if effect.term == arm]
             came = all(held) if (held := [e.held for e in effects if e.held is not None]) else None
+            tested = all(effect.tested for effect in effects)
             outcome = ", ".join(_found(effect, len(effects)) for effect in effects) or "not judged"
-        said = {True: "it held", False: "it did not hold", None: "that is not decided"}[came]
+        unknown = "that is not decided" if tested else "that was not tested: nothing else could come out"
+        said = {True: "it held", False: "it did not hold", None: unknown}[came]
         told.append(f"{arm}: expected {expected}, found {outcome}; {said}.")
     return told
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
-import threading
+import logging
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +22,8 @@ CLASSES = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
 }
-CONNECT_S = 20.0  # for all mirrors together, name look-up included; a mirror's share is also how long it may stall
+TIMEOUT_S = 20.0  # how long a mirror may take to answer, or stall
 REPORT_EVERY_S = 2.0
-CHUNK_BYTES = 1 << 18
 _UNREADABLE = (OSError, EOFError, ValueError, AssertionError)  # what torchvision's readers do on damaged files
 
 
@@ -81,68 +77,53 @@ def fetch(
     name: str,
     root: Path,
     report: Callable[[str], None],
-    connect_s: float = CONNECT_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Downloads one file from the first mirror that answers; it appears under its name only when whole.
+    """Downloads one file from the first mirror that has it; it appears under its name only when whole and checked.
 
     Raises:
-        DataError: no mirror answers within ``connect_s``, the transfer breaks off or stalls, or the md5 is wrong.
+        DataError: no mirror answers, stays silent for less than ``timeout_s``, and sends the file with the right md5.
     """
-    response, url = _connect(remote.urls, connect_s, name, root)
-    part = remote.target.with_name(remote.target.name + ".part")
-    try:
-        remote.target.parent.mkdir(parents=True, exist_ok=True)
-        with response, part.open("wb") as file:
-            digest = _copy(response, file.write, f"{name}: {url}", report)
-        if digest != remote.md5:
-            raise DataError(f"{name}: {url} has md5 {digest}, expected {remote.md5}; {ways_out(name, root)}")
-        part.replace(remote.target)
-    except (OSError, http.client.HTTPException) as error:
-        raise DataError(f"{name}: {url} broke off ({error or type(error).__name__}); {ways_out(name, root)}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    import pooch
+
+    logging.getLogger("pooch").setLevel(logging.ERROR)
+    problems = []
+    for url in remote.urls:
+        downloader = pooch.HTTPDownloader(timeout=timeout_s, progressbar=Progress(f"{name}: {url}", report))
+        try:
+            pooch.retrieve(
+                url, known_hash=f"md5:{remote.md5}", fname=remote.target.name, path=remote.target.parent,
+                downloader=downloader,
+            )  # fmt: skip
+            return
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong md5 is a ValueError
+            problems.append(f"{url}: {error}")
+    raise DataError(f"{name}: cannot be downloaded ({'; '.join(problems)}); {ways_out(name, root)}")
 
 
-def _connect(urls: Sequence[str], connect_s: float, name: str, root: Path) -> tuple[Any, str]:
-    # The system's name look-up knows no time-out, so each mirror is tried in a thread that may be left behind.
-    deadline = time.monotonic() + connect_s
-    faults = []
-    for position, url in enumerate(urls):
-        share = (deadline - time.monotonic()) / (len(urls) - position)
-        answers: list[Any] = []
-        thread = threading.Thread(target=_open, args=(url, share, answers), daemon=True)
-        thread.start()
-        thread.join(share)
-        answer = answers[0] if answers else TimeoutError(f"no answer within {share:.0f} s")
-        if not isinstance(answer, Exception):
-            return answer, url
-        faults.append(f"{url}: {answer}")
-    raise DataError(f"{name}: cannot be downloaded ({'; '.join(faults)}); {ways_out(name, root)}")
+class Progress:
+    """A progress bar as pooch takes one: a line every few seconds."""
 
+    def __init__(self, title: str, report: Callable[[str], None]) -> None:
+        self.total = 0
+        self._title = title
+        self._report = report
+        self._done, self._said = 0, time.monotonic()
 
-def _open(url: str, timeout_s: float, answers: list[Any]) -> None:
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "ablate"})  # noqa: S310 - torchvision's addresses
-        answers.append(urllib.request.urlopen(request, timeout=timeout_s))  # noqa: S310
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        answers.append(error)
+    def reset(self) -> None:
+        """The transfer begins, or its count is checked at the end."""
 
+    def update(self, size: int) -> None:
+        """So many bytes more have arrived."""
+        self._done += size
+        if time.monotonic() - self._said >= REPORT_EVERY_S:
+            self._said = time.monotonic()
+            total = f" of {self.total / 1e6:.1f} MB" if self.total else ""
+            self._report(f"{self._title}: {self._done / 1e6:.1f} MB{total}")
 
-def _copy(response: Any, write: Callable[[bytes], int], title: str, report: Callable[[str], None]) -> str:
-    total = int(response.headers.get("Content-Length") or 0)
-    md5 = hashlib.md5(usedforsecurity=False)
-    done, said = 0, time.monotonic()
-    while chunk := response.read(CHUNK_BYTES):
-        write(chunk)
-        md5.update(chunk)
-        done += len(chunk)
-        if time.monotonic() - said >= REPORT_EVERY_S:
-            said = time.monotonic()
-            report(f"{title}: {done / 1e6:.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""))
-    if done < total:
-        raise OSError(f"after {done} of {total} bytes")
-    report(f"{title}: {done / 1e6:.1f} MB, done")
-    return md5.hexdigest()
+    def close(self) -> None:
+        """The transfer is over."""
+        self._report(f"{self._title}: {self.total / 1e6:.1f} MB, done")
 
 
 def _damaged(name: str, root: Path, error: Exception) -> DataError:

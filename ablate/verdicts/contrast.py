@@ -21,8 +21,9 @@ class Rule:
     Attributes:
         metric, higher_is_better, alpha, margin: as the study says.
         looks: the planned looks; one for an ordinary study.
-        num_contrasts: size of the Holm family.
+        num_contrasts: size of the family.
         num_test, num_classes: of the data.
+        tuned: whether the arms' recipes were tuned before.
     """
 
     metric: str
@@ -33,6 +34,7 @@ class Rule:
     num_contrasts: int
     num_test: int
     num_classes: int
+    tuned: bool = False
 
     @classmethod
     def of(cls, plan: CampaignPlan, *, higher_is_better: bool, num_contrasts: int) -> Rule:
@@ -43,15 +45,16 @@ class Rule:
             higher_is_better=higher_is_better,
             alpha=decision.alpha,
             margin=decision.margin,
-            looks=planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts),
+            looks=planned_looks(plan.study.plan, alpha=decision.alpha),
             num_contrasts=num_contrasts,
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,
+            tuned=plan.study.tuned,
         )
 
 
 def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confidence: float) -> Contrast:
-    """The contrast over the first n pairs of seeds, without Holm, equivalence and power: those need the family."""
+    """The contrast over the first n pairs of seeds, without what needs the family or the margin."""
     values, against = arm.values(metric, n), control.values(metric, n)
     differences = values - against
     paired = stats.paired_interval(differences, confidence)
@@ -76,13 +79,18 @@ def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confiden
 
 
 def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, num_contrasts: int) -> Contrast:
-    """The contrast at the look where it stands, with Holm, equivalence, power, and the interval for new images."""
+    """The contrast at its look, with adjusted p-values, equivalence, power, and the interval for new images."""
     n = decided.look.seeds
     alpha = rule.alpha * decided.look.share
     plain = describe(arm, control, rule.metric, n, 1 - alpha)
+    tost = stats.paired_interval(plain.differences, 1 - 2 * alpha)
     contrast = replace(
         plain,
-        holm_p=decided.holm_p,
+        joint_low=decided.joint.low,
+        joint_high=decided.joint.high,
+        tost_low=tost.low,
+        tost_high=tost.high,
+        adjusted_p=decided.adjusted_p,
         equivalence_p=decided.equivalence_p,
         equivalence_holm_p=decided.equivalence_holm_p,
     )

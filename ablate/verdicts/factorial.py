@@ -1,8 +1,9 @@
-"""Main effects and two-way interactions of a factorial study, from a linear model with the seed as block.
+"""Main effects and two-way interactions of a factorial study, each estimated within every seed.
 
 Two levels are coded -1 and +1, more levels by sums to zero, so that in a full factorial every effect is estimated
-independently of the others (Box, Hunter & Hunter 2005, chapters 5 and 6). What is left over, the higher interactions
-and the noise within a seed, is the error that intervals and p-values are measured against.
+independently of the others (Box, Hunter & Hunter 2005, chapters 5 and 6). Every seed gives one estimate of each effect,
+and these estimates are judged as paired differences are. So an effect that varies from seed to seed has the error that
+it must have, and a seed that lifts all arms alike adds none.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from scipy import special
 
 from ablate.design.study import Level
-from ablate.verdicts.stats import Floats, holm, t_quantile
-from ablate.verdicts.verdict import Effect, Outcome
-from ablate.verdicts.wording import held
+from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.maxt import signs
+from ablate.verdicts.sequential import Decided, Look, decide
+from ablate.verdicts.stats import Floats, paired_interval
+from ablate.verdicts.verdict import Effect, EffectChecks, Outcome, SimpleEffect
 
 _ROUNDING = 1e-12
 
@@ -31,36 +34,6 @@ class _Column:
     contrast: str
     values: Floats
     scale: float
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """An effect, its standard error, and the residual degrees of freedom (0: no error can be estimated)."""
-
-    effect: float
-    error: float
-    df: int
-
-    @property
-    def p(self) -> float:
-        """Two-sided t test against zero."""
-        return self._above(abs(self.effect)) * 2 if self.df else 1.0
-
-    def equivalence_p(self, margin: float) -> float:
-        """Two one-sided t tests against the margin."""
-        return max(self._above(margin + self.effect), self._above(margin - self.effect)) if self.df else 1.0
-
-    def interval(self, confidence: float) -> tuple[float | None, float | None]:
-        """Student's interval; None without degrees of freedom."""
-        if not self.df:
-            return None, None
-        half = t_quantile(confidence, self.df) * self.error
-        return self.effect - half, self.effect + half
-
-    def _above(self, distance: float) -> float:
-        if self.error == 0:
-            return 0.0 if distance > 0 else 0.5
-        return float(special.stdtr(self.df, -distance / self.error))
 
 
 def factorial_effects(
@@ -79,7 +52,7 @@ def factorial_effects(
         cells: each arm's level of each factor, (arms,).
         values: the metric, (arms, seeds), the same seeds in every row.
         levels: each factor's levels, the control's own first; an effect is the other level minus it.
-        alpha: of the intervals, and of Holm over all effects.
+        alpha: over all effects of the table; of each interval.
         margin: of equivalence.
         higher_is_better: of the metric.
         expect: expectations by term.
@@ -89,38 +62,131 @@ def factorial_effects(
         is not estimated twice: it stands among the earlier one's aliases.
     """
     columns, aliases = _estimable(_columns(cells, levels))
-    estimates = _fit(columns, values)
-    p_values = holm([one.p for one in estimates])
-    same = holm([one.equivalence_p(margin) for one in estimates])
+    within = _within_seeds(columns, values)
+    named = {str(place): estimates for place, estimates in enumerate(within)}
+    looks = (Look(values.shape[1], 1.0),)
+    decided = decide(named, looks, alpha=alpha, margin=margin, num_contrasts=len(columns))
     table = []
-    for column, one, p, q, also in zip(columns, estimates, p_values, same, aliases, strict=True):
-        low, high = one.interval(1 - alpha)
-        outcome = _outcome(one.effect, p, q, alpha, higher_is_better=higher_is_better)
+    for column, estimates, one, also in zip(columns, within, decided.values(), aliases, strict=True):
+        direction: Outcome = "better" if (float(estimates.mean()) > 0) == higher_is_better else "worse"
+        outcome = _outcome(one, direction)
         expected = (expect or {}).get(column.term)
+        tested = could_fail(expected, values.shape[1], alpha)
         table.append(
             Effect(
                 term=column.term,
                 contrast=column.contrast,
-                estimate=one.effect,
-                low=low,
-                high=high,
+                estimate=float(estimates.mean()),
+                low=one.interval.low,
+                high=one.interval.high,
+                joint_low=one.joint.low,
+                joint_high=one.joint.high,
                 p=one.p,
-                holm_p=p,
+                adjusted_p=one.adjusted_p,
                 outcome=outcome,
                 expected=expected,
-                held=held(expected, outcome),
+                held=held(expected, outcome, direction if one.also_different else None) if tested else None,
+                tested=tested,
                 aliases=also,
+                simple=_simple_effects(column.term, cells, values, levels, 1 - alpha),
             )
         )
     return tuple(table)
 
 
-def _outcome(effect: float, p: float, equivalence_p: float, alpha: float, *, higher_is_better: bool) -> Outcome:
-    if equivalence_p <= alpha:
-        return "equivalent"
-    if p > alpha:
+def effect_checks(
+    cells: Sequence[Mapping[str, Level]], values: Floats, *, levels: Mapping[str, Sequence[Level]]
+) -> EffectChecks | None:
+    """Two F ratios on what the table of effects leaves out; None where the model leaves nothing over, or one seed.
+
+    Lack of fit: the mean square of the higher interactions over that of their variation between seeds; its p is that
+    of joint sign flips, exact for symmetric noise. Effects by seed: the mean square of the variation of the table's
+    effects between seeds over that of the higher interactions; F test.
+    """
+    columns, _ = _estimable(_columns(cells, levels))
+    num_arms, n = values.shape
+    basis, _ = np.linalg.qr(np.column_stack([np.ones(num_arms), *(column.values for column in columns)]), "complete")
+    inside, rest = basis[:, 1 : len(columns) + 1].T @ values, basis[:, len(columns) + 1 :].T @ values
+    if not len(rest) or n < 2 or not float(rest.var()) > _ROUNDING * float(np.abs(values).max()) ** 2:
+        return None
+    df_inside, df_rest = len(inside) * (n - 1), len(rest) * (n - 1)
+    error = float(rest.var(axis=1, ddof=1).mean())
+    ratios = _lack_of_fit(rest)
+    by_seed = float(inside.var(axis=1, ddof=1).mean()) / error
+    return EffectChecks(
+        lack_of_fit=float(ratios[0]),
+        lack_of_fit_p=float((ratios >= ratios[0] * (1 - 1e-9)).mean()),
+        by_seed=by_seed,
+        by_seed_p=float(special.fdtrc(df_inside, df_rest, by_seed)),
+        df=(len(rest), df_rest, df_inside),
+    )
+
+
+def _lack_of_fit(rest: Floats) -> Floats:
+    """F of the higher interactions under every joint flip of the seeds' signs, the data as they are first."""
+    num_terms, n = rest.shape
+    means = np.asarray(signs(n) @ rest.T) / n
+    between = n * (means**2).sum(axis=1)
+    within = (rest**2).sum() - between
+    return np.asarray((between / num_terms) / np.maximum(within / (num_terms * (n - 1)), 1e-300))
+
+
+def _outcome(one: Decided, direction: Outcome) -> Outcome:
+    if one.conclusion == "open":
         return "undecided"
-    return "better" if (effect > 0) == higher_is_better else "worse"
+    return "equivalent" if one.conclusion == "equivalent" else direction
+
+
+def _within_seeds(columns: Sequence[_Column], values: Floats) -> Floats:
+    """Every seed's own estimate of each effect, by least squares over its arms, (effects, seeds)."""
+    model = np.column_stack([np.ones(len(values)), *(column.values for column in columns)])
+    scales = np.array([column.scale for column in columns])
+    estimates = scales[:, None] * (np.linalg.pinv(model) @ values)[1:]
+    size = float(np.abs(values).max())
+    return np.where(np.abs(estimates) > _ROUNDING * size, estimates, 0.0)  # what is smaller is rounding
+
+
+def _simple_effects(
+    term: str,
+    cells: Sequence[Mapping[str, Level]],
+    values: Floats,
+    levels: Mapping[str, Sequence[Level]],
+    confidence: float,
+) -> tuple[SimpleEffect, ...]:
+    """Of an interaction of two-level factors: the effect of each factor at each level of the other, unadjusted."""
+    factors = term.split(":")
+    if len(factors) != 2 or any(len(levels[factor]) != 2 for factor in factors):
+        return ()
+    return tuple(
+        _simple_effect(factor, other, level, cells, values, levels, confidence)
+        for factor, other in (factors, factors[::-1])
+        for level in levels[other]
+    )
+
+
+def _simple_effect(
+    factor: str,
+    other: str,
+    level: Level,
+    cells: Sequence[Mapping[str, Level]],
+    values: Floats,
+    levels: Mapping[str, Sequence[Level]],
+    confidence: float,
+) -> SimpleEffect:
+    first, second = levels[factor]
+    rows = [
+        values[[cell[factor] == own and cell[other] == level for cell in cells]].mean(axis=0) for own in (first, second)
+    ]
+    differences = rows[1] - rows[0]
+    interval = paired_interval(differences, confidence)
+    return SimpleEffect(
+        factor=factor,
+        contrast=f"{second} - {first}",
+        at=f"{other} = {level}",
+        estimate=float(differences.mean()),
+        low=interval.low,
+        high=interval.high,
+    )
 
 
 def _columns(cells: Sequence[Mapping[str, Level]], levels: Mapping[str, Sequence[Level]]) -> list[_Column]:
@@ -162,27 +228,3 @@ def _estimable(columns: list[_Column]) -> tuple[list[_Column], list[tuple[str, .
             if not math.isclose(float(one.values @ column.values), 0.0, abs_tol=1e-9):
                 aliases[index] = (*aliases[index], column.term)
     return kept, aliases
-
-
-def _fit(columns: list[_Column], values: Floats) -> list[_Estimate]:
-    """Ordinary least squares of values (arms, seeds) on the columns and one block a seed."""
-    from statsmodels.regression.linear_model import OLS  # half a second, and only factorial studies need it
-
-    num_arms, num_seeds = values.shape
-    effects = np.column_stack([column.values for column in columns])
-    blocks = np.tile(np.eye(num_seeds), (num_arms, 1))
-    design = np.column_stack([blocks, np.repeat(effects, num_seeds, axis=0)])
-    df = values.size - design.shape[1]
-    fitted = OLS(values.reshape(-1), design).fit()
-    size = float(np.abs(values).max())
-    # What is smaller is rounding of an exact fit, and would be divided by itself.
-    residual = float(fitted.ssr) if fitted.ssr > values.size * (_ROUNDING * size) ** 2 else 0.0
-    unscaled = np.diag(fitted.normalized_cov_params)[num_seeds:]
-    return [
-        _Estimate(
-            column.scale * float(coefficient) if abs(coefficient) > _ROUNDING * size else 0.0,
-            column.scale * math.sqrt(float(variance) * residual / df) if df > 0 else 0.0,
-            max(df, 0),
-        )
-        for column, coefficient, variance in zip(columns, fitted.params[num_seeds:], unscaled, strict=True)
-    ]

@@ -16,6 +16,7 @@ from ablate.design.sealed import SealedPlan
 from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
+from ablate.verdicts.expected import could_fail, held
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import plan_as_sealed, registration
@@ -68,6 +69,8 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
     rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
     fraction = fraction_of(plan.study)
+    table, checks = effects(plan, results, rule) if stands else ((), None)
+    left_over = wording.lack_of_fit(checks, rule.alpha)
     said = statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
@@ -79,11 +82,12 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         stands=stands,
         verdicts=verdicts,
         noise_floor=floor,
-        statements=said if fraction is None else (*said, str(fraction)),
+        statements=(*said, *left_over, *(() if fraction is None else (str(fraction),))),
         divergence=rates,
         exploratory=exploratory(plan, results, rule),
         steps=steps(plan, results, rule) if stands else (),
-        effects=effects(plan, results, rule) if stands else (),
+        effects=table,
+        effect_checks=checks,
         method=method(rule.looks),
     )
 
@@ -104,7 +108,7 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     num_seeds = {arm.name: sizes[0] for arm in arms}
     for name, one in decided.items():
         later = [size for size in sizes if size > one.look.seeds]
-        num_seeds[name] = later[0] if one.finding == "open" and later else one.look.seeds
+        num_seeds[name] = later[0] if one.conclusion == "open" and later else one.look.seeds
     floor = _floor(results, rule)
     if floor is not None and floor.outcome in ("better", "worse"):  # nothing can stand any more
         num_seeds = {name: min(size, results[name].sound) for name, size in num_seeds.items()}
@@ -138,39 +142,43 @@ def _verdict(
     contrast = judged(arm, control, decided, rule, num_contrasts)
     broken = next((one for one in (arm, control) if one.fault and not one.missing), None)
     later = any(look.seeds > decided.look.seeds for look in rule.looks)
-    if decided.finding == "open" and later and broken is not None:
+    if decided.conclusion == "open" and later and broken is not None:
         why = f"{broken.fault}, so that the next look cannot be taken; a seed is never dropped from one arm alone."
         return Verdict(arm=arm.name, outcome="not judged", why=why, contrast=contrast, expected=expected)
     outcome = _outcome(decided, contrast, rule)
+    tested = could_fail(expected, decided.look.seeds, rule.alpha * decided.look.share)
+    found = _direction(contrast, rule) if decided.also_different else None
     return Verdict(
         arm=arm.name,
         outcome=outcome,
-        why=_why(outcome, contrast, decided, rule, num_contrasts),
+        why=_why(outcome, contrast, decided, rule),
         contrast=contrast,
         expected=expected,
-        held=wording.held(expected, outcome),
+        held=held(expected, outcome, found) if tested else None,
+        tested=tested,
         settled_at=decided.look.seeds if outcome != "undecided" and len(rule.looks) > 1 else None,
     )
 
 
 def _outcome(decided: Decided, contrast: Contrast, rule: Rule) -> Outcome:
-    if decided.finding == "open":
+    if decided.conclusion == "open":
         return "undecided"
-    if decided.finding == "equivalent":
+    if decided.conclusion == "equivalent":
         return "equivalent"
+    return _direction(contrast, rule)
+
+
+def _direction(contrast: Contrast, rule: Rule) -> Outcome:
     return "better" if (contrast.mean_difference > 0) == rule.higher_is_better else "worse"
 
 
-def _why(outcome: Outcome, contrast: Contrast, decided: Decided, rule: Rule, num_contrasts: int) -> str:
-    confidence = 1 - rule.alpha * decided.look.share
+def _why(outcome: Outcome, contrast: Contrast, decided: Decided, rule: Rule) -> str:
+    alpha = rule.alpha * decided.look.share
     if outcome != "undecided":
         return wording.why_decided(
-            outcome, contrast, margin=rule.margin, confidence=confidence, also_different=decided.also_different
+            outcome, contrast, margin=rule.margin, alpha=alpha, also_different=decided.also_different
         )
-    reach = seeds_to_reach(rule.alpha * decided.look.share, num_contrasts)
-    return wording.why_undecided(
-        contrast, margin=rule.margin, confidence=confidence, reach=reach if reach > contrast.n else None
-    )
+    return wording.why_undecided(contrast, margin=rule.margin, alpha=alpha, reach=seeds_to_reach(alpha))
 
 
 def _why_not_judged(arm: ArmResults, control: ArmResults, rule: Rule) -> str:
@@ -206,10 +214,7 @@ def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:
     verdict = _verdict(floor, control, decided, rule, 1, None)
     if decided is not None and verdict.contrast is not None and decided.also_different:
         # An A/A difference is a fault of the harness or the design even where it is smaller than the margin.
-        better = (verdict.contrast.mean_difference > 0) == rule.higher_is_better
-        return Verdict(
-            arm=floor.name, outcome="better" if better else "worse", why=verdict.why, contrast=verdict.contrast
-        )
+        return replace(verdict, outcome=_direction(verdict.contrast, rule))
     return verdict
 
 

@@ -1,9 +1,8 @@
 """What a number of seeds can find, and how many seeds a question needs.
 
-The rule that these functions answer for is the one in judge.py: a difference is found when the exact sign-flip p is at
-most ``level`` and the t interval at 1 - alpha lies on one side of zero. ``level`` is alpha / num_contrasts: Holm's
-first step, so that the promise holds when one arm alone differs. Effects are in standard deviations of the paired
-differences unless a function takes ``sd``.
+The rule that these functions answer for is the one in judge.py: a difference is found when its max-T p is at most alpha
+and the t interval at 1 - alpha lies on one side of zero. Power is for one arm that differs among ``num_contrasts`` that
+share a control. Effects are in standard deviations of the paired differences unless a function takes ``sd``.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
+from ablate.verdicts.maxt import EXACT_SEEDS, signs, smallest_p
 from ablate.verdicts.stats import Floats, t_quantile
 
 POWER = 0.8
@@ -26,18 +27,43 @@ PRIOR_SD = 0.005
 PRIOR_SOURCE = "0.5 points, measured on mnist5k; CIFAR-10 is near it: 0.15 to 0.56 between seeds, arXiv:2304.01910"
 # Up to here the few values that the exact p can take decide the power, so it is computed by enumerating them on
 # simulated differences; above, the p of the sign-flip test and of the t test are the same to a point of power.
-_ENUMERATED = 12
+_ENUMERATED = 10
 _SIMULATIONS = 4_000
+SHARED_CONTROL = 0.5  # correlation of two contrasts with the same control, where all arms vary alike
 
 
-def reachable(n: int, alpha: float = 0.05, num_contrasts: int = 1) -> bool:
-    """Whether the smallest p of the exact two-sided sign-flip test, 2 / 2^n, is at most alpha / num_contrasts."""
-    return 2.0 ** (1 - n) <= alpha / num_contrasts
+def reachable(n: int, alpha: float = 0.05) -> bool:
+    """Whether the smallest p of the exact test is at most alpha, for any number of contrasts."""
+    return smallest_p(n) <= alpha
 
 
-def seeds_to_reach(alpha: float = 0.05, num_contrasts: int = 1) -> int:
-    """The fewest seeds at which the exact test can reach its level at all."""
-    return 1 + math.ceil(math.log2(num_contrasts / alpha) - 1e-12)
+def seeds_to_reach(alpha: float = 0.05) -> int | None:
+    """The fewest seeds at which the exact test can reach its level at all; None if no number of them does."""
+    return next((n for n in range(1, EXACT_SEEDS + 1) if reachable(n, alpha)), None)
+
+
+@lru_cache(maxsize=256)
+def shared_level(alpha: float, num_contrasts: int, correlation: float = SHARED_CONTROL) -> float:
+    """The level of each contrast at which the largest of ``num_contrasts`` equally correlated |z| has level alpha.
+
+    Dunnett 1955 (J. Am. Statist. Assoc. 50) for many seeds: between alpha / num_contrasts and alpha.
+    """
+    if num_contrasts == 1:
+        return alpha
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    weights = weights / weights.sum()
+    shift, scale = math.sqrt(correlation) * nodes, math.sqrt(1 - correlation)
+
+    def too_high(level: float) -> bool:
+        z = -float(special.ndtri(level / 2))
+        inside = special.ndtr((z + shift) / scale) - special.ndtr((shift - z) / scale)
+        return 1 - float(weights @ inside**num_contrasts) >= alpha
+
+    low, high = alpha / num_contrasts, alpha
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if too_high(middle) else (middle, high)
+    return low
 
 
 def t_test_effect(n: int, level: float, power: float = POWER) -> float:
@@ -50,30 +76,36 @@ def t_test_power(effect: float, n: int, level: float) -> float:
     return 1 - float(special.nctdtr(n - 1, abs(effect) * math.sqrt(n), t_quantile(1 - level, n - 1)))
 
 
-def power(effect: float, n: int, *, alpha: float = 0.05, num_contrasts: int = 1) -> float:
+def power(
+    effect: float, n: int, *, alpha: float = 0.05, num_contrasts: int = 1, correlation: float = SHARED_CONTROL
+) -> float:
     """Probability (0 to 1) that n paired seeds find a normal effect of ``effect`` SDs and name its direction."""
-    level = alpha / num_contrasts
-    if n < 2 or not reachable(n, alpha, num_contrasts):
+    if n < 2 or not reachable(n, alpha):
         return 0.0
     if n > _ENUMERATED:
-        steps = 2.0 ** min(n - 1, 60)  # the exact p is a multiple of 1 / steps
-        return t_test_power(effect, n, math.floor(level * steps) / steps)
-    drawn, flipped, balance = _flips(n)
-    values = drawn + abs(effect)
+        return t_test_power(effect, n, shared_level(alpha, num_contrasts, correlation))
+    values = _normal(n)[: _simulations(num_contrasts)] + abs(effect)
     total = values.sum(axis=1)
-    shifted, observed = flipped + abs(effect) * balance, (total - 1e-5)[:, None]
-    hits = (shifted >= observed).sum(axis=1) + (-shifted >= observed).sum(axis=1)
-    exact = 2 * hits / 2.0**n <= level + 1e-12
+    size = np.sqrt(n * (values**2).sum(axis=1))
+    largest = np.abs(values @ signs(n).T) / size[:, None]
+    if num_contrasts > 1:
+        largest = np.maximum(largest, _others(n, num_contrasts, correlation))
+    p = (largest >= (total / size - 1e-5)[:, None]).mean(axis=1)
     above_zero = total / values.std(axis=1, ddof=1) > t_quantile(1 - alpha, n - 1) * math.sqrt(n)
-    return float((exact & above_zero).mean())
+    return float(((p <= alpha + 1e-12) & above_zero).mean())
 
 
 @lru_cache(maxsize=512)
-def detectable_effect(n: int, *, alpha: float = 0.05, num_contrasts: int = 1) -> float | None:
-    """The smallest effect in SDs found with 80 % power after Holm; None where the exact test cannot reach its level."""
-    if n < 2 or not reachable(n, alpha, num_contrasts):
+def detectable_effect(
+    n: int, *, alpha: float = 0.05, num_contrasts: int = 1, correlation: float = SHARED_CONTROL
+) -> float | None:
+    """The smallest effect in SDs found with 80 % power; None where the exact test cannot reach its level."""
+    if n < 2 or not reachable(n, alpha):
         return None
-    return _smallest(lambda effect: power(effect, n, alpha=alpha, num_contrasts=num_contrasts) >= POWER, 2e-3)
+    return _smallest(
+        lambda effect: power(effect, n, alpha=alpha, num_contrasts=num_contrasts, correlation=correlation) >= POWER,
+        2e-3,
+    )
 
 
 def detectable(n: int, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1) -> float | None:
@@ -83,47 +115,48 @@ def detectable(n: int, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1
 
 
 def seeds_needed(difference: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1) -> int | None:
-    """The fewest seeds that find ``difference`` with 80 % power after Holm; None above 10,000."""
+    """The fewest seeds that find ``difference`` with 80 % power; None above 10,000."""
 
     def enough(n: int) -> bool:
         effect = detectable_effect(n, alpha=alpha, num_contrasts=num_contrasts)
         return effect is not None and effect * sd <= difference
 
-    return _fewest(enough, seeds_to_reach(alpha, num_contrasts))
+    start = seeds_to_reach(alpha)
+    return None if start is None else _fewest(enough, start)
 
 
 def equivalence_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, num_contrasts: int = 1) -> float:
-    """Probability that n seeds show a true difference of zero to be equivalent within +-margin."""
-    level = alpha / num_contrasts
-    if n < 2 or 2.0**-n > level:
+    """Probability that n seeds show a true difference of zero to be equivalent within +-margin.
+
+    At the first step of Holm: the t tests at alpha / num_contrasts, the exact ones at alpha.
+    """
+    if n < 2 or 2.0**-n > alpha:
         return 0.0
     if sd == 0:
         return 1.0
     reach = margin / sd
-    t = -float(special.stdtrit(n - 1, level))
+    t = -float(special.stdtrit(n - 1, alpha / num_contrasts))
     if n > _ENUMERATED:
         # P(|mean| < margin - t s / sqrt n), averaged over the chi distribution of s.
         quantiles = (np.arange(400) + 0.5) / 400
         s = np.sqrt(2 * special.gammaincinv((n - 1) / 2, quantiles) / (n - 1))
         room = np.maximum(math.sqrt(n) * reach - t * s, 0)
         return float((special.ndtr(room) - special.ndtr(-room)).mean())
-    drawn, flipped, balance = _flips(n)
+    drawn = _normal(n)
     total = drawn.sum(axis=1)
     passed = np.abs(total) + t * math.sqrt(n) * drawn.std(axis=1, ddof=1) < n * reach
+    flipped, balance = drawn @ signs(n).T, signs(n).sum(axis=1)
     for sign in (1, -1):
         shifted = sign * flipped + reach * balance
         observed = (sign * total + n * reach - 1e-5)[:, None]
         hits = (shifted >= observed).sum(axis=1) + (-shifted >= observed).sum(axis=1)
-        passed &= hits / 2.0**n <= level + 1e-12
+        passed &= hits / 2.0**n <= alpha + 1e-12
     return float(passed.mean())
 
 
 def seeds_for_equivalence(margin: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1) -> int | None:
-    """The fewest seeds that show a true zero equivalent with 80 % power after Holm; None above 10,000."""
-    return _fewest(
-        lambda n: equivalence_power(margin, sd, n, alpha=alpha, num_contrasts=num_contrasts) >= POWER,
-        max(2, seeds_to_reach(alpha, num_contrasts) - 1),
-    )
+    """The fewest seeds that show a true zero equivalent with 80 % power; None above 10,000."""
+    return _fewest(lambda n: equivalence_power(margin, sd, n, alpha=alpha, num_contrasts=num_contrasts) >= POWER, 2)
 
 
 def seeds_to_settle(margin: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1) -> int | None:
@@ -136,24 +169,21 @@ def seeds_to_settle(margin: float, sd: float, *, alpha: float = 0.05, num_contra
 def detectable_factorial(
     num_arms: int, num_seeds: int, num_effects: int, sd: float, *, alpha: float = 0.05
 ) -> float | None:
-    """The smallest effect of two-level factors found with 80 % power after Holm, in the metric's unit.
+    """The smallest effect of two-level factors found with 80 % power, in the metric's unit.
 
     Args:
         num_arms: combinations run, each with ``num_seeds`` seeds.
-        num_seeds: the blocks.
-        num_effects: main effects and interactions in the table, the family of Holm.
-        sd: standard deviation of paired differences between two arms, sqrt(2) times that of an arm within its block.
+        num_seeds: each gives one estimate of every effect.
+        num_effects: main effects and interactions in the table.
+        sd: standard deviation of paired differences between two arms, sqrt(2) times that of an arm within its seed.
+            Effects that vary from seed to seed by themselves are found less often.
         alpha: family-wise.
 
     Returns:
-        None where the model leaves no degrees of freedom.
+        None where the exact test cannot reach its level with so few seeds.
     """
-    df = num_arms * num_seeds - num_seeds - num_effects
-    if df < 1:
-        return None
-    error = math.sqrt(2 / (num_arms * num_seeds)) * sd
-    critical = t_quantile(1 - alpha / num_effects, df)
-    return error * _smallest(lambda shift: 1 - float(special.nctdtr(df, shift, critical)) >= POWER, 1e-4)
+    effect = detectable_effect(num_seeds, alpha=alpha, num_contrasts=num_effects, correlation=0.0)
+    return None if effect is None else effect * math.sqrt(2 / num_arms) * sd
 
 
 def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
@@ -180,15 +210,25 @@ def _smallest(enough: Callable[[float], bool], precision: float) -> float:
     return high
 
 
-@lru_cache(maxsize=8)
-def _flips(n: int) -> tuple[Floats, Floats, Floats]:
-    """Simulated standard normal differences and their sign-flipped sums, the same at every call.
+def _simulations(num_contrasts: int) -> int:
+    return max(500, min(_SIMULATIONS, 20_000 // num_contrasts))
 
-    Returns:
-        drawn (simulations, n); sums with the first sign held (simulations, 2^(n-1)); sums of the signs (2^(n-1),).
-    """
-    drawn = np.random.default_rng(20_240_601 + n).standard_normal((_SIMULATIONS, n))
-    signs = np.ones((2 ** (n - 1), n))
-    for column in range(1, n):
-        signs[:, column] = 1 - 2 * ((np.arange(2 ** (n - 1)) >> (column - 1)) & 1)
-    return drawn, (drawn @ signs.T).astype(np.float32), signs.sum(axis=1).astype(np.float32)
+
+@lru_cache(maxsize=16)
+def _normal(n: int) -> Floats:
+    """Simulated standard normal differences (simulations, n), the same at every call."""
+    return np.random.default_rng(20_240_601 + n).standard_normal((_SIMULATIONS, n))
+
+
+@lru_cache(maxsize=4)
+def _others(n: int, num_contrasts: int, correlation: float) -> NDArray[np.float32]:
+    """The largest |r| of the contrasts without an effect under each flip, (simulations, patterns)."""
+    first, generator = _normal(n)[: _simulations(num_contrasts)], np.random.default_rng(n)
+    root, rest = math.sqrt(correlation), math.sqrt(1 - correlation)
+    common = root * first + rest * generator.standard_normal(first.shape)  # what the contrasts share, given the first
+    found = np.zeros((len(first), len(signs(n))), np.float32)
+    for _ in range(num_contrasts - 1):
+        drawn = root * common + rest * generator.standard_normal(first.shape)
+        r = np.abs(drawn @ signs(n).T) / np.sqrt(n * (drawn**2).sum(axis=1))[:, None]
+        np.maximum(found, r, out=found, casting="same_kind")
+    return found

@@ -17,15 +17,15 @@ class Foresight:
     """What the planned seeds can detect.
 
     Attributes:
-        seeds, num_contrasts: paired seeds (the most that there can be) and the size of the Holm family.
+        seeds, num_contrasts: paired seeds (the most that there can be) and the size of the family.
         sd: standard deviation of paired differences that is counted with; ``source`` says where it comes from.
-        detectable: the smallest true difference found with 80 % power after Holm, in the metric's unit; None when the
+        detectable: the smallest true difference found with 80 % power, in the metric's unit; None when the
             exact test cannot reach its level with so few seeds.
         equivalence_power: probability (0 to 1) that an arm without any difference is shown equivalent.
-        seeds_to_reach: the fewest seeds at which the exact test can reach its level at all.
+        seeds_to_reach: the fewest seeds at which the exact test can reach its level at all; None: no number of them.
         seeds_to_settle: seeds that settle a difference of the margin, or none, with 80 % power; None above 10,000.
         detectable_effect: of a factorial study of two-level factors: the smallest main effect or interaction found with
-            80 % power after Holm over the effects; else None.
+            80 % power; else None.
         looks: seeds after which a study that runs until it is settled looks; one for an ordinary study.
         sentences: the same for people; what is out of reach comes first.
     """
@@ -36,7 +36,7 @@ class Foresight:
     source: str
     detectable: float | None
     equivalence_power: float
-    seeds_to_reach: int
+    seeds_to_reach: int | None
     seeds_to_settle: int | None
     detectable_effect: float | None
     looks: tuple[int, ...]
@@ -53,13 +53,13 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
     """
     decision = plan.study.decision
     num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
-    looks = planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts)
+    looks = planned_looks(plan.study.plan, alpha=decision.alpha)
     last = looks[-1]
     alpha = decision.alpha * last.share
     sd, source = _noise(plan, seen)
     detectable = power.detectable(last.seeds, sd, alpha=alpha, num_contrasts=num_contrasts)
     to_settle = power.seeds_to_settle(decision.margin, sd, alpha=alpha, num_contrasts=num_contrasts)
-    to_reach = power.seeds_to_reach(alpha, num_contrasts)
+    to_reach = power.seeds_to_reach(alpha)
     shown = power.equivalence_power(decision.margin, sd, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
     effect = _detectable_effect(plan, looks[0].seeds, sd)
     counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
@@ -68,7 +68,7 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
     if detectable is not None:
         first = (
             f"{last.seeds} seeds and {counted} find a difference of {amount(detectable, decision.metric)} or more with "
-            f"80 % power after Holm, for {spread}."
+            f"80 % power, for {spread}."
         )
     settled = f"{'more than 10,000' if to_settle is None else f'about {to_settle}'} seeds"
     second = (
@@ -93,15 +93,15 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
 def out_of_reach(plan: CampaignPlan) -> str:
     """A sentence if the plan has too few seeds for the exact test to reach its level at all; else empty. Quick."""
     decision = plan.study.decision
-    num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
-    last = planned_looks(plan.study.plan, alpha=decision.alpha, num_contrasts=num_contrasts)[-1]
+    last = planned_looks(plan.study.plan, alpha=decision.alpha)[-1]
     alpha = decision.alpha * last.share
-    if power.reachable(last.seeds, alpha, num_contrasts):
+    if power.reachable(last.seeds, alpha):
         return ""
+    reach = power.seeds_to_reach(alpha)
+    needed = "any number of seeds" if reach is None else f"fewer than {reach}"
     return (
-        f"{last.seeds} seeds are too few for {num_contrasts} contrast{'s' * (num_contrasts > 1)}: the exact test "
-        f"cannot reach its level with fewer than {power.seeds_to_reach(alpha, num_contrasts)}, so no arm can come out "
-        f"better or worse."
+        f"{last.seeds} seed{'s are' if last.seeds > 1 else ' is'} too few: the exact test cannot reach its level with "
+        f"{needed}, so no arm can come out better or worse."
     )
 
 

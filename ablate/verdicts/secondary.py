@@ -10,11 +10,11 @@ import numpy as np
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts.contrast import Rule, describe
-from ablate.verdicts.factorial import factorial_effects
+from ablate.verdicts.factorial import effect_checks, factorial_effects
 from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.maxt import joint_intervals, step_down
 from ablate.verdicts.statements import at_chance
-from ablate.verdicts.stats import holm
-from ablate.verdicts.verdict import Contrast, Effect
+from ablate.verdicts.verdict import Contrast, Effect, EffectChecks
 
 Results = Mapping[str, ArmResults]
 
@@ -33,7 +33,7 @@ def exploratory(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Contr
 
 
 def steps(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Contrast, ...]:
-    """Each arm against the one before, in a study that goes from one net to another step by step; Holm over them."""
+    """Each arm against the one before it, in a study that goes from one net to another; adjusted over the steps."""
     n = rule.looks[0].seeds
     pairs = [(results[arm.name], results[arm.parent]) for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
     if all(before.name == CONTROL for _, before in pairs):
@@ -43,12 +43,18 @@ def steps(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Contrast, .
         for arm, before in pairs
         if min(arm.sound, before.sound) >= n
     ]
-    missing = [1.0] * (len(pairs) - len(found))
-    adjusted = holm([*(contrast.p for contrast in found), *missing])
-    return tuple(replace(contrast, holm_p=p) for contrast, p in zip(found, adjusted, strict=False))
+    if not found:
+        return ()
+    differences = np.column_stack([contrast.differences for contrast in found])
+    absent = len(pairs) - len(found)
+    joint = joint_intervals(differences, rule.alpha, absent=absent)
+    return tuple(
+        replace(contrast, adjusted_p=float(p), joint_low=interval.low, joint_high=interval.high)
+        for contrast, p, interval in zip(found, step_down(differences, absent=absent), joint, strict=True)
+    )
 
 
-def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Effect, ...]:
+def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[tuple[Effect, ...], EffectChecks | None]:
     """Main effects and interactions of a factorial study, once each arm of the cross has the seeds of the first look.
 
     Over these seeds alone: how many more a study until settled gets depends on what was seen, and would bias them.
@@ -60,17 +66,21 @@ def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[Effect, .
         or min(results[arm.name].sound for arm in arms) < n
         or at_chance(tuple(results[arm.name] for arm in arms), n, rule)
     ):
-        return ()
+        return (), None
     own = plan.control.factors
-    return factorial_effects(
-        [arm.factors for arm in arms],
-        np.array([results[arm.name].values(rule.metric, n) for arm in arms]),
-        levels={
-            name: (own[name], *(level for level in levels if level != own[name]))
-            for name, levels in plan.study.factors.items()
-        },
+    levels = {
+        name: (own[name], *(level for level in found if level != own[name]))
+        for name, found in plan.study.factors.items()
+    }
+    cells = [arm.factors for arm in arms]
+    values = np.array([results[arm.name].values(rule.metric, n) for arm in arms])
+    table = factorial_effects(
+        cells,
+        values,
+        levels=levels,
         alpha=rule.alpha,
         margin=rule.margin,
         higher_is_better=rule.higher_is_better,
         expect=plan.study.expect,
     )
+    return table, effect_checks(cells, values, levels=levels)

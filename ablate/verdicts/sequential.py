@@ -2,11 +2,12 @@
 
 The looks are fixed beforehand. Look k may spend the share w_k of alpha, where the shares follow the power family
 spending function t^2 of Kim & DeMets 1987 (Biometrika 74) at t = seeds so far / most seeds, and sum to 1. A look at
-which the exact test could not reach its level anyway is not taken; what it would have spent goes to the next. A p-value
-after looks 1..k is min over j <= k of p_j / w_j. By the union bound it is a valid p-value whatever the dependence
-between looks and however few the seeds, since each p_j is exact; so Holm over the contrasts holds the family-wise error
-at alpha over all looks together. The interval shown at look k has confidence 1 - alpha w_k (a repeated confidence
-interval), so it covers with at least 1 - alpha whenever one stops. One look with share 1 is the ordinary study.
+which the exact test could not reach its level anyway is not taken; what it would have spent goes to the next. At look k
+the family is tested at alpha w_k: differences by step-down max-T over joint sign flips, equivalences by Holm's
+procedure. The union bound over the looks then holds the family-wise error at alpha over all of them, whatever the
+dependence between looks and however few the seeds. The intervals at look k have confidence 1 - alpha w_k (repeated
+confidence intervals), so that they cover with at least 1 - alpha whenever one stops. One look with share 1 is the
+ordinary study.
 """
 
 from __future__ import annotations
@@ -15,9 +16,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from ablate.design.study import Plan
+from ablate.verdicts.maxt import joint_intervals, step_down
 from ablate.verdicts.power import reachable
-from ablate.verdicts.stats import Floats, Interval, equivalence_p, holm, paired_interval, sign_flip_p
+from ablate.verdicts.stats import (
+    Floats,
+    Interval,
+    exact_equivalence_p,
+    holm,
+    paired_interval,
+    sign_flip_p,
+    tost_p,
+)
 
 SPENDING_POWER = 2.0
 
@@ -32,31 +44,34 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """Where one contrast stands.
+    """What the looks so far say of one contrast.
 
     Attributes:
-        finding: "different" (with the sign of the mean difference), "equivalent", or "open".
+        conclusion: "different" (with the sign of the mean difference), "equivalent", or "open".
         also_different: equivalent, and different from zero too: a difference smaller than the margin.
         look: the look at which it was decided, or the last look taken.
-        p, equivalence_p: exact p at that look, not adjusted.
-        looks_p, looks_equivalence_p: over the looks taken, before Holm.
-        holm_p, equivalence_holm_p: over the looks taken and the contrasts.
-        interval: at confidence 1 - alpha x the look's share.
+        p, equivalence_p: at that look, not adjusted: the exact p, and the larger p of the equivalence tests.
+        adjusted_p: over the looks taken and the contrasts, by step-down max-T.
+        looks_tost_p, looks_exact_p: of the equivalence tests, over the looks taken, before Holm.
+        equivalence_holm_p: over the looks taken and the contrasts.
+        interval, joint: of the mean difference at confidence 1 - alpha x the look's share, for this contrast alone and
+            for all contrasts of the look together.
     """
 
-    finding: Literal["different", "equivalent", "open"]
+    conclusion: Literal["different", "equivalent", "open"]
     also_different: bool
     look: Look
     p: float
     equivalence_p: float
-    looks_p: float
-    looks_equivalence_p: float
-    holm_p: float
+    adjusted_p: float
+    looks_tost_p: float
+    looks_exact_p: float
     equivalence_holm_p: float
     interval: Interval
+    joint: Interval
 
 
-def planned_looks(plan: Plan, *, alpha: float, num_contrasts: int) -> tuple[Look, ...]:
+def planned_looks(plan: Plan, *, alpha: float) -> tuple[Look, ...]:
     """One look after ``seeds``; under ``until = "settled"`` after every further ``block`` too, up to ``max_seeds``.
 
     Looks at which no arm could be decided (see above) are left out, but never the last.
@@ -68,7 +83,7 @@ def planned_looks(plan: Plan, *, alpha: float, num_contrasts: int) -> tuple[Look
     spent = 0.0
     for size in sizes:
         share = (size / plan.max_seeds) ** SPENDING_POWER - spent
-        if size == plan.max_seeds or reachable(size, alpha * share, max(1, num_contrasts)):
+        if size == plan.max_seeds or reachable(size, alpha * share):
             looks.append(Look(size, share))
             spent += share
     return tuple(looks)
@@ -95,44 +110,65 @@ def decide(
         open_arms = [
             arm
             for arm, d in differences.items()
-            if d.size >= look.seeds and (arm not in state or state[arm].finding == "open")
+            if d.size >= look.seeds and (arm not in state or state[arm].conclusion == "open")
         ]
+        if not open_arms:
+            continue
+        different = sum(one.conclusion == "different" or one.also_different for one in state.values())
+        absent = max(0, num_contrasts - different - len(open_arms))
+        taken = np.column_stack([differences[arm][: look.seeds] for arm in open_arms])
+        joint = joint_intervals(taken, alpha * look.share, absent=absent)
+        for arm, p, interval in zip(open_arms, step_down(taken, absent=absent), joint, strict=True):
+            now = _at(differences[arm][: look.seeds], look, alpha=alpha, margin=margin)
+            now = replace(now, adjusted_p=max(now.p, float(p)) / look.share, joint=interval)
+            state[arm] = _since(now, state.get(arm))
+        state = _with_holm(state, num_contrasts)
         for arm in open_arms:
-            state[arm] = _at(differences[arm][: look.seeds], look, state.get(arm), alpha=alpha, margin=margin)
-        state = _adjusted(state, num_contrasts)
-        for arm in open_arms:
-            state[arm] = _settled(state[arm], alpha)
+            state[arm] = _concluded(state[arm], alpha)
     return state
 
 
-def _at(d: Floats, look: Look, before: Decided | None, *, alpha: float, margin: float) -> Decided:
-    p, q = sign_flip_p(d), equivalence_p(d, margin)
+def _at(d: Floats, look: Look, *, alpha: float, margin: float) -> Decided:
+    tost, exact = tost_p(d, margin), exact_equivalence_p(d, margin)
+    interval = paired_interval(d, 1 - alpha * look.share)
     return Decided(
-        finding="open",
+        conclusion="open",
         also_different=False,
         look=look,
-        p=p,
-        equivalence_p=q,
-        looks_p=min(1.0, p / look.share, before.looks_p if before else 1.0),
-        looks_equivalence_p=min(1.0, q / look.share, before.looks_equivalence_p if before else 1.0),
-        holm_p=1.0,
+        p=sign_flip_p(d),
+        equivalence_p=max(tost, exact),
+        adjusted_p=1.0,
+        looks_tost_p=tost / look.share,
+        looks_exact_p=exact / look.share,
         equivalence_holm_p=1.0,
-        interval=paired_interval(d, 1 - alpha * look.share),
+        interval=interval,
+        joint=interval,
     )
 
 
-def _adjusted(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, Decided]:
+def _since(now: Decided, before: Decided | None) -> Decided:
+    """With the smallest p of this look and those before."""
+    earlier = (1.0, 1.0, 1.0) if before is None else (before.adjusted_p, before.looks_tost_p, before.looks_exact_p)
+    return replace(
+        now,
+        adjusted_p=min(now.adjusted_p, earlier[0]),
+        looks_tost_p=min(now.looks_tost_p, earlier[1]),
+        looks_exact_p=min(now.looks_exact_p, earlier[2]),
+    )
+
+
+def _with_holm(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, Decided]:
+    """The adjusted equivalence p: Holm over the t tests, and never below the contrast's own exact p."""
     rest = [1.0] * (num_contrasts - len(state))
-    differ = holm([*(one.looks_p for one in state.values()), *rest])
-    equal = holm([*(one.looks_equivalence_p for one in state.values()), *rest])
+    shown = holm([*(one.looks_tost_p for one in state.values()), *rest])
     return {
-        arm: replace(one, holm_p=p, equivalence_holm_p=q)
-        for (arm, one), p, q in zip(state.items(), differ, equal, strict=False)
+        arm: replace(one, equivalence_holm_p=max(p, one.looks_exact_p))
+        for (arm, one), p in zip(state.items(), shown, strict=False)
     }
 
 
-def _settled(one: Decided, alpha: float) -> Decided:
-    different = one.holm_p <= alpha and one.interval.excludes_zero
+def _concluded(one: Decided, alpha: float) -> Decided:
+    different = one.adjusted_p <= alpha and one.interval.excludes_zero
     if one.equivalence_holm_p <= alpha:
-        return replace(one, finding="equivalent", also_different=different)
-    return replace(one, finding="different") if different else one
+        return replace(one, conclusion="equivalent", also_different=different)
+    return replace(one, conclusion="different") if different else one

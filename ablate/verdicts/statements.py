@@ -12,11 +12,10 @@ from ablate.verdicts.sequential import Look
 from ablate.verdicts.verdict import Verdict
 
 METHOD = (
-    "Differences are arm minus control, paired by seed. Better and worse: the exact two-sided sign-flip p, "
-    "Holm-adjusted over the study's contrasts, is at most alpha and the t interval lies on one side of zero. "
-    "Equivalent: two one-sided tests against the margin (the larger of the t and the exact sign-flip p), "
-    "Holm-adjusted too; it goes before better and worse. The interval shown is not adjusted for the number of "
-    "contrasts."
+    "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
+    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero. Equivalent: two "
+    "one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose interval at 1 - 2 alpha "
+    "then lies within the margin; it goes before better and worse."
 )
 
 
@@ -58,7 +57,7 @@ def statements(
         run: seeds judged so far.
     """
     first = rule.looks[0].seeds
-    said = [_floor(floor, stands=stands)] if not stands else []
+    said = [_floor(floor, rule, stands=stands)] if not stands else []
     if all(one.sound >= first and at_chance((one,), first, rule) for one in every):
         said.append("Every arm is at chance level: there is no winner.")
     if rates:
@@ -66,29 +65,41 @@ def statements(
     faults = [one.fault for one in every if one.fault and one.sound < run]
     if faults:
         said.append(f"Not every planned seed has a sound record: {'; '.join(faults)}.")
-    said += [_out_of_reach(rule), _floor(floor, stands=stands) if stands else "", wording.pairing(verdicts)]
+    said += [_out_of_reach(rule), _floor(floor, rule, stands=stands) if stands else "", wording.pairing(verdicts)]
     return tuple(sentence for sentence in said if sentence)
 
 
-def _floor(floor: Verdict | None, *, stands: bool) -> str:
+def _floor(floor: Verdict | None, rule: Rule, *, stands: bool) -> str:
     if floor is None:
         return ""
     itself = f"the control against itself under other seeds: {floor.why}"
     if stands:
-        return f"The noise floor passed, no difference was found; {itself}"
+        return f"{_passed(floor, rule)} {itself[0].upper()}{itself[1:]}"
     found = "could not be checked" if floor.outcome == "not judged" else "failed"
     return f"The noise floor {found}: no verdict of this study stands; {itself}"
 
 
+def _passed(floor: Verdict, rule: Rule) -> str:
+    """What a noise floor without a difference says: nothing, where its seeds could not have shown one."""
+    contrast = floor.contrast
+    num_seeds = contrast.n if contrast else 0
+    reach = seeds_to_reach(rule.alpha)
+    if reach is None or num_seeds < reach:
+        needed = "no number of seeds can" if reach is None else f"it could not fail with fewer than {reach} seeds"
+        return f"The noise floor cannot tell: {needed}, and has {num_seeds}."
+    size = contrast.detectable if contrast else None
+    could = "" if size is None else f"; it would have found one of {wording.amount(size, rule.metric)} with 80 % power"
+    blind = " It takes the control's tuned recipe, so it does not show the luck of the tuning." if rule.tuned else ""
+    return f"The noise floor passed, no difference was found{could}.{blind}"
+
+
 def _out_of_reach(rule: Rule) -> str:
     last = rule.looks[-1]
-    if rule.num_contrasts == 0:
+    reach = seeds_to_reach(rule.alpha * last.share)
+    if rule.num_contrasts == 0 or (reach is not None and reach <= last.seeds):
         return ""
-    reach = seeds_to_reach(rule.alpha * last.share, rule.num_contrasts)
-    if reach <= last.seeds:
-        return ""
-    contrasts = f"{rule.num_contrasts} contrast{'s' * (rule.num_contrasts > 1)}"
+    needed = "any number of" if reach is None else f"fewer than {reach}"
     return (
-        f"With {last.seeds} seeds and {contrasts} the exact test cannot reach its level: no arm can come out better or "
-        f"worse with fewer than {reach} seeds."
+        f"With {last.seeds} seeds the exact test cannot reach its level: no arm can come out better or worse with "
+        f"{needed} seeds."
     )

@@ -27,14 +27,19 @@ class Contrast:
         correlation: Pearson's r between the arm's and the control's values over the seeds; None when either is
             constant or there are fewer than three seeds.
         low, high: t interval of the mean difference at 1 - alpha, not adjusted for the family; None from one seed.
+        joint_low, joint_high: the interval that holds together with those of all contrasts of the study at 1 - alpha;
+            None from one seed and for exploratory metrics.
         p: exact two-sided sign-flip p.
-        holm_p: p after Holm over the study's contrasts; equal to p for the noise floor; None for exploratory metrics.
+        adjusted_p: after step-down max-T over the study's contrasts; equal to p for the noise floor; None for
+            exploratory metrics.
         equivalence_p, equivalence_holm_p: two one-sided tests against the margin, before and after Holm; None for
             exploratory metrics, which have no margin.
+        tost_low, tost_high: the interval that belongs to these tests, at 1 - 2 alpha: equivalence is never shown where
+            it reaches beyond the margin.
         welch_low, welch_high: the interval that ignores the pairing; None from one seed.
         pairing_helps: whether the paired interval is narrower than Welch's; None from one seed.
-        detectable: the smallest true difference that this many seeds find with 80 % power after Holm, at the spread
-            seen; None when no number of units would do (the exact test cannot reach its level, or one seed).
+        detectable: the smallest true difference that this many seeds find with 80 % power, at the spread seen; None
+            where the exact test cannot reach its level, or from one seed.
         seeds_to_settle: seeds after which a true difference of the margin is found, and a true zero shown equivalent,
             each with 80 % power at the spread seen; None when the spread is unknown or more than 10,000 would do.
         images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);
@@ -54,9 +59,13 @@ class Contrast:
     low: float | None
     high: float | None
     p: float
-    holm_p: float | None = None
+    joint_low: float | None = None
+    joint_high: float | None = None
+    adjusted_p: float | None = None
     equivalence_p: float | None = None
     equivalence_holm_p: float | None = None
+    tost_low: float | None = None
+    tost_high: float | None = None
     welch_low: float | None = None
     welch_high: float | None = None
     pairing_helps: bool | None = None
@@ -82,7 +91,8 @@ class Verdict:
         why: one or two plain sentences for people.
         contrast: the numbers behind it; None when seeds are missing, failed or diverged.
         expected, held: what the study file expected of this arm, and whether it came true; ``held`` is None when
-            nothing was expected, or nothing was decided.
+            nothing was expected, nothing was decided, or the expectation was not tested.
+        tested: whether the seeds could have contradicted the expectation; True where nothing was expected.
         settled_at: under ``until = "settled"``, the number of seeds at which the outcome was decided; else None.
     """
 
@@ -92,21 +102,58 @@ class Verdict:
     contrast: Contrast | None = None
     expected: str | None = None
     held: bool | None = None
+    tested: bool = True
     settled_at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimpleEffect:
+    """The effect of one factor at one level of another: what an interaction consists of. Unadjusted.
+
+    Attributes:
+        factor, contrast, at: ``"conv"``, ``"full - depthwise"``, ``"residual = classic"``.
+        estimate, low, high: in the metric's unit, with Student's t interval over the seeds; None from one seed.
+    """
+
+    factor: str
+    contrast: str
+    at: str
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectChecks:
+    """What the table of effects leaves out.
+
+    Attributes:
+        lack_of_fit, lack_of_fit_p: F of the interactions of three and more factors, and its sign-flip p.
+        by_seed, by_seed_p: F of the variation of effects from seed to seed over that of the higher interactions.
+        df: numerator of the first, denominator of both, numerator of the second.
+    """
+
+    lack_of_fit: float
+    lack_of_fit_p: float
+    by_seed: float
+    by_seed_p: float
+    df: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Effect:
-    """A main effect or two-way interaction of a factorial study, from a linear model with the seed as block.
+    """A main effect or two-way interaction of a factorial study, estimated within each seed.
 
     Attributes:
         term: "residual", or "residual:conv" for an interaction.
         contrast: in words, what is subtracted from what: "classic - inverted".
         estimate, low, high: in the metric's unit. Main effect of two levels: mean at the second level minus mean at the
             first. Interaction: half the difference of differences. A factor of more levels: a level minus the mean.
-            The interval is None when the model leaves no degrees of freedom.
-        p, holm_p: t test of the estimate, and after Holm over all effects of the table.
+            The interval is Student's over the seeds; None from one seed.
+        joint_low, joint_high: the interval that holds together with those of all effects of the table.
+        p, adjusted_p: exact sign-flip p of the seeds' estimates, and after step-down max-T over the table.
         aliases: the effects that cannot be told from this one in a fractional design.
+        simple: of an interaction of two-level factors, the effect of each factor at each level of the other.
     """
 
     term: str
@@ -115,11 +162,15 @@ class Effect:
     low: float | None
     high: float | None
     p: float
-    holm_p: float
+    adjusted_p: float
+    joint_low: float | None = None
+    joint_high: float | None = None
     outcome: Outcome = "undecided"
     expected: str | None = None
     held: bool | None = None
+    tested: bool = True
     aliases: tuple[str, ...] = ()
+    simple: tuple[SimpleEffect, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,16 +180,17 @@ class Judgement:
     Attributes:
         metric, higher_is_better, alpha, margin: the rule.
         num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
-        num_contrasts: the size m of the Holm family: every arm but the control and the noise floor.
+        num_contrasts: the size of the family: every arm but the control and the noise floor.
         stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
         verdicts: one an arm, in the order of the plan, without control and noise floor.
         noise_floor: the A/A arm's own verdict; None when the study has none. "undecided" and "equivalent" pass.
         statements: what a reader must know beside the table, the gravest first.
         divergence: arm -> (diverged, planned) seeds, for every arm, when any seed diverged; else empty.
         exploratory: contrasts of the further metrics, unadjusted; no verdict rests on them.
-        steps: where arms are built one upon another, each arm minus the arm before it; Holm runs over the steps, and no
+        steps: where arms are built one upon another, each arm minus the arm before it, adjusted over the steps; no
             verdict rests on them.
         effects: of a factorial study, else empty.
+        effect_checks: what the table of effects leaves out; None where that cannot be tested.
         method: the rule in words, for the foot of the table.
         registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
         as_sealed: of an exploratory judgement, the one under the sealed plan; None where nothing was sealed.
@@ -158,6 +210,7 @@ class Judgement:
     exploratory: tuple[Contrast, ...] = ()
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
+    effect_checks: EffectChecks | None = None
     method: str = ""
     registration: Registration | None = None
     as_sealed: Judgement | None = None

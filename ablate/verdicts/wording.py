@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ablate.verdicts.verdict import Contrast, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, EffectChecks, Outcome, Verdict
 
 
 def amount(value: float, metric: str, *, signed: bool = False) -> str:
@@ -20,37 +20,40 @@ def share(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def interval(contrast: Contrast, confidence: float) -> str:
+def interval(low: float | None, high: float | None, metric: str, confidence: float) -> str:
     """In words: 95 % interval +1.40 points to +2.20 points."""
-    if contrast.low is None or contrast.high is None:
+    if low is None or high is None:
         return "no interval from one seed"
-    low, high = (amount(value, contrast.metric, signed=True) for value in (contrast.low, contrast.high))
-    return f"{100 * confidence:.4g} % interval {low} to {high}"
+    ends = (amount(value, metric, signed=True) for value in (low, high))
+    return f"{100 * confidence:.4g} % interval {' to '.join(ends)}"
 
 
-def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, confidence: float, also_different: bool) -> str:
-    """Why an arm is better, worse or equivalent."""
+def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, alpha: float, also_different: bool) -> str:
+    """Why an arm is better, worse or equivalent; equivalence with the interval that belongs to its tests."""
     difference = amount(contrast.mean_difference, contrast.metric, signed=True)
-    seen = f"{difference} over {contrast.n} paired seeds, {interval(contrast, confidence)}"
+    seen = f"{difference} over {contrast.n} paired seeds"
     if outcome == "equivalent":
+        ends = interval(contrast.tost_low, contrast.tost_high, contrast.metric, 1 - 2 * alpha)
         within = f"within the margin of {amount(margin, contrast.metric)}"
         shown = f"Holm p of the equivalence tests {share(contrast.equivalence_holm_p or 0.0)}"
-        also = f"; a difference smaller than the margin was found, Holm p {share(contrast.holm_p or 0.0)}"
-        return f"{within}: {seen}; {shown}{also if also_different else ''}."
-    return f"{seen}; exact p {share(contrast.p)}, Holm p {share(contrast.holm_p or 0.0)}."
+        also = f"; a difference smaller than the margin was found, adjusted p {share(contrast.adjusted_p or 0.0)}"
+        return f"{within}: {seen}, {ends}; {shown}{also if also_different else ''}."
+    ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
+    return f"{seen}, {ends}; exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}."
 
 
-def why_undecided(contrast: Contrast, *, margin: float, confidence: float, reach: int | None) -> str:
+def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int | None) -> str:
     """Why nothing was decided: what these seeds could have found, and how many would settle the question.
 
-    ``reach`` is the number of seeds at which the exact test can reach its level, where that is above the seeds run.
+    ``reach`` is the fewest seeds at which the exact test can reach its level; None where no number of them does.
     """
     difference = amount(contrast.mean_difference, contrast.metric, signed=True)
-    seen = (
-        f"{difference} over {contrast.n} paired seed{'s' if contrast.n > 1 else ''}, {interval(contrast, confidence)}"
-    )
+    ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
+    seen = f"{difference} over {contrast.n} paired seed{'s' if contrast.n > 1 else ''}, {ends}"
     parts = [f"{seen}; exact p {share(contrast.p)}"]
-    if reach is not None:
+    if reach is None:
+        parts.append("the exact test cannot reach its level with any number of seeds")
+    elif reach > contrast.n:
         parts.append(f"with so few seeds the exact test cannot reach its level at all: {reach} are needed")
     elif contrast.detectable is not None:
         size = amount(contrast.detectable, contrast.metric)
@@ -64,15 +67,14 @@ def why_undecided(contrast: Contrast, *, margin: float, confidence: float, reach
     return "; ".join(parts) + "."
 
 
-def held(expected: str | None, outcome: Outcome) -> bool | None:
-    """Whether an expectation came true; None when nothing was expected, or the question was not answered."""
-    if expected is None or outcome == "not judged":
-        return None
-    if expected == "undecided":
-        return outcome == "undecided"
-    if outcome == "undecided":
-        return None
-    return outcome in ("better", "worse") if expected == "different" else outcome == expected
+def lack_of_fit(checks: EffectChecks | None, alpha: float) -> tuple[str, ...]:
+    """A sentence where the interactions of three and more factors are more than noise."""
+    if checks is None or checks.lack_of_fit_p > alpha:
+        return ()
+    ratio = f"F({checks.df[0]}, {checks.df[1]}) = {checks.lack_of_fit:.1f}, p {share(checks.lack_of_fit_p)}"
+    return (
+        f"Interactions of three or more factors are more than noise ({ratio}): the table of effects leaves them out.",
+    )
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:

@@ -99,7 +99,7 @@ def contrast(plan: CampaignPlan, records: Mapping[str, Record], arm: str) -> Con
         arm=arm, metric="test_accuracy", seeds=tuple(t.seed for t in own), differences=tuple(differences),
         control_mean=statistics.fmean(values[1]), arm_mean=statistics.fmean(values[0]), mean_difference=mean,
         sd_difference=sd, correlation=0.7 if n > 2 else None, low=None if half is None else mean - half,
-        high=None if half is None else mean + half, p=2 / 2**n, holm_p=min(1.0, 2 * 2 / 2**n), detectable=0.004,
+        high=None if half is None else mean + half, p=2 / 2**n, adjusted_p=min(1.0, 2 * 2 / 2**n), detectable=0.004,
         seeds_to_settle=12, equivalence_p=0.9, equivalence_holm_p=1.0, pairing_helps=True,
         welch_low=None if half is None else mean - 2 * half, welch_high=None if half is None else mean + 2 * half,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     effects = tuple(
         Effect(
             term=term, contrast=words, estimate=-0.004 * (i + 1), low=-0.004 * i - 0.006, high=-0.004 * i - 0.002,
-            p=0.01, holm_p=0.04,
+            p=0.01, adjusted_p=0.04,
         )
         for i, (term, words) in enumerate(
             [*((name, f"{levels[1]} - {levels[0]}") for name, levels in plan.study.factors.items()),

@@ -29,9 +29,7 @@ def test_a_failed_trial_keeps_its_reason_and_gives_no_score(results: Results) ->
     worse = dataclasses.replace(results, records={**results.records, key: broken})
     table = frames.trials(worse)
     assert list(table.loc[table["key"] == key, "reason"]) == ["out of memory"]
-    assert (
-        len(frames.scores(table, "test_accuracy")) == len(frames.scores(frames.trials(results), "test_accuracy")) - 1
-    )
+    assert len(frames.scores(table, "test_accuracy")) == len(frames.scores(frames.trials(results), "test_accuracy")) - 1
 
 
 def test_scores_are_in_percent_and_losses_as_they_are(results: Results) -> None:
@@ -64,7 +62,7 @@ def test_pairs_and_contrasts_are_points_of_the_judgements_differences(results: R
     table = frames.contrasts(results)
     assert list(table["arm"]) == ["relu_bottleneck", "full", "noise_floor"]
     assert table["mean"][0] == pytest.approx(100 * contrast.mean_difference)
-    assert table["holm_p"][0] == contrast.holm_p
+    assert table["adjusted_p"][0] == contrast.adjusted_p
 
 
 def test_an_arm_that_is_not_judged_has_a_row_without_numbers(make_findings: Callable[..., Results]) -> None:
@@ -106,11 +104,12 @@ def test_effects_are_in_points_with_interactions_marked(toggles: Results) -> Non
 def test_the_verdict_table_has_the_columns_of_the_report_and_the_cost_ratio(results: Results) -> None:
     table = tables.verdict_rows(results)
     assert list(table.columns) == [
-        "arm", "change", "difference (points)", "95 % interval", "p", "Holm p", "verdict", "expected", "MACs / control",
+        "arm", "change", "difference (points)", "95 % interval", "p", "adjusted p", "verdict", "expected",
+        "MACs / control",
     ]  # fmt: skip
     row = table.iloc[0]
     assert row["change"].replace("\N{NO-BREAK SPACE}", " ") == "bottleneck: linear → relu"
-    assert (row["verdict"], row["expected"], row["p"], row["Holm p"]) == ("worse", "worse (held)", ".008", ".016")
+    assert (row["verdict"], row["expected"], row["p"], row["adjusted p"]) == ("worse", "worse (held)", ".008", ".016")
     assert (row["MACs / control"], table.iloc[1]["MACs / control"]) == ("1.00×", "2.00×")
 
 

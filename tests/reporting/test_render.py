@@ -19,8 +19,8 @@ from nbformat.v4 import new_notebook
 from ablate.campaign.entries import trial_entry
 from ablate.campaign.tracking import Tracking
 from ablate.reporting import render
-from ablate.reporting.results import Results, load_results
 from ablate.reporting.render import find_notebook
+from ablate.reporting.results import Results, load_results
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<script>alert('x')</script>"

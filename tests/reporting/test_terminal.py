@@ -9,8 +9,8 @@ from collections.abc import Callable
 from rich.console import Console
 
 from ablate.reporting import words
-from ablate.reporting.results import Results
 from ablate.reporting.markdown import note
+from ablate.reporting.results import Results
 from ablate.reporting.terminal import print_results, verdict_lines
 
 
@@ -27,7 +27,7 @@ def test_a_verdict_is_a_sentence_with_its_numbers_and_the_expectation(results: R
     difference = f"{100 * contrast.mean_difference:.2f}".replace("-", "−")
     low, high = (f"{100 * (x or 0):.2f}".replace("-", "−") for x in (contrast.low, contrast.high))
     assert verdict_lines(results)[0] == (
-        f"relu_bottleneck is worse than the control: {difference} points [{low}, {high}], Holm p .016, "
+        f"relu_bottleneck is worse than the control: {difference} points [{low}, {high}], adjusted p .016, "
         "8 paired seeds, expected: worse (held)"
     )
 
@@ -51,10 +51,11 @@ def test_eighty_columns_hold_every_line_and_the_whole_of_every_name(toggles: Res
 def test_a_factorial_study_answers_with_its_main_effects_and_the_interactions_beyond_noise(toggles: Results) -> None:
     told = words.effect_sentences(toggles)
     assert (
-        told[0] == "main effect of residual (classic − inverted): −0.40 points [−0.60, −0.20], Holm p .040, undecided"
+        told[0] == "main effect of residual (classic − inverted): −0.40 points [−0.60, −0.20], "
+        "adjusted p .040, undecided"
     )
     assert told[-1].startswith("interaction of residual and conv: −2.00 points")
-    silent = dataclasses.replace(toggles.judgement.effects[-1], holm_p=0.2)
+    silent = dataclasses.replace(toggles.judgement.effects[-1], adjusted_p=0.2)
     quiet = dataclasses.replace(toggles.judgement, effects=(*toggles.judgement.effects[:-1], silent))
     assert len(words.effect_sentences(dataclasses.replace(toggles, judgement=quiet))) == 4
 

@@ -141,8 +141,8 @@ def remote(url: str, folder: Path, content: bytes = b"content") -> Remote:
     return Remote((url,), folder / "file", md5(content))
 
 
-def quietly(remote: Remote, folder: Path, connect_s: float = 2.0) -> None:
-    fetch(remote, name="mnist", root=folder, report=lambda _: None, connect_s=connect_s)
+def quietly(remote: Remote, folder: Path, timeout_s: float = 2.0) -> None:
+    fetch(remote, name="mnist", root=folder, report=lambda _: None, timeout_s=timeout_s)
 
 
 def test_a_dead_port_ends_at_once_with_the_two_ways_out(tmp_path: Path) -> None:
@@ -157,33 +157,24 @@ def test_a_dead_port_ends_at_once_with_the_two_ways_out(tmp_path: Path) -> None:
 def test_a_mirror_that_never_answers_ends_in_time(tmp_path: Path, mirror: str) -> None:
     before = time.monotonic()
     with pytest.raises(DataError, match="cannot be downloaded"):
-        quietly(remote(f"{mirror}/silent/file", tmp_path), tmp_path, connect_s=0.3)
+        quietly(remote(f"{mirror}/silent/file", tmp_path), tmp_path, timeout_s=0.3)
     assert time.monotonic() - before < 2
 
 
-def test_a_name_look_up_that_hangs_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(1.5) or [])
-    before = time.monotonic()
-    with pytest.raises(DataError, match="no answer within"):
-        quietly(remote("http://far.example/file", tmp_path), tmp_path, connect_s=0.3)
-    assert time.monotonic() - before < 1
-    time.sleep(1.5)  # lets the thread end before the look-up is real again
-
-
 def test_the_default_limit_is_below_thirty_seconds() -> None:
-    assert download.CONNECT_S < 30
+    assert download.TIMEOUT_S < 30
 
 
 def test_a_transfer_that_breaks_off_leaves_nothing_behind(tmp_path: Path, mirror: str) -> None:
     Mirror.files = {"file": b"content" * 100_000}
-    with pytest.raises(DataError, match="broke off"):
+    with pytest.raises(DataError, match="cannot be downloaded"):
         quietly(remote(f"{mirror}/broken/file", tmp_path, Mirror.files["file"]), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_with_another_md5_is_refused_and_leaves_nothing_behind(tmp_path: Path, mirror: str) -> None:
     Mirror.files = {"file": b"another content"}
-    with pytest.raises(DataError, match="has md5"):
+    with pytest.raises(DataError, match="does not match the known hash"):
         quietly(remote(f"{mirror}/file", tmp_path), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

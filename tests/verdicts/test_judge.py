@@ -16,7 +16,8 @@ from ablate.design.study import Study
 from ablate.verdicts.contrast import describe
 from ablate.verdicts.gather import gather
 from ablate.verdicts.judge import judge, wanted
-from ablate.verdicts.stats import holm, sign_flip_p
+from ablate.verdicts.maxt import step_down
+from ablate.verdicts.stats import sign_flip_p
 from ablate.verdicts.verdict import Judgement
 
 Make = Callable[..., Any]
@@ -44,12 +45,13 @@ def test_each_outcome_comes_out_where_it_should(campaign: Make) -> None:
     assert found.num_contrasts == 4
 
 
-def test_holm_runs_over_every_arm_and_the_p_is_the_exact_one(campaign: Make) -> None:
+def test_the_adjusted_p_is_max_t_over_every_arm_and_the_p_is_the_exact_one(campaign: Make) -> None:
     arms = {"a": WORSE, "b": BETTER, "c": SAME, "d": NOISY}
     found = judged(campaign({"control": CONTROL, **arms}))
-    exact = [sign_flip_p(values - CONTROL) for values in arms.values()]
-    assert [verdict.contrast.p for verdict in found.verdicts if verdict.contrast] == pytest.approx(exact)
-    assert [verdict.contrast.holm_p for verdict in found.verdicts if verdict.contrast] == pytest.approx(holm(exact))
+    differences = np.column_stack([values - CONTROL for values in arms.values()])
+    contrasts = [verdict.contrast for verdict in found.verdicts if verdict.contrast]
+    assert [one.p for one in contrasts] == pytest.approx([sign_flip_p(column) for column in differences.T])
+    assert [one.adjusted_p for one in contrasts] == pytest.approx(list(step_down(differences)))
 
 
 def test_where_lower_is_better_the_sign_of_the_verdict_turns_and_the_number_does_not(campaign: Make) -> None:
@@ -103,7 +105,7 @@ def test_the_family_keeps_its_size_when_an_arm_cannot_be_judged(campaign: Make) 
     made.drop("a", 4)
     contrast = judged(made).verdict("b").contrast
     assert contrast is not None
-    assert contrast.holm_p == 2 * contrast.p
+    assert contrast.adjusted_p == 2 * contrast.p
 
 
 def test_a_failed_seed_of_the_control_stops_every_arm(campaign: Make) -> None:
@@ -201,10 +203,12 @@ def test_a_noise_floor_that_cannot_be_checked_voids_every_verdict(campaign: Make
     assert found.statements[0].startswith("The noise floor could not be checked")
 
 
-def test_too_few_seeds_for_the_family_are_said(campaign: Make) -> None:
-    found = judged(campaign({"control": CONTROL[:7], "a": WORSE[:7], "b": BETTER[:7], "c": SAME[:7], "d": NOISY[:7]}))
-    assert "worse" not in outcomes(found).values()
-    assert any("fewer than 8 seeds" in statement for statement in found.statements)
+def test_too_few_seeds_are_said_and_six_are_enough_for_any_number_of_arms(campaign: Make) -> None:
+    arms = {"control": CONTROL, "a": WORSE, "b": BETTER, "c": SAME, "d": NOISY}
+    five, six = (judged(campaign({name: values[:n] for name, values in arms.items()})) for n in (5, 6))
+    assert "worse" not in outcomes(five).values()
+    assert any("fewer than 6 seeds" in statement for statement in five.statements)
+    assert (outcomes(six)["a"], outcomes(six)["b"]) == ("worse", "better")
 
 
 def test_where_pairing_gains_nothing_the_judgement_says_so(campaign: Make) -> None:
@@ -220,7 +224,7 @@ def test_where_pairing_gains_nothing_the_judgement_says_so(campaign: Make) -> No
 def test_further_metrics_are_exploratory(campaign: Make) -> None:
     found = judged(campaign({"control": CONTROL, "a": WORSE}, decision={"also": ["test_loss"]}))
     (contrast,) = found.exploratory
-    assert (contrast.arm, contrast.metric, contrast.holm_p) == ("a", "test_loss", None)
+    assert (contrast.arm, contrast.metric, contrast.adjusted_p) == ("a", "test_loss", None)
     assert contrast.mean_difference == pytest.approx(-(WORSE - CONTROL).mean())
 
 
@@ -299,7 +303,8 @@ def test_arms_built_one_upon_another_are_compared_with_the_one_before_too() -> N
     steps = judge(plan, records).steps
     assert [step.arm for step in steps] == [arm.name for arm in plan.arms[1:]]
     assert [step.mean_difference for step in steps] == pytest.approx([0.02] * len(steps), abs=0.002)
-    assert [step.holm_p for step in steps] == pytest.approx(holm([step.p for step in steps]))
+    adjusted = step_down(np.column_stack([step.differences for step in steps]))
+    assert [step.adjusted_p for step in steps] == pytest.approx(list(adjusted))
 
 
 def test_a_fractional_study_says_its_resolution() -> None:

@@ -18,7 +18,7 @@ def test_the_detectable_difference_is_stated_with_its_prior(campaign: Make) -> N
     effect = detectable_effect(10, num_contrasts=4)
     assert effect is not None
     assert found.detectable == pytest.approx(effect * PRIOR_SD)
-    assert "10 seeds and 4 contrasts find a difference of 0.67 points" in found.sentences[0]
+    assert "10 seeds and 4 contrasts find a difference of 0.65 points" in found.sentences[0]
     assert "measured on mnist5k" in found.sentences[0]
 
 

@@ -22,24 +22,22 @@ NOISY = CONTROL + RNG.normal(0, 0.02, 18)
 
 
 def test_an_ordinary_plan_has_one_look_that_spends_all() -> None:
-    assert planned_looks(Plan(seeds=8), alpha=0.05, num_contrasts=3) == (Look(8, 1.0),)
+    assert planned_looks(Plan(seeds=8), alpha=0.05) == (Look(8, 1.0),)
 
 
 def test_the_looks_end_at_the_most_seeds_and_spend_alpha_by_the_square() -> None:
-    looks = planned_looks(Plan.model_validate(SETTLED), alpha=0.05, num_contrasts=2)
+    looks = planned_looks(Plan.model_validate(SETTLED), alpha=0.05)
     assert [look.seeds for look in looks] == [10, 14, 18]
     assert np.cumsum([look.share for look in looks]) == pytest.approx((np.array([10, 14, 18]) / 18) ** 2)
 
 
-@pytest.mark.parametrize(("num_contrasts", "sizes"), [(1, [8, 12, 16, 20]), (4, [12, 16, 20])])
-def test_a_look_at_which_nothing_can_be_decided_is_not_taken_and_costs_nothing(
-    num_contrasts: int, sizes: list[int]
-) -> None:
-    plan = Plan(seeds=8, until="settled", max_seeds=20, block=4)
-    looks = planned_looks(plan, alpha=0.05, num_contrasts=num_contrasts)
+@pytest.mark.parametrize(("seeds", "sizes"), [(8, [8, 12, 16, 20]), (4, [8, 12, 16, 20])])
+def test_a_look_at_which_nothing_can_be_decided_is_not_taken_and_costs_nothing(seeds: int, sizes: list[int]) -> None:
+    plan = Plan(seeds=seeds, until="settled", max_seeds=20, block=4)
+    looks = planned_looks(plan, alpha=0.05)
     assert [look.seeds for look in looks] == sizes
     assert sum(look.share for look in looks) == pytest.approx(1)
-    assert all(2 / 2**look.seeds <= 0.05 * look.share / num_contrasts for look in looks)
+    assert all(2 / 2**look.seeds <= 0.05 * look.share for look in looks)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +59,27 @@ def test_a_p_over_looks_is_the_smallest_of_each_p_by_its_share() -> None:
     looks = (Look(5, 0.25), Look(8, 0.75))
     found = decide({"a": d}, looks, alpha=0.05, margin=0.1, num_contrasts=1)["a"]
     assert found.look == looks[1]
-    assert found.looks_p == pytest.approx(min(2 / 2**5 / 0.25, found.p / 0.75))
+    assert found.adjusted_p == pytest.approx(min(2 / 2**5 / 0.25, found.p / 0.75))
+
+
+def test_an_arm_that_an_early_look_showed_equivalent_still_counts_in_the_family() -> None:
+    generator = np.random.default_rng(1)
+    same = generator.normal(0, 0.01, 16)
+    other = np.concatenate([[1.0, -1.0] * 4, generator.normal(2.0, 1, 8)])
+    looks = (Look(8, 0.3), Look(16, 0.7))
+    found = decide({"same": same, "other": other}, looks, alpha=0.05, margin=0.5, num_contrasts=2)
+    alone = decide({"other": other}, looks, alpha=0.05, margin=0.5, num_contrasts=1)
+    assert (found["same"].conclusion, found["same"].look.seeds) == ("equivalent", 8)
+    assert found["other"].look.seeds == 16
+    assert found["other"].adjusted_p >= 2 * found["other"].p / 0.7 * (1 - 1e-9)
+    assert alone["other"].adjusted_p == pytest.approx(found["other"].p / 0.7)
 
 
 def test_what_an_early_look_decided_later_seeds_do_not_change() -> None:
     d = np.concatenate([np.linspace(1.0, 2.0, 10), np.full(10, -50.0)])
     looks = (Look(10, 0.5), Look(20, 0.5))
     found = decide({"a": d}, looks, alpha=0.05, margin=0.1, num_contrasts=1)["a"]
-    assert (found.finding, found.look.seeds) == ("different", 10)
+    assert (found.conclusion, found.look.seeds) == ("different", 10)
 
 
 def test_a_decided_arm_gets_no_more_seeds_and_the_control_keeps_up_with_the_open_one(campaign: Make) -> None:

@@ -1,0 +1,115 @@
+"""Several contrasts at once: step-down max-T over joint sign flips, and intervals that hold jointly.
+
+The contrasts share their seeds and their control, so that they are dependent. A sign flip turns the differences of one
+seed in all contrasts together and keeps that dependence (Westfall & Young 1993, Resampling-Based Multiple Testing,
+algorithm 2.8). The statistic is the paired t of each contrast. For any set of contrasts without an effect whose vectors
+of differences are symmetric about zero, the probability that any of them comes out different is at most alpha.
+Simulations with skewed noise are in docs/verdict_simulations.md.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ablate.verdicts.stats import Floats, Interval, paired_interval, spread, t_quantile
+
+EXACT_SEEDS = 16  # up to here all flips are counted, above as many are drawn
+_PATTERNS = 2 ** (EXACT_SEEDS - 1)  # a pattern and its opposite have the same |t|, so half of 2^n are enough
+_TIE = 1e-9  # equal sums round differently
+
+
+def smallest_p(n: int) -> float:
+    """The smallest adjusted p that n paired seeds can give, whatever the number of contrasts."""
+    return 1 / 2 ** (min(n, EXACT_SEEDS) - 1) if n > 0 else 1.0
+
+
+def step_down(differences: Floats, *, absent: int = 0) -> Floats:
+    """Adjusted two-sided p-values, (contrasts,).
+
+    Args:
+        differences: arm minus control, (n seeds, contrasts); constant zeros have p = 1.
+        absent: contrasts of the family that have no differences here. Each counts as one more contrast with the same p,
+            by the union bound, so that a failure never makes the others' tests easier.
+
+    Example:
+        >>> step_down(np.array([[1.0, 0.2], [1.1, -0.3], [0.9, 0.1], [1.2, 0.0], [1.0, -0.1], [0.8, 0.2]]))
+        array([0.03125, 1.     ])
+    """
+    observed = _correlations(differences, np.ones((1, len(differences))))[0]
+    order = np.argsort(observed, kind="stable")  # the least extreme first, as the maxima run
+    threshold = observed[order] - _TIE
+    joint, alone = np.zeros(order.size), np.zeros(order.size)
+    patterns = signs(len(differences))
+    for chunk in np.array_split(patterns, max(1, patterns.shape[0] * order.size // 2_000_000)):
+        flipped = _correlations(differences, chunk)[:, order]
+        alone += (flipped >= threshold).sum(axis=0)
+        joint += (np.maximum.accumulate(flipped, axis=1) >= threshold).sum(axis=0)
+    raw = np.minimum(1.0, (joint + absent * alone) / len(patterns))
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.maximum.accumulate(raw[::-1])[::-1]
+    return adjusted
+
+
+def joint_intervals(differences: Floats, alpha: float, *, absent: int = 0) -> tuple[Interval, ...]:
+    """Intervals of the mean differences that hold together with probability 1 - alpha, one a contrast.
+
+    mean +- c x standard error, where c is the 1 - alpha quantile of the largest |t| over the joint flips of the
+    differences about their means. c is never below Student's quantile nor above Bonferroni's, which also serves where
+    the flips are too few for alpha.
+
+    Args:
+        differences: (n seeds, contrasts).
+        alpha: of the whole family.
+        absent: contrasts of the family that have no differences here; the union bound gives them their part of alpha.
+    """
+    n, present = differences.shape
+    family = present + absent
+    if n < 2:
+        return tuple(Interval(None, None) for _ in range(present))
+    highest = t_quantile(1 - alpha / family, n - 1)
+    critical = highest
+    if family > 1 and smallest_p(n) <= alpha * present / family:
+        critical = min(highest, max(t_quantile(1 - alpha, n - 1), _largest_t(differences, alpha * present / family)))
+    scale = critical / t_quantile(1 - alpha, n - 1)
+    return tuple(_stretched(column, 1 - alpha, scale) for column in differences.T)
+
+
+def _stretched(column: Floats, confidence: float, scale: float) -> Interval:
+    own = paired_interval(column, confidence)
+    if own.low is None or own.high is None:
+        return own
+    middle, half = (own.low + own.high) / 2, scale * (own.high - own.low) / 2
+    return Interval(middle - half, middle + half)
+
+
+def _largest_t(differences: Floats, alpha: float) -> float:
+    """The 1 - alpha quantile of the largest |t| over the joint flips of the differences about their means."""
+    n = len(differences)
+    varying = np.array([bool(spread(column)) for column in differences.T])
+    centred = (differences - differences.mean(axis=0))[:, varying]
+    if not centred.size:
+        return 0.0
+    patterns = signs(n)
+    parts = np.array_split(patterns, max(1, patterns.shape[0] * centred.shape[1] // 2_000_000))
+    largest = np.concatenate([_correlations(centred, part).max(axis=1) for part in parts])
+    r = min(float(np.quantile(largest, 1 - alpha, method="higher")), 1 - 1e-12)
+    return r * float(np.sqrt((n - 1) / (1 - r**2)))
+
+
+def _correlations(differences: Floats, patterns: Floats) -> Floats:
+    """|r| of each contrast under each flip, (patterns, contrasts); |t| = |r| sqrt((n - 1) / (1 - r^2))."""
+    size = np.sqrt(len(differences) * (differences**2).sum(axis=0))
+    return np.asarray(np.abs(patterns @ differences) / np.where(size > 0, size, 1.0))
+
+
+@lru_cache(maxsize=16)
+def signs(n: int) -> Floats:
+    """Patterns of signs (patterns, n), the identity first: all with the first sign +1, or as many drawn at random."""
+    if n > EXACT_SEEDS:
+        drawn = np.random.default_rng(n).integers(0, 2, (_PATTERNS, n)) * 2.0 - 1
+        drawn[0] = 1
+        return np.asarray(drawn)
+    bits = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n - 1)) & 1
+    return np.hstack([np.ones((len(bits), 1)), 1.0 - 2.0 * bits])
