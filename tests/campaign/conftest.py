@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,10 +24,24 @@ def own_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An sqlite file with MLflow's empty tables, to be copied."""
-    from ablate.campaign.tracking import Tracking
+def empty_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the empty databases of both views, which take seconds to make."""
+    from ablate.campaign.mlflow_view import MlflowView
+    from ablate.campaign.optuna_view import OptunaView
 
-    folder = tmp_path_factory.mktemp("store")
-    assert Tracking(f"sqlite:///{folder}/mlflow.db", folder / "artifacts").trial_runs("none") == []
-    return folder / "mlflow.db"
+    folder = tmp_path_factory.mktemp("views")
+    assert MlflowView(f"sqlite:///{folder}/mlflow.db", folder).trial_runs("none") == []
+    optuna = OptunaView(folder)
+    optuna._connect()
+    optuna.close()
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path, empty_views: Path) -> Path:
+    """A runs folder with empty views in it."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(empty_views / name, folder / name)
+    return folder

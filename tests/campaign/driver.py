@@ -8,12 +8,11 @@ from pathlib import Path
 
 from fakes import no_costs, outcome, plan_of, point
 
-from ablate.campaign.subprocesses import run_in_subprocess
-from ablate.campaign.costs import ArmCosts
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import TrialContext
-from ablate.campaign.local import TRAINING, LocalExecutor
-from ablate.campaign.preparation import Settings
+from ablate.campaign.executor import TrialContext
+from ablate.campaign.local import TRAINING, LocalExecutor, run_in_subprocess
+from ablate.campaign.options import ArmCosts, RunOptions
+from ablate.campaign.resources import Layout
+from ablate.campaign.run import run_campaign
 from ablate.campaign.worker import train_trial
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
@@ -37,30 +36,27 @@ def stepwise(trial: Trial, context: TrialContext) -> Record:
     return outcome(trial)
 
 
-def prepare_data(plan: CampaignPlan, settings: Settings, say: object) -> ArmCosts:
-    run_in_subprocess(_prepare, plan, settings, say=lambda message: None)
-    return no_costs(plan, settings, lambda message: None)
+def prepare_data(plan: CampaignPlan, options: RunOptions, layout: Layout, say: object) -> ArmCosts:
+    run_in_subprocess(_prepare, plan, options, say=lambda message: None)
+    return no_costs(plan, options, layout, lambda message: None)
 
 
-def _prepare(plan: CampaignPlan, settings: Settings, say: object) -> None:
+def _prepare(plan: CampaignPlan, options: RunOptions, say: object) -> None:
     from ablate.training.data import prepare
 
-    prepare(plan.study.data, settings.runs, settings.runs / "data")
+    prepare(plan.study.data, options.data_root, options.cache / "data")
 
 
 def main(runs: Path, trainer: str, seeds: int, uri: str | None) -> None:
     real = trainer == "real"
     result = run_campaign(
         killing_plan(seeds),
-        runs=runs,
-        tracking_uri=uri,
-        jobs=2,
-        retries=5,
-        prepare=prepare_data if real else no_costs,  # type: ignore[arg-type]
+        RunOptions(runs=runs, data_root=runs, tracking_uri=uri, jobs=2, retries=5),
+        prepare=prepare_data if real else no_costs,
         executor=LocalExecutor(2, train=train_trial if real else stepwise, preload=TRAINING if real else ()),
     )
     assert not result.missing, f"{len(result.missing)} records are missing"
-    assert not result.waiting, result
+    assert not result.behind, result.behind
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import EPOCHS, alive, null, outcome, plan_of, slow, until
 
-from ablate.campaign.executors import Event, Executor, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.executor import Event, Executor, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.records import RecordStore
 from ablate.design.plan import Trial
 
 
@@ -27,9 +29,9 @@ class ExecutorContract:
         yield executor
         executor.close()
 
-    def job(self, trials: Path, arm: str, seed: int = 0, **more: float) -> Job:
-        own = trial(arm, seed)
-        return Job(trial=own, folder=trials / own.key, data_root=None, cache=trials, **more)  # type: ignore[arg-type]
+    def job(self, runs: Path, arm: str, seed: int = 0, **more: Any) -> Job:
+        store = RecordStore(runs, "faults")
+        return Job(trial=trial(arm, seed), store=store, data_root=None, cache=runs, **more)
 
     def folder(self, job: Job) -> Path:
         """Where the job's files lie while it runs."""
@@ -53,6 +55,7 @@ class ExecutorContract:
         assert [event.point.epoch for event in progress if isinstance(event, Progress)] == list(range(1, EPOCHS + 1))
         assert isinstance(end, Finished)
         assert end.record.same_result(outcome(job.trial))
+        assert job.store.read(job.key) == end.record  # on disk before it is told
         assert executor.events(0.0) == []
 
     def test_jobs_run_side_by_side_and_each_ends_once(self, executor: Executor, tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ablate.campaign.costs import ArmCosts
-from ablate.campaign.executors import TrialContext
-from ablate.campaign.observer import Silent
-from ablate.campaign.preparation import Settings
+from ablate.campaign.executor import TrialContext
+from ablate.campaign.options import ArmCosts, RunOptions, Silent
+from ablate.campaign.resources import Layout
 from ablate.design.datasets import KNOWN
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Measured, Record
@@ -112,7 +111,7 @@ def slow(trial: Trial, context: TrialContext) -> Record:
     return outcome(trial)
 
 
-def no_costs(plan: CampaignPlan, settings: Settings, say: Callable[[str], None]) -> ArmCosts:
+def no_costs(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Callable[[str], None]) -> ArmCosts:
     """Costs out of thin air."""
     return {arm.name: {"params": 100 * (i + 1), "macs": 1000, "fvcore_flops": None} for i, arm in enumerate(plan.arms)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +15,9 @@ from pathlib import Path
 from driver import killing_plan
 from fakes import alive, until
 
-from ablate.campaign.doctor import check_campaign
-from ablate.campaign.tracking import Tracking
+from ablate.campaign.check import check_campaign
+from ablate.campaign.options import RunOptions
+from ablate.campaign.records import RecordStore
 from ablate.design.record import Record
 
 HERE = Path(__file__).parent
@@ -98,11 +98,12 @@ def campaign_under_fire(
 
 
 def stored(runs: Path, seeds: int) -> dict[str, Record]:
+    """The records of a campaign at rest, in which nothing is wrong."""
     plan = killing_plan(seeds)
-    checkup = check_campaign(plan, runs=runs)
-    assert checkup.findings == ()
-    uri = f"sqlite:///{runs}/mlflow.db"
-    return Tracking(uri, runs / "artifacts").records("kills", [trial.key for trial in plan.trials])
+    found = check_campaign(plan, RunOptions(runs=runs))
+    assert found.faults == ()
+    store = RecordStore(runs, "kills")
+    return {trial.key: record for trial in plan.trials if (record := store.read(trial.key)) is not None}
 
 
 def uninterrupted(seeds: int, folder: Path) -> dict[str, Record]:
@@ -113,13 +114,6 @@ def uninterrupted(seeds: int, folder: Path) -> dict[str, Record]:
     plan = killing_plan(seeds)
     images = load_images(plan.study.data, folder, folder / "data")
     return {trial.key: fit(trial, images) for trial in plan.trials}
-
-
-def new_runs(folder: Path, empty_store: Path) -> Path:
-    runs = folder / "runs"
-    runs.mkdir()
-    shutil.copy(empty_store, runs / "mlflow.db")
-    return runs
 
 
 def server(folder: Path, port: int, store: str = "") -> subprocess.Popen[bytes]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from fakes import no_costs
+from fakes import no_costs, outcome
 
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import Event, Finished, Job, Lost
-from ablate.campaign.observer import Observer
-from ablate.campaign.result import CampaignResult
+from ablate.campaign.executor import Event, Executor, Finished, Job, Lost
+from ablate.campaign.options import CampaignResult, Observer, RunOptions
+from ablate.campaign.run import run_campaign
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Record
 
@@ -42,6 +42,8 @@ class Instant:
     def events(self, timeout_s: float) -> list[Event]:
         job = self.open.pop()
         record = self.train(job.trial)
+        if record is not None:
+            job.store.put(record)
         return [Lost(job.key, "lost") if record is None else Finished(job.key, record)]
 
     def cancel(self, key: str) -> None:
@@ -68,5 +70,9 @@ def made(trial: Trial, accuracy: float, *, status: str = "finished") -> Record:
     )
 
 
-def go(plan: CampaignPlan, runs: Path, executor: Instant, notes: Observer | None = None) -> CampaignResult:
-    return run_campaign(plan, runs=runs, prepare=no_costs, executor=executor, observer=notes, retries=0)
+def go(
+    plan: CampaignPlan, runs: Path, executor: Executor | None = None, notes: Observer | None = None, **options: Any
+) -> CampaignResult:
+    """Runs a campaign without costs and without further attempts; records are made on the spot unless told otherwise."""
+    how = RunOptions(**{"runs": runs, "retries": 0, **options})
+    return run_campaign(plan, how, prepare=no_costs, executor=executor or Instant(outcome), observer=notes)
