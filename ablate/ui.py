@@ -94,7 +94,9 @@ def _optuna(options: argparse.Namespace) -> tuple[Application, str]:
     studies = {one.study_name: one._study_id for one in storage.get_all_studies()}  # noqa: SLF001 - it is in the address
     mine = [number for name, number in studies.items() if options.study and name.split()[0] == options.study]
     if options.study and not mine:
-        raise AblateError(f"{view.name}: the study {one_of(options.study, sorted({name.split()[0] for name in studies}))}")
+        raise AblateError(
+            f"{view.name}: the study {one_of(options.study, sorted({name.split()[0] for name in studies}))}"
+        )
     return application, f"dashboard/studies/{max(mine)}" if mine else "dashboard"
 
 
