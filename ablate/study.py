@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import tomllib
@@ -154,14 +155,14 @@ def train(options: argparse.Namespace) -> int:
     if options.forget:
         _forget(plan, how, options.forget)
 
-    def conclude(result: CampaignResult) -> Conclusion:
-        return _conclude(result, how, report=not options.no_report)
+    with contextlib.ExitStack() as bars:
+        observer = Silent() if options.quiet else bars.enter_context(progress(plan))
 
-    if options.quiet:
-        result = run_campaign(plan, how, observer=Silent(), conclude=conclude)
-    else:
-        with progress(plan) as observer:
-            result = run_campaign(plan, how, observer=observer, conclude=conclude)
+        def conclude(result: CampaignResult) -> Conclusion:
+            bars.close()
+            return _conclude(result, how, report=not options.no_report)
+
+        result = run_campaign(plan, how, observer=observer, conclude=conclude)
     for view, left in result.behind.items():
         print(f"{view} lacks {left} records; the next call pushes them, or --repair does")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201

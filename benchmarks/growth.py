@@ -7,7 +7,7 @@ Measured: the dispatcher with its queue, outbox and MLflow store, and an executo
 campaign and on the last trials of 10,000, the others put into the stores beforehand (filling.py). All campaigns have 20
 arms. Its time is processor time, all threads, until MLflow has every record; a call for 300 trials less a call for 150,
 so that what a call does once is in neither. That share is in the profile.
-Reports are those of the two campaigns, rendered by `render_report`; memory is the highest of the dispatcher or of the
+Reports are those of the two campaigns, made by `publish`; memory is the highest of the dispatcher or of the
 report and its kernel together. The long form, every trial in a process of its own, is dispatcher.py.
 
     python benchmarks/growth.py [--quick]
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -104,13 +103,13 @@ def fill_store(name: str, trials: int, runs: Path, leave: int) -> None:
 
 
 def report(name: str, runs: Path) -> Cost:
-    """Renders the campaign's report; the memory of this process and its kernel together."""
-    from ablate.reporting.render import render_report
+    """Reads the campaign back and makes its report."""
+    from ablate.reporting.folders import publish
+    from ablate.reporting.load import load_results
 
     began = time.perf_counter()
-    render_report(name, runs=runs, tracking_uri=f"sqlite:///{runs / 'mlflow.db'}", log=False)
-    kernel = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return Cost(time.perf_counter() - began, _peak() + kernel)
+    publish(load_results(name, runs=runs, tracking_uri=f"sqlite:///{runs / 'mlflow.db'}"), runs)
+    return Cost(time.perf_counter() - began, _peak())
 
 
 def _peak() -> int:

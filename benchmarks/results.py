@@ -16,8 +16,10 @@ from collections import Counter
 from pathlib import Path
 
 from ablate.paths import default_runs, tracking_uri
-from ablate.reporting.results import Results, load_results
+from ablate.reporting.folders import report_folder
+from ablate.reporting.load import load_results
 from ablate.reporting.markdown import note
+from ablate.reporting.results import Results
 
 DOCS = Path(__file__).parents[1] / "docs"
 STUDIES = ("linear_bottleneck", "relu6", "inverted_residual", "depthwise", "from_v1_to_v2", "toggles")
@@ -50,7 +52,7 @@ def section(name: str, runs: Path) -> str:
     kept = DOCS / "results"
     kept.mkdir(exist_ok=True)
     for figure in FIGURES:
-        made = runs / "reports" / name / "figures" / f"{figure}.png"
+        made = report_folder(runs, results.plan) / "figures" / f"{figure}.png"
         if made.exists():
             shutil.copyfile(made, kept / f"{name}_{figure}.png")
             parts.append(f"![{figure} of {name}](results/{name}_{figure}.png)")

@@ -11,247 +11,185 @@
 # ---
 
 # %% [markdown]
-# The report of one study, made from what MLflow holds. `python -m ablate.report NAME` executes it into
-# `runs/reports/NAME/`; by hand, set the study's name below and run all cells.
+# # What a study found
+#
+# This notebook walks through one finished campaign: the question, the verdicts, every seed behind them, and what the
+# arms cost. Each step gives a pandas frame or a figure, so you can continue from any of them.
+#
+# Set the study's name and the runs folder, then run all cells. `digest` picks one campaign of the study by its 16 hex
+# digits; `None` is the newest.
 
 # %% tags=["parameters"]
 study_name = "linear_bottleneck"
-digest = None  # the campaign's 16 hex digits; None: the newest
+digest = None
+runs = "../runs"
 
 # %%
-from ablate.files import write_whole
-from ablate.paths import default_runs, tracking_uri
-from ablate.reporting import (
-    figures,
-    figures_cost,
-    figures_factorial,
-    figures_tuning,
-    frames,
-    frames_tuning,
-    markdown,
-    pages,
-    tables,
-    terminal,
-    words,
-)
-from ablate.reporting.results import load_results
+from pathlib import Path
 
-runs = default_runs()
-results = load_results(study_name, runs=runs, tracking_uri=tracking_uri(runs), digest=digest)
-study, judgement, unit, palette = results.plan.study, results.judgement, results.unit, results.palette
-report = runs / "reports" / study.name
-folder = report / "figures"
-margin = judgement.margin * unit.factor
+from ablate.reporting import charts, frames, frames_tuning, headline, sections, tables, words
+from ablate.reporting.load import load_results
+
+results = load_results(study_name, runs=Path(runs), digest=digest)
+study, judgement = results.plan.study, results.judgement
+
+# %% [markdown]
+# ## Answer
+#
+# The study asked one question before anything was trained. Its answer in a sentence:
 
 # %%
-(
-    pages.heading(words.title(results), 1)
-    + pages.paragraph(study.question, "question")
-    + pages.paragraph(f"Source: {study.source}" if study.source else "", "source")
-)
+print(words.plain(study.question))
+print(words.plain(headline.headline(results)))
+
+# %% [markdown]
+# Anything that weakens or voids the verdicts:
 
 # %%
-pages.box(words.gravest(results), "warning" if words.is_alarming(results) else "notice")
+words.gravest(results)
+
+# %% [markdown]
+# The figure that answers the question. It depends on the design: main effects for crossed factors, the roadmap for
+# steps, paired differences otherwise.
 
 # %%
-pages.heading(f"{words.expected_when(results)}, and found") + (
-    pages.bullets(words.expectations(results)) or pages.paragraph("The study file expected nothing.")
-)
+sections.main_chart(results)
+
+# %% [markdown]
+# ## Verdicts
+#
+# One row per arm. A verdict follows a rule that was fixed in the study file; `judgement.method` states it in words.
 
 # %%
-(
-    pages.heading("Verdicts")
-    + pages.bullets(terminal.verdict_lines(results))
-    + pages.table(tables.verdict_rows(results), f"{unit.axis}, arm minus control, paired by seed")
-    + pages.paragraph(judgement.method, "rule")
-    + pages.paragraph(
-        f"Here: {judgement.num_seeds} seeds an arm, {judgement.num_contrasts} contrasts, "
-        f"alpha {judgement.alpha:g}, margin {words.margin(results)}. {words.rule_when(results)}",
-        "rule",
-    )
-    + pages.listing("\n".join(words.reasons(results)), "What each verdict rests on")
-)
+tables.verdict_rows(results)
+
+# %%
+print(judgement.method)
+
+# %% [markdown]
+# Effects exist where the study crosses factors. The estimate is in points; an interaction is half the difference of
+# differences.
+
+# %%
+frames.effects(results)
+
+# %% [markdown]
+# Where every arm adds a change to the arm before it, each step is also compared with the step before.
+
+# %%
+tables.step_rows(results)
+
+# %% [markdown]
+# ## Interactions
+#
+# Parallel lines mean that two factors do not interact. Empty for a study without crossed factors.
+
+# %%
+charts.interactions(results)
+
+# %% [markdown]
+# ## Every seed, arm by arm
+#
+# One row per trial, missing ones included. `scores` holds the finished ones in percent.
 
 # %%
 trials = frames.trials(results)
+trials[["arm", "seed", "status", judgement.metric]]
+
+# %%
 scores = frames.scores(trials, judgement.metric)
-summary = frames.summary(scores, results.arms, judgement.alpha)
+frames.summary(scores, results.arms, judgement.alpha)
 
 # %%
-effects = frames.effects(results)
-(
-    pages.NOTHING
-    if effects.empty
-    else pages.heading("Main effects and interactions")
-    + pages.bullets(words.effect_sentences(results))
-    + pages.picture(
-        figures_factorial.effects(effects, margin, unit),
-        folder,
-        "effects",
-        "Main effects (dots) and two-way interactions (diamonds) of a linear model with the seed as block.",
-    )
-    + pages.table(tables.effect_rows(results, effects))
-    + pages.picture(
-        figures_factorial.interactions(frames.cells(results, scores), list(study.factors), unit),
-        folder,
-        "interactions",
-        "Means over all other factors. Parallel lines: the two factors do not interact.",
-    )
-)
+charts.by_arm(results)
+
+# %% [markdown]
+# ## Differences to the control
+#
+# Arms share their seeds, so each difference is taken within a seed. This removes what the seed does to both.
 
 # %%
-(
-    pages.heading(f"{unit.axis.split(' (')[0].capitalize()} by arm")
-    + pages.picture(
-        figures.accuracy_by_arm(scores, summary, unit, palette, words.confidence(results)),
-        folder,
-        "by_arm",
-        f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(results)} t interval.",
-    )
-    + pages.table(tables.arm_rows(results, summary))
-)
-
-# %%
-tried = frames_tuning.scores(results)
-scored_by = frames_tuning.scored_by(results)
-(
-    pages.heading("Tuning" if study.tuned else "")
-    + pages.box(frames_tuning.warnings(results, tried), "notice")
-    + (
-        pages.NOTHING
-        if tried.empty
-        else pages.picture(
-            figures_tuning.expected_best(
-                frames_tuning.expected_best(results, tried), "control", scored_by.axis, palette
-            ),
-            folder,
-            "tuning",
-            "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
-            "within what was seen (arXiv:1909.03004). No test image was looked at.",
-        )
-        + pages.table(
-            frames_tuning.best_rows(results, tried),
-            f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
-            f"{study.tuning.seeds} seed{'s' * (study.tuning.seeds > 1)} that no verdict rests on",
-        )
-        + pages.table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
-    )
-)
+frames.pairs(results)
 
 # %%
 contrasts = frames.contrasts(results)
-(
-    pages.heading("Differences to the control, paired by seed")
-    + pages.picture(
-        figures.differences(frames.pairs(results), contrasts, margin, unit, palette),
-        folder,
-        "differences",
-        f"Each dot is one seed's difference; the line is the {words.confidence(results)} interval of the mean.",
-    )
-    + pages.table(
-        tables.contrast_rows(results, contrasts), f"The difference with its {words.confidence(results)} intervals"
-    )
-    + pages.table(tables.power_rows(results, contrasts), "What these seeds can tell")
-)
+contrasts
+
+# %%
+charts.differences(results)
+
+# %% [markdown]
+# ## Tuning
+#
+# Where the study tunes, each arm tried equally many settings of its recipe on validation images.
+
+# %%
+frames_tuning.scores(results)
+
+# %%
+charts.tuning(results)
+
+# %% [markdown]
+# ## At equal cost
+#
+# The same change at its own cost and with its width solved for the control's cost.
+
+# %%
+frames.matched(results)
+
+# %%
+charts.matched(results)
+
+# %% [markdown]
+# ## Accuracy against cost
+#
+# Costs are those of the net, counted for one image; memory in bytes, latency in milliseconds.
 
 # %%
 costs = frames.arm_costs(results)
-points = frames.against_cost(summary, costs)
-(
-    pages.NOTHING
-    if study.design_kind != "add_one_in" or points.empty
-    else pages.heading("Roadmap")
-    + pages.picture(
-        figures_cost.roadmap(frames.steps(results, points), unit, palette),
-        folder,
-        "roadmap",
-        "One change after another, each kept; what every step reaches, and what it costs.",
-    )
-)
+costs
 
 # %%
-matched = frames.matched(results)
-(
-    pages.heading("" if matched.empty else f"At the control's own {words.quantity(study)}")
-    + (
-        pages.NOTHING
-        if matched["matched"].all()  # there is nothing beside which to see them, or nothing is matched
-        else pages.picture(
-            figures_cost.matched_pairs(matched, unit, palette),
-            folder,
-            "matched",
-            "Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
-        )
-    )
-    + pages.table(tables.matched_rows(results), "How each arm's width was solved")
-)
+charts.cost(results)
 
-# %%
-(
-    pages.heading("Accuracy against cost")
-    + (
-        pages.paragraph("No arm has a result yet.")
-        if points.empty
-        else pages.picture(
-            figures_cost.trade_off(points, unit, palette),
-            folder,
-            "cost",
-            "Cost on a log scale; up and to the left is better. Memory is the inference peak, counted layer by layer.",
-        )
-    )
-    + pages.table(tables.compute_rows(costs), "Computation, one image")
-    + pages.table(
-        tables.memory_rows(costs), f"Memory and time; inference at batch 1, training at batch {study.recipe.batch_size}"
-    )
-)
+# %% [markdown]
+# ## Learning curves
+#
+# One row per trial and epoch. A study of one epoch has no curve to draw.
 
 # %%
 curves = frames.curves(results)
-pages.heading("Learning curves") + (
-    pages.paragraph("No trial has a learning curve.")
-    if curves.empty
-    else pages.picture(
-        figures.learning_curves(
-            curves.assign(value=curves["val_accuracy"]),
-            frames.mean_curves(curves, "val_accuracy", results.arms),
-            "validation accuracy (%)",
-            palette,
-        ),
-        folder,
-        "validation_curves",
-        "Validation accuracy: every seed thin, the mean thick.",
-    )
-    + pages.picture(
-        figures.learning_curves(
-            curves.assign(value=curves["train_loss"]),
-            frames.mean_curves(curves, "train_loss", results.arms),
-            "training loss (nats)",
-            palette,
-        ),
-        folder,
-        "training_curves",
-        "Training loss: every seed thin, the mean thick.",
-    )
-    + pages.table(tables.curve_rows(results, curves), "Validation accuracy (%), mean over seeds")
-)
+curves
 
 # %%
-exploratory = tables.exploratory_rows(results)
-pages.heading("" if exploratory.empty else "Further metrics, exploratory") + pages.table(
-    exploratory, "No verdict rests on these; p-values are not adjusted."
-)
+charts.validation_curves(results)
 
 # %%
-pages.heading("Every trial") + pages.table(
-    tables.record_rows(trials, judgement.metric), f"{len(trials):,} planned trials and what came of them", folded=True
-)
+charts.training_curves(results)
+
+# %% [markdown]
+# ## Further metrics
+#
+# Exploratory: no verdict rests on these, and p-values are not adjusted.
 
 # %%
-(
-    pages.heading("Where the numbers come from")
-    + pages.table(tables.provenance(results, trials))
-    + pages.listing(words.study_text(study), "The study as it was carried out")
-)
+tables.exploratory_rows(results)
+
+# %% [markdown]
+# ## Every trial
+#
+# What came of each trial, with its key and any remark of the trainer.
 
 # %%
-write_whole(report / "verdicts.md", markdown.note(results).encode())
+tables.record_rows(trials, judgement.metric)
+
+# %% [markdown]
+# ## Where the numbers come from
+#
+# Machine, versions, commit and data; then the study as it was carried out.
+
+# %%
+tables.provenance(results, trials)
+
+# %%
+print(words.study_text(study))

@@ -128,7 +128,8 @@ def test_the_public_face_is_whole() -> None:
 
 def generator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("modules", ROOT / "docs" / "modules.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

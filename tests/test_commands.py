@@ -45,7 +45,7 @@ def test_the_main_job_trains_judges_and_reports(
     assert len(re.findall(r"^\[ *\d+/4\]", done.stdout, re.MULTILINE)) == 4
     assert "relu_bottleneck" in verdicts(done.stdout)
     assert "python -m ablate.ui" in done.stdout
-    assert (folder / "runs/reports/linear_bottleneck/report.html").stat().st_size > 10_000
+    assert (folder / "runs/reports/linear_bottleneck/latest/report.html").stat().st_size > 10_000
 
 
 def test_a_second_call_trains_nothing_and_says_the_same(
@@ -62,7 +62,7 @@ def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
     carried_out: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = carried_out
-    page = folder / "runs/reports/linear_bottleneck/report.html"
+    page = folder / "runs/reports/linear_bottleneck/latest/report.html"
     page.unlink()
     assert run("report", "linear_bottleneck", cwd=folder).returncode == 0
     assert page.exists()

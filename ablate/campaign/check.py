@@ -180,12 +180,7 @@ class _Checked:
 
     def items(self) -> dict[str, Item]:
         """The sound records as views take them."""
-        found = {}
-        for key, record in self.records.items():
-            weights = self.store.weights(key)
-            kept = weights if weights.is_file() else None
-            found[key] = Item(self.trials[key], record, self.store.path(key), kept)
-        return found
+        return {key: Item.of(self.store, self.trials[key], record) for key, record in self.records.items()}
 
     def _named(self, keys: list[str]) -> str:
         """``control, seed 0; relu, seed 0 and 14 more``."""

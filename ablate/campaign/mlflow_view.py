@@ -145,7 +145,7 @@ class MlflowView:
         held = self._runs.get(item.record.key)
         payload = trial_payload(plan, item, costs.get(item.trial.arm, {}))
         if held is not None and not held.digest and held.status != "failed":
-            return item.digest
+            return held.digest  # of ablate 0.1, which kept no digest
         if held is not None and held.rank[:2] > (payload.ok, payload.start_ms):
             return held.digest
         with self.store.answers():

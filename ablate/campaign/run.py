@@ -172,9 +172,10 @@ class _Campaign:
                     self.observer.said(f"{damage}. Its trial is trained again, unless MLflow has the record.")
         self._pull([key for key in trials if key not in self.records])
         for key in trials:
-            if key in self.records:
+            if self._has_outcome(key):
                 self._hand_over(key)
-        self._again |= {key for key in trials if key in self.records and not self._has_outcome(key)}
+            elif key in self.records:  # run again, so that its file is about to go
+                self._again.add(key)
 
     def _pull(self, keys: list[str]) -> None:
         if not (keys and self._can_pull and self._mlflow.store.may_hold(keys)):
@@ -216,8 +217,7 @@ class _Campaign:
         return key in self.records and self.records[key].status != "failed"
 
     def _hand_over(self, key: str) -> None:
-        weights = self.store.weights(key)
-        item = Item(self.trials[key], self.records[key], self.store.path(key), weights if weights.exists() else None)
+        item = Item.of(self.store, self.trials[key], self.records[key])
         for pusher in self._pushers.values():
             pusher.put(item)
 

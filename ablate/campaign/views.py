@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from ablate.campaign.options import ArmCosts
+from ablate.campaign.records import RecordStore
 from ablate.design.identity import digest
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
@@ -40,23 +40,27 @@ class Item:
 
     Attributes:
         path: the record's file, whose content is pushed as it is.
+        digest: sha256 of that file.
         weights: the weights that the trial kept; None: none.
     """
 
     trial: Trial
     record: Record
     path: Path
+    digest: str
     weights: Path | None = None
+
+    @classmethod
+    def of(cls, store: RecordStore, trial: Trial, record: Record) -> Self:
+        """A record as it is on disk now."""
+        path, weights = store.path(record.key), store.weights(record.key)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(trial, record, path, content, weights if weights.is_file() else None)
 
     @property
     def text(self) -> str:
         """The record as it was written."""
         return self.path.read_text(encoding="utf-8")
-
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the record's file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +122,8 @@ class Pusher:
         self._say = say
         self._items: dict[str, Item] = {}
         self._pending: dict[str, Item] = {}
-        self._held: dict[str, str] | None = None  # digest by key, as far as is known; None: to be asked
+        self._held: dict[str, str] = {}  # digest by key, as far as is known
+        self._stale = True  # whether the view has to be asked what it holds
         self._accepted: dict[str, str] = {}
         self._costs: ArmCosts = {}
         self._conclusion: Conclusion | None = None
@@ -177,8 +182,7 @@ class Pusher:
         return not self._done
 
     def _lacking(self) -> list[str]:
-        held = self._held or {}
-        return [key for key, item in self._items.items() if held.get(key) not in self._right(item)]
+        return [key for key, item in self._items.items() if self._held.get(key) not in self._right(item)]
 
     def _right(self, item: Item) -> set[str]:
         """The digests with which a view holds a record: its own, or that of another machine's newer one."""
@@ -187,55 +191,65 @@ class Pusher:
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not (self._closing or self._held is None or self._pending or self._concluding):
+                while not (self._closing or self._stale or self._pending or self._concluding):
                     self._wake.wait()
                 if self._closing:
                     return
             try:
-                self._step()
+                progress = self._step()
             except Exception as error:  # noqa: BLE001 - a thread that ended here would hold every record back
                 self._failures += 1
                 self._stumble(error, self._failures)
             else:
-                self._failures = 0
-                self._recover()
+                if progress:
+                    self._failures = 0
+                    self._recover()
 
     @property
     def _concluding(self) -> bool:
         return self._conclusion is not None and not self._done
 
-    def _step(self) -> None:
-        """The next thing to do."""
-        if self._held is None:
+    def _step(self) -> bool:
+        """Does the next thing; whether the view has come closer to what it should show."""
+        if self._stale:
             self._ask()
-            return
+            return not self._pending
         if self._pending:
-            key, item = next(iter(self._pending.items()))
-            if self._held.get(key) not in self._right(item):
-                self._accepted[key] = self._held[key] = self._view.push(self._plan, item, self._costs)
-            with self._wake:
-                if self._pending.get(key) is item:
-                    del self._pending[key]
-            return
+            self._push(*next(iter(self._pending.items())))
+            return True
         conclusion = self._conclusion
         assert conclusion is not None
         self._ask()  # what was pushed may have been deleted since
-        if not self._pending:
-            self._view.finish(self._plan, list(self._items.values()), conclusion, self._costs)
-            self._remember(conclusion)
-            with self._wake:
-                self._done = True
-                self._wake.notify_all()
+        if self._pending:
+            return False
+        self._view.finish(self._plan, list(self._items.values()), conclusion, self._costs)
+        self._remember(conclusion)
+        with self._wake:
+            self._done = True
+            self._wake.notify_all()
+        return True
+
+    def _push(self, key: str, item: Item) -> None:
+        if self._held.get(key) not in self._right(item):
+            try:
+                self._accepted[key] = self._held[key] = self._view.push(self._plan, item, self._costs)
+            except Exception:
+                with self._wake:  # a record that is refused does not hold up the others
+                    self._items[key] = self._items.pop(key)
+                raise
+        with self._wake:
+            if self._pending.get(key) is item:
+                del self._pending[key]
 
     def _ask(self) -> None:
         held = self._view.known(self._plan, self._costs)
         with self._wake:
-            self._held = held
+            self._held, self._stale = held, False
             self._pending = {key: self._items[key] for key in self._lacking()}
 
     def _stumble(self, error: Exception, failures: int) -> None:
         # a call that failed may have been carried out all the same, so what the view holds is asked again
-        self._held = None
+        self._stale = True
         if failures == 2 and not self._told:
             self._told = True
             why = str(error) if isinstance(error, AblateError) else f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ablate.design.identity import digest, identity
 
-Expectation = Literal["better", "worse", "equivalent", "different", "undecided"]
+Expectation = Literal["better", "worse", "equivalent", "no worse", "different", "undecided"]
 Metric = Literal["test_accuracy", "test_loss", "val_accuracy", "val_loss"]
 HIGHER_IS_BETTER: dict[str, bool] = {
     "test_accuracy": True,
@@ -150,13 +150,18 @@ class Decision(_Noun):
     """The rule that turns contrasts into verdicts, fixed before the runs.
 
     ``margin`` is the smallest difference that matters, in the metric's own unit (accuracy: from 0 to 1);
-    ``also`` lists further metrics that are reported as exploratory.
+    ``also`` lists further metrics that are reported as exploratory. ``ask = "no_worse"`` replaces the question whether
+    an arm is equivalent by the one-sided question whether it is worse by less than the margin.
     """
 
     metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
     margin: float = Field(default=0.005, gt=0, description="smallest difference that matters, in the metric's unit")
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
     also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
+    ask: Literal["equivalent", "no_worse"] = Field(
+        default="equivalent",
+        description="what is shown where no difference is: no_worse is one-sided, and needs fewer seeds",
+    )
 
 
 class Design(_Noun):
@@ -224,6 +229,16 @@ class Study(_Noun):
     budget: str = Field(
         default="quick", description="which budget this is; a file's [budget.NAME] tables make the others"
     )
+
+    @model_validator(mode="after")
+    def _expectations_can_come_out(self) -> Study:
+        cannot = "equivalent" if self.decision.ask == "no_worse" else "no worse"
+        for name, expected in self.expect.items():
+            if expected == cannot and name not in self.factors:
+                raise ValueError(
+                    f'expect.{name} = "{expected}" cannot come out with decision.ask = "{self.decision.ask}"'
+                )
+        return self
 
     @property
     def design_kind(self) -> DesignKind:

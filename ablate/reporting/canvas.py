@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -13,8 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ablate.files import write_whole
 from ablate.reporting.style import PAGE_WIDTH, RC
 
 MAX_DOTS = 200  # an arm; beyond it dots hide each other and pages grow
@@ -94,15 +93,17 @@ def note_below(figure: Figure, text: str) -> None:
         figure.supxlabel(text, fontsize=7.5, color="#777777", x=0.01, ha="left")
 
 
-def save(figure: Figure, folder: Path, name: str) -> tuple[bytes, bytes]:
-    """Writes ``folder/NAME.svg`` and ``folder/NAME.png`` and returns the two files' bytes.
+def draw(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
+    """The figure as the content of a file.
 
-    The same figure gives the same bytes: no date is written and ids are salted with a constant.
+    The same figure gives the same bytes: no date is written and ids are salted with a constant. The layout is worked
+    out once.
     """
-    svg, png = io.BytesIO(), io.BytesIO()
+    content = io.BytesIO()
     with matplotlib.rc_context(RC):  # type: ignore[arg-type]
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(png, format="png", dpi=160)
-    write_whole(folder / f"{name}.svg", svg.getvalue())
-    write_whole(folder / f"{name}.png", png.getvalue())
-    return svg.getvalue(), png.getvalue()
+        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        options = {"metadata": {"Date": None, "Creator": None}} if kind == "svg" else {"dpi": 160}
+        figure.savefig(content, format=kind, **options)
+    return content.getvalue()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ablate.errors import AblateError
 from ablate.files import write_whole
-from ablate.reporting.canvas import save
+from ablate.reporting.canvas import draw
 
 
 def write_figure(folder: Path, name: str, figure: Figure, frame: pd.DataFrame) -> Path:
@@ -19,7 +19,8 @@ def write_figure(folder: Path, name: str, figure: Figure, frame: pd.DataFrame) -
         AblateError: the folder cannot be written.
     """
     try:
-        save(figure, folder, name)
+        write_whole(folder / f"{name}.svg", draw(figure, "svg"))
+        write_whole(folder / f"{name}.png", draw(figure, "png"))
         write_whole(folder / f"{name}.csv", frame.to_csv(index=False).encode())
     except OSError as error:
         raise AblateError(f"{folder}: cannot be written ({error.strerror or error})") from error

@@ -48,7 +48,7 @@ def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, palette
         for axes, name in zip(panels, shown, strict=True):
             _cost_panel(axes, points, name, palette)
         _limit_height(panels[0], points)
-        panels[0].set_ylabel(f"{unit.axis}: mean, 95 % interval")
+        panels[0].set_ylabel(f"mean {unit.axis}")
         figure.draw_without_rendering()
         last = points.dropna(subset=shown[-1])
         x = list(last[shown[-1]] / COST_AXES[shown[-1]][1])
@@ -68,7 +68,7 @@ def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, pale
             axes.set_axis_off()
         key = [f"{number}  {short(arm, 50)}" for arm, number in numbers.items()]
         panels[-1].text(0, 1, "\n".join(key[:MOST_NAMED]), transform=panels[-1].transAxes, va="top", fontsize=7.5)
-        figure.supylabel(f"{unit.axis}: mean, 95 % interval", fontsize=9)
+        figure.supylabel(f"mean {unit.axis}", fontsize=9)
         figure.draw_without_rendering()
         for axes, name in zip(panels, shown, strict=False):
             drawn = named.dropna(subset=name)

@@ -14,7 +14,7 @@ import pandas as pd
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.reporting import words
 from ablate.reporting.results import Results
-from ablate.reporting.style import ratio, unit
+from ablate.reporting.style import FEWEST_SEEDS, ratio, unit
 
 METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
 COSTS = (
@@ -60,19 +60,28 @@ def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame({"arm": finished["arm"], "seed": finished["seed"], "value": value}).dropna(ignore_index=True)
 
 
-def summary(values: pd.DataFrame, arms: tuple[str, ...], alpha: float = 0.05) -> pd.DataFrame:
+def summary(values: pd.DataFrame, arms: tuple[str, ...], alpha: float = 0.05, *, percent: bool = True) -> pd.DataFrame:
     """arm, n, mean, sd, low, high: a row an arm, with Student's t interval of its mean at ``1 - alpha``.
 
-    An arm with one seed has no interval, an arm with none has no mean.
+    An arm with fewer than ``FEWEST_SEEDS`` has no interval, an arm with none has no mean.
+
+    Args:
+        values: ``scores``.
+        arms: in the order of the rows.
+        alpha: of the intervals.
+        percent: the values are accuracies in percent, and no interval reaches beyond 0 or 100.
     """
     from scipy import stats
 
     groups = values.groupby("arm")["value"]
     table = pd.DataFrame({"n": groups.size(), "mean": groups.mean(), "sd": groups.std()}).reindex(arms)
     table["n"] = table["n"].fillna(0).astype(int)
-    spread = table["sd"] / table["n"] ** 0.5
+    spread = (table["sd"] / table["n"] ** 0.5).where(table["n"] >= FEWEST_SEEDS)
     half = stats.t.ppf(1 - alpha / 2, table["n"].clip(lower=2) - 1) * spread
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half).rename_axis("arm").reset_index()
+    low, high = table["mean"] - half, table["mean"] + half
+    if percent:
+        low, high = low.clip(lower=0), high.clip(upper=100)
+    return table.assign(low=low, high=high).rename_axis("arm").reset_index()
 
 
 def pairs(results: Results) -> pd.DataFrame:
@@ -88,7 +97,10 @@ def pairs(results: Results) -> pd.DataFrame:
 
 
 def contrasts(results: Results) -> pd.DataFrame:
-    """arm, outcome, n, mean, low, high, p, adjusted_p and the rest of each Contrast; nan where there is none."""
+    """arm, outcome, n, mean, low, high, p, adjusted_p and the rest of each Contrast; nan where there is none.
+
+    Intervals of fewer than ``FEWEST_SEEDS`` pairs are left out.
+    """
     factor = results.unit.factor
     rows: list[dict[str, object]] = []
     for arm in results.compared:
@@ -100,7 +112,10 @@ def contrasts(results: Results) -> pd.DataFrame:
             row |= {new: _times(plain[name], factor) for name, new in _SCALED.items()}
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["arm", "outcome", "n", *_SCALED.values(), *_AS_IS])
-    return frame.astype(dict.fromkeys(["n", *_SCALED.values(), *_AS_IS], float))
+    frame = frame.astype(dict.fromkeys(["n", *_SCALED.values(), *_AS_IS], float))
+    intervals = [name for name in _SCALED.values() if name.endswith(("low", "high"))]
+    frame[intervals] = frame[intervals].where(frame["n"] >= FEWEST_SEEDS)
+    return frame
 
 
 _SCALED = {
@@ -175,11 +190,25 @@ def effects(results: Results) -> pd.DataFrame:
             "p": effect.p,
             "adjusted_p": effect.adjusted_p,
             "outcome": words.effect_outcome(effect),
+            "expected": words.expectation(effect),
             "aliases": ", ".join(effect.aliases),
         }
         for effect in results.judgement.effects
     ]
-    names = ["term", "contrast", "label", "order", "mean", "low", "high", "p", "adjusted_p", "outcome", "aliases"]
+    names = [
+        "term",
+        "contrast",
+        "label",
+        "order",
+        "mean",
+        "low",
+        "high",
+        "p",
+        "adjusted_p",
+        "outcome",
+        "expected",
+        "aliases",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -216,20 +245,14 @@ def matched(results: Results) -> pd.DataFrame:
 MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops", "peak_memory": "train_peak_bytes"}
 
 
-LONGEST_STEP = 36  # characters beside a bar
-
-
 def steps(results: Results, points: pd.DataFrame) -> pd.DataFrame:
     """``against_cost``'s rows of an add-one-in study in the order of its steps; ``step`` says what each one changed."""
+    study = results.plan.study
     arms = [arm for arm in results.plan.arms if arm.name != NOISE_FLOOR]
-    if results.plan.study.unmatched:  # the matched ones have a figure of their own
+    if study.unmatched:  # the matched ones have a figure of their own
         arms = [arm for arm in arms if arm.match is None or arm.match.identity]
-    specs = {arm.name: arm for arm in arms}
-    told = {CONTROL: "control"}
-    for arm in specs.values():
-        if arm.name != CONTROL:
-            last = [change for change in arm.changes if arm.match is None or change.field != "width_mult"][-1]
-            moved = str(last).replace("->", "→")
-            told[arm.name] = f"+ {moved}" if len(moved) <= LONGEST_STEP else f"+ {last.field}"
-    rows = points[points["arm"].isin(specs)]
-    return rows.assign(step=rows["arm"].map(told)).reset_index(drop=True)
+    told = {arm.name: "control" if arm.name == CONTROL else words.change(arm, study) for arm in arms}
+    rows = points[points["arm"].isin(list(told))]
+    return rows.assign(step=[told[arm].replace("\N{NO-BREAK SPACE}", " ") for arm in rows["arm"]]).reset_index(
+        drop=True
+    )

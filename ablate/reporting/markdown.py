@@ -8,19 +8,15 @@ import re
 import pandas as pd
 
 from ablate.reporting import tables, words
+from ablate.reporting.headline import headline
 from ablate.reporting.results import Results
-from ablate.reporting.terminal import verdict_lines
 
 
 def note(results: Results) -> str:
-    """Title, question, what voids the study, expectations, the verdicts in words and as a table, and the rule."""
+    """The answer, the question, what voids the study, and the verdicts as a table with their rule."""
     study = results.plan.study
-    parts = [f"## {escape(words.title(results))}", escape(study.question)]
+    parts = [f"**{escape(headline(results))}**", f"## {escape(words.title(results))}", escape(study.question)]
     parts += [f"> **{escape(statement)}**" for statement in words.gravest(results)]
-    expected = words.expectations(results)
-    if expected:
-        parts.append(f"{words.expected_when(results)}: " + escape(" ".join(expected)))
-    parts.append("\n".join(f"- {escape(line)}" for line in verdict_lines(results)))
     parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(results)))
     parts.append(table(tables.verdict_rows(results)))
     parts.append(escape(results.judgement.method))
@@ -30,7 +26,8 @@ def note(results: Results) -> str:
 
 def escape(text: str) -> str:
     """Text that markdown and HTML show as it was written."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", html.escape(text, quote=False).replace("\n", " "))
+    shown = html.escape(words.plain(text), quote=False).replace("\n", " ")
+    return re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", shown)
 
 
 def table(frame: pd.DataFrame) -> str:

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.errors import StudyError
+from ablate.reporting import words
 
 if TYPE_CHECKING:
-    from ablate.campaign.doctor import Checkup
-    from ablate.design.plan import Arm, CampaignPlan
+    from ablate.campaign.check import Check
+    from ablate.design.plan import CampaignPlan
 
 PLAIN_WIDTH = 100
 
@@ -58,7 +59,7 @@ def print_studies(jobs: int, budget: str, overrides: Mapping[str, object]) -> No
 
 def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained."""
-    from ablate.campaign.disk import disk_bytes
+    from ablate.campaign.resources import disk_bytes
     from ablate.design.forecast import forecast
     from ablate.verdicts.power_analysis import foresee
 
@@ -124,7 +125,7 @@ def _arms(plan: CampaignPlan) -> Table:
         base = base or cost.macs
         table.add_row(
             Text(arm.name, "bold"),
-            Text(change(arm)),
+            Text(words.change(arm, plan.study)),
             f"{cost.params:,}",
             f"{cost.macs:,}",
             f"{cost.macs / base:.2f}",
@@ -134,22 +135,15 @@ def _arms(plan: CampaignPlan) -> Table:
     return table
 
 
-def change(arm: Arm) -> str:
-    """What the arm changes, in a line; the width that was solved for stands for itself."""
-    if not arm.changes:
-        return "–"
-    if arm.match is None or arm.match.identity:
-        return ", ".join(map(str, arm.changes))
-    moved = [str(change) for change in arm.changes if change.field != "width_mult"]
-    return ", ".join([*moved, f"width × {arm.match.width_mult:g} ({arm.match.quantity} {arm.match.remainder:+.1%})"])
-
-
-def print_checkup(checkup: Checkup) -> None:
-    """What the doctor saw, a line a finding with its remedy, and what was repaired."""
+def print_check(check: Check, study: str) -> None:
+    """What a check found, a line a fault with its remedy, and what was repaired."""
     console = screen()
-    for finding in checkup.repaired:
-        console.print(Text(f"repaired ({finding.what}): {finding.message}"))
-    for finding in checkup.findings:
-        console.print(Text(f"{finding.what}: {finding.message} (to mend it: {finding.remedy})", "yellow"))
-    console.print(Text(f"{checkup.records} of {checkup.trials} planned trials have a sound record"))
-    console.print(Text("nothing is wrong", "green") if checkup.sound else Text("something is wrong", "bold red"))
+    for done in check.repaired:
+        console.print(Text(f"repaired: {words.plain(done)}"))
+    if check.never_run:
+        console.print(Text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
+        return
+    for fault in check.faults:
+        console.print(Text(f"{fault.where}: {words.plain(fault.message)} (remedy: {fault.remedy})", "yellow"))
+    console.print(Text(f"{check.records} of {check.trials} planned trials have a sound record"))
+    console.print(Text("nothing is wrong", "green") if check.sound else Text("something is wrong", "bold red"))

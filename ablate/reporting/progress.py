@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from ablate.campaign.observer import Observer
+from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
 from ablate.design.plan import CampaignPlan, Trial, tuned_arms
 from ablate.design.record import EpochPoint, Record

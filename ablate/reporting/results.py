@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import ablate
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
-from ablate.reporting.style import Unit, colours, unit
+from ablate.reporting.style import Unit, colours, markers, unit
 
 if TYPE_CHECKING:
-    from ablate.campaign.result import CampaignResult
     from ablate.design.plan import CampaignPlan
     from ablate.design.record import Record
+    from ablate.design.sealed import SealedPlan
     from ablate.verdicts.verdict import Judgement
 
 Costs = Mapping[str, Mapping[str, float | int | None]]
@@ -29,7 +31,6 @@ class Results:
         records: trial key -> Record; two arms that are the same net share their records.
         judgement: the verdicts.
         needed: keys of the trials that the verdicts need; None: all of the plan.
-        run_id, tracking_uri: where the campaign lies in MLflow; empty where it lies nowhere.
     """
 
     plan: CampaignPlan
@@ -37,8 +38,6 @@ class Results:
     records: Mapping[str, Record]
     judgement: Judgement
     needed: frozenset[str] | None = None
-    run_id: str = ""
-    tracking_uri: str = ""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -62,21 +61,35 @@ class Results:
         """A colour an arm, the same in every figure."""
         return colours(self.arms, CONTROL, NOISE_FLOOR)
 
+    @property
+    def markers(self) -> dict[str, str]:
+        """A marker an arm, the same in every figure, for readers and printers without colours."""
+        return markers(self.arms, CONTROL, NOISE_FLOOR)
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits over everything that a report shows; equal digests give equal reports."""
+        parts = [self.plan.to_json(), repr(self.judgement), ablate.__version__]
+        parts += [f"{arm}: {sorted(costs.items())}" for arm, costs in sorted(self.costs.items())]
+        parts += [f"{key}: {record.to_json()}" for key, record in sorted(self.records.items())]
+        parts.append("all" if self.needed is None else " ".join(sorted(self.needed)))
+        whole = hashlib.sha256()
+        for part in parts:
+            whole.update(part.encode() + b"\0")
+        return whole.hexdigest()[:16]
+
     def arm(self, name: str) -> Arm:
         """The arm of that name.
 
         Raises:
             KeyError: the plan has no such arm.
         """
-        for arm in self.plan.arms:
-            if arm.name == name:
-                return arm
-        raise KeyError(name)
+        return self.plan.arm(name)
 
     def outcomes(self) -> list[tuple[Trial, Record | None]]:
         """Every trial that is needed with its record, None where it is missing.
 
-        Seeds that a study which settled early never came to are not among them.
+        Seeds that an ``until = "settled"`` study never reached are not among them.
         """
         trials = [trial for trial in self.plan.trials if self.needed is None or trial.key in self.needed]
         return [(trial, self.records.get(trial.key)) for trial in trials]
@@ -86,45 +99,22 @@ class Results:
         return self.costs.get(arm, {}).get(name)
 
 
-def results_of(result: CampaignResult, tracking_uri: str) -> Results:
-    """The results of a campaign that was just carried out; MLflow need not answer."""
-    from ablate.verdicts.judge import judge
-
-    return Results(
-        plan=result.plan,
-        costs=result.costs,
-        records=result.records,
-        judgement=judge(result.plan, result.records),
-        needed=frozenset(result.needed),
-        tracking_uri=tracking_uri,
-    )
-
-
-def load_results(study_name: str, *, runs: Path, tracking_uri: str | None = None, digest: str | None = None) -> Results:
-    """Reads a campaign back from MLflow and judges it again; neither the study file nor torch is needed.
+def results_of(
+    plan: CampaignPlan, costs: Costs, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None
+) -> Results:
+    """The results of a campaign, judged from its plan, costs and records alone.
 
     Args:
-        study_name: the study's name.
-        runs: the runs folder, for the default store.
-        tracking_uri: the MLflow store; None: sqlite in ``runs``.
-        digest: which campaign; None: the newest.
-
-    Raises:
-        AblateError: there is no such campaign, or the store cannot be read.
+        plan: of the campaign; of one that tunes, with the arms' best recipes once these are known.
+        costs: arm -> cost field -> number; what is missing is shown as unknown.
+        records: trial key -> Record, failures included; records of other trials are ignored.
+        sealed: the sealed plans of the runs folder; the judgement then says whether it follows one. None: it says
+            nothing about that.
     """
-    from ablate.campaign.agenda import Confirming
-    from ablate.campaign.tracking import Tracking
-    from ablate.paths import tracking_uri as resolve
-    from ablate.verdicts.judge import judge
+    from ablate.verdicts.judge import judge, wanted
 
-    uri = resolve(runs, tracking_uri)
-    campaign = Tracking(uri, runs / "artifacts").load_campaign(study_name, digest)
-    return Results(
-        plan=campaign.plan,
-        costs=campaign.costs,
-        records=campaign.records,
-        judgement=judge(campaign.plan, campaign.records),
-        needed=frozenset(trial.key for trial in Confirming(campaign.plan).trials(campaign.records)),
-        run_id=campaign.run_id,
-        tracking_uri=uri,
-    )
+    needed = None
+    if plan.study.plan.until == "settled":
+        reached = {trial.key for trial in plan.trials if trial.key in records}
+        needed = frozenset(reached | {trial.key for trial in wanted(plan, records)})
+    return Results(plan=plan, costs=costs, records=records, judgement=judge(plan, records, sealed), needed=needed)

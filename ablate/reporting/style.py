@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 # Okabe and Ito's colours, told apart by colour-blind readers; grey is kept for what others are compared with.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195")
+MARKERS = ("o", "^", "D", "v", "P", "h", "*")
+CONTROL_MARKER, NOISE_MARKER = "s", "X"
 CONTROL_COLOUR = "#4D4D4D"
 NOISE_COLOUR = "#9A9A9A"
 BAND_COLOUR = "#DDDDDD"
 PAGE_WIDTH = 7.4  # inches
+FEWEST_SEEDS = 3  # of an interval: that of two seeds reaches 12.7 standard errors either way
 RC: dict[str, object] = {
     "font.family": "DejaVu Sans",  # it travels with matplotlib, so pictures look alike everywhere
     "font.size": 9.0,
@@ -33,6 +36,7 @@ RC: dict[str, object] = {
     "figure.dpi": 100.0,
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "ablate",
+    "svg.fonttype": "none",  # words stay words: they can be searched, and take the page's colours
 }
 
 
@@ -112,3 +116,10 @@ def colours(arms: Sequence[str], control: str, noise_floor: str) -> dict[str, st
     others = [arm for arm in arms if arm not in (control, noise_floor)]
     chosen = COLOURS if len(others) <= len(COLOURS) else (COLOURS[0],) * len(others)
     return {control: CONTROL_COLOUR, noise_floor: NOISE_COLOUR, **dict(zip(others, chosen, strict=False))}
+
+
+def markers(arms: Sequence[str], control: str, noise_floor: str) -> dict[str, str]:
+    """A marker an arm; beyond seven arms all share one."""
+    others = [arm for arm in arms if arm not in (control, noise_floor)]
+    chosen = MARKERS if len(others) <= len(MARKERS) else (MARKERS[0],) * len(others)
+    return {control: CONTROL_MARKER, noise_floor: NOISE_MARKER, **dict(zip(others, chosen, strict=False))}

@@ -26,11 +26,9 @@ def verdict_rows(results: Results) -> pd.DataFrame:
         rows.append(
             {
                 "arm": arm,
-                "change": words.change(results, arm),
+                "change": words.change(results.arm(arm), results.plan.study),
                 f"difference ({measure.short})": measure.signed(contrast.mean_difference if contrast else None),
-                f"{words.confidence(results)} interval": measure.interval(contrast.low, contrast.high)
-                if contrast
-                else "–",
+                f"{words.confidence(results)} interval": words.interval(results, contrast),
                 "p": p_text(contrast.p if contrast else None),
                 "adjusted p": p_text(contrast.adjusted_p if contrast else None),
                 "verdict": verdict.outcome,
@@ -128,7 +126,7 @@ def exploratory_rows(results: Results) -> pd.DataFrame:
 
 
 def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the figure of effects; aliases only where the design has some."""
+    """The table behind the figure of effects; aliases and expectations only where the study has some."""
     measure = results.unit
     printed = pd.DataFrame(
         {
@@ -139,10 +137,29 @@ def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "p": [p_text(p) for p in table["p"]],
             "adjusted p": [p_text(p) for p in table["adjusted_p"]],
             "verdict": table["outcome"],
+            "expected": table["expected"].replace("", "–"),
             "aliased with": table["aliases"],
         }
     )
-    return printed if table["aliases"].any() else printed.drop(columns="aliased with")
+    empty = {"aliased with": not table["aliases"].any(), "expected": not table["expected"].any()}
+    return printed.drop(columns=[name for name, unused in empty.items() if unused])
+
+
+def step_rows(results: Results) -> pd.DataFrame:
+    """Each step of the way to another net against the one before; empty where arms are not built upon another."""
+    unit = results.unit
+    return pd.DataFrame(
+        [
+            {
+                "step": words.change(results.arm(step.arm), results.plan.study),
+                f"difference ({unit.short})": unit.signed(step.mean_difference),
+                f"{words.confidence(results)} interval": words.interval(results, step),
+                "p": p_text(step.p),
+                "adjusted p": p_text(step.adjusted_p),
+            }
+            for step in results.judgement.steps
+        ]
+    )
 
 
 def compute_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -210,7 +227,6 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
     rows = {
         "study": f"{study.name} (budget {study.budget})",
         "campaign digest": study.digest,
-        "MLflow run of the campaign": results.run_id or "–",
         "data": f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, "
         f"{data.channels} × {data.height} × {data.width}, {data.num_classes} classes",
         "records": f"{len(made):,} of {len(trials):,} planned",

@@ -11,7 +11,13 @@ from ablate.reporting import tables, words
 from ablate.reporting.labels import folded
 from ablate.reporting.results import Results
 
-STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold cyan", "undecided": "yellow"}
+STYLES = {
+    "better": "bold green",
+    "worse": "bold red",
+    "equivalent": "bold cyan",
+    "no worse": "bold cyan",
+    "undecided": "yellow",
+}
 WIDTH_WITHOUT_TERMINAL = 80
 MOST_SENTENCES = 6
 

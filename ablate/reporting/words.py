@@ -5,20 +5,38 @@ from __future__ import annotations
 import json
 import re
 
-from ablate.design.plan import CONTROL, NOISE_FLOOR
+from ablate.design.plan import NOISE_FLOOR, Arm
 from ablate.design.study import Study
+from ablate.model.spec import Change
 from ablate.reporting.results import Results
-from ablate.reporting.style import p_text
+from ablate.reporting.style import FEWEST_SEEDS, p_text
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 MOST_CHANGES = 4  # of an arm, in one line of a table
+LONGEST_CHANGE = 36  # characters; a longer one is named by its field alone
 OUTCOMES = {
     "better": "{arm} is better than the control",
     "worse": "{arm} is worse than the control",
     "equivalent": "{arm} is equivalent to the control, within the margin of {margin}",
+    "no worse": "{arm} is no worse than the control, by the margin of {margin}",
     "undecided": "{arm} against the control is undecided",
     "not judged": "{arm} is not judged",
 }
+TOO_FEW = "too few seeds"
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """The text with every control character written out as its escape: neither a terminal nor a page obeys it.
+
+    Line breaks and tabs stay; marks that turn the direction of writing do not.
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def count(number: int, noun: str) -> str:
+    """``"1 contrast"``, ``"3 contrasts"``, ``"10,000 trials"``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def title(results: Results) -> str:
@@ -39,8 +57,8 @@ def margin(results: Results) -> str:
 def sentence(results: Results, verdict: Verdict) -> str:
     """One arm's verdict with the numbers behind it.
 
-    ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], adjusted p .008, 8 paired seeds,
-    expected: worse (held)"``
+    ``"relu_bottleneck is worse than the control: 96.02 % against 97.56 %, −1.54 points [−1.90, −1.17], adjusted p .008,
+    8 paired seeds, expected: worse (held)"``
     """
     claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(results))
     contrast = verdict.contrast
@@ -66,19 +84,21 @@ def effect_outcome(effect: Effect) -> str:
 
 def effect_sentences(results: Results) -> list[str]:
     """Of a factorial study: every main effect, then the interactions that are more than noise."""
-    unit, told = results.unit, []
+    told = []
     for effect in results.judgement.effects:
-        if ":" in effect.term and effect.adjusted_p > results.judgement.alpha:
-            continue
-        what = (
-            "interaction of " + effect.term.replace(":", " and ")
-            if ":" in effect.term
-            else "main effect of " + effect.term
-        )
-        numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
-        subtracted = f" ({effect.contrast.replace(' - ', ' − ')})" if ":" not in effect.term else ""
-        told.append(f"{what}{subtracted}: {numbers}, adjusted p {p_text(effect.adjusted_p)}, {effect_outcome(effect)}")
+        if ":" not in effect.term:
+            subtracted = effect.contrast.replace(" - ", " − ")
+            told.append(f"main effect of {effect.term} ({subtracted}): {_behind(results, effect)}")
+        elif effect.adjusted_p <= results.judgement.alpha:
+            told.append(f"interaction of {effect.term.replace(':', ' and ')}: {_behind(results, effect)}")
     return told
+
+
+def _behind(results: Results, effect: Effect) -> str:
+    unit = results.unit
+    numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
+    told = f"{numbers}, adjusted p {p_text(effect.adjusted_p)}, {effect_outcome(effect)}"
+    return f"{told}, expected: {expectation(effect)}" if effect.expected else told
 
 
 def reasons(results: Results) -> list[str]:
@@ -87,22 +107,35 @@ def reasons(results: Results) -> list[str]:
 
 
 def proper(text: str) -> str:
-    """The text with a true minus sign before numbers."""
-    return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+    """The judge's sentences with numbers as the tables print them: a true minus sign, p without its zero."""
+    text = re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
+    return re.sub(r"\bp (?:= 0|(<) 0)(\.\d+)", lambda found: f"p {found[1] or ''}{found[2]}", text)
 
 
 def evidence(results: Results, contrast: Contrast) -> str:
-    """Difference, interval, p and number of paired seeds."""
+    """Both means, difference, interval, p and number of paired seeds."""
     unit = results.unit
     which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
-    parts = [f"{unit.signed(contrast.mean_difference)} {unit.short}"]
-    if contrast.low is not None:
-        parts[0] += f" {unit.interval(contrast.low, contrast.high)}"
-    seeds = f"{contrast.n} paired seed{'s' * (contrast.n != 1)}"
-    return ", ".join([*parts, f"{which} {p_text(p)}", seeds])
+    means = f"{absolute(results, contrast.arm_mean)} against {absolute(results, contrast.control_mean)}"
+    difference = f"{unit.signed(contrast.mean_difference)} {unit.short}"
+    if (span := interval(results, contrast)) not in ("–", TOO_FEW):
+        difference += f" {span}"
+    return ", ".join([means, difference, f"{which} {p_text(p)}", count(contrast.n, "paired seed")])
 
 
-def expectation(verdict: Verdict) -> str:
+def absolute(results: Results, value: float) -> str:
+    """``"97.56 %"``, or a loss as it is."""
+    return f"{results.unit.value(value)} {results.unit.symbol}".rstrip()
+
+
+def interval(results: Results, contrast: Contrast | None) -> str:
+    """``"[−1.90, −1.17]"``; of fewer than three pairs it would span everything, and is not shown."""
+    if contrast is None:
+        return "–"
+    return results.unit.interval(contrast.low, contrast.high) if contrast.n >= FEWEST_SEEDS else TOO_FEW
+
+
+def expectation(verdict: Verdict | Effect) -> str:
     """``"worse (held)"``, or ``did not hold``, ``not decided``, ``not tested``; empty where nothing was expected."""
     if not verdict.expected:
         return ""
@@ -111,41 +144,10 @@ def expectation(verdict: Verdict) -> str:
     return f"{verdict.expected} ({'held' if verdict.held else 'did not hold'})"
 
 
-def _found(effect: Effect, of: int) -> str:
-    """The outcome of one of the effects of a term; a factor of more than two levels has several."""
-    return effect_outcome(effect) if of == 1 else f"{effect_outcome(effect)} ({effect.contrast.replace(' - ', ' − ')})"
-
-
-def expected_when(results: Results) -> str:
-    """``"Expected before the runs"`` where a sealed plan shows it; else what is known of when it was expected."""
-    registered = results.judgement.registration
-    if registered is None:
-        return "Expected by the study file"
-    return "Expected before the runs" if registered.is_confirmatory else "Expected, exploratory"
-
-
 def rule_when(results: Results) -> str:
     """When alpha, margin and seeds were set, as far as sealed plans show it; empty where none were looked at."""
     registered = results.judgement.registration
     return "" if registered is None else f"The plan is {registered.sentence}."
-
-
-def expectations(results: Results) -> list[str]:
-    """What the study file expected and what came of it, a sentence each."""
-    told = []
-    for arm, expected in results.plan.study.expect.items():
-        try:
-            verdict = results.judgement.verdict(arm)
-            came, outcome, tested = verdict.held, str(verdict.outcome), verdict.tested
-        except KeyError:  # a factor of a factorial study is expected under its own name
-            effects = [effect for effect in results.judgement.effects if effect.term == arm]
-            came = all(held) if (held := [e.held for e in effects if e.held is not None]) else None
-            tested = all(effect.tested for effect in effects)
-            outcome = ", ".join(_found(effect, len(effects)) for effect in effects) or "not judged"
-        unknown = "that is not decided" if tested else "that was not tested: nothing else could come out"
-        said = {True: "it held", False: "it did not hold", None: unknown}[came]
-        told.append(f"{arm}: expected {expected}, found {outcome}; {said}.")
-    return told
 
 
 def gravest(results: Results) -> list[str]:
@@ -162,18 +164,28 @@ def is_alarming(results: Results) -> bool:
     return not judged.stands or bool(judged.divergence) or any(v.outcome == "not judged" for v in judged.verdicts)
 
 
-def change(results: Results, arm: str) -> str:
-    """What an arm changes against the control, in one line."""
-    if arm == CONTROL:
-        return "–"
-    if arm == NOISE_FLOOR:
+def change(arm: Arm, study: Study) -> str:
+    """What an arm changes, in a line: against the control, or, on the way to another net, against the step before."""
+    if arm.name == NOISE_FLOOR:
         return "nothing: the control under other seeds"
-    made = results.arm(arm).changes
-    if len(made) == 1:
-        return _unbroken(str(made[0]).replace("->", "→"))
-    told = [_unbroken(f"{change.field} → {change.after}") for change in made]
-    more = f"; and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
-    return "; ".join(told[:MOST_CHANGES]) + more
+    solved = arm.match is not None and not arm.match.identity
+    moved = [change for change in arm.changes if not (solved and change.field == "width_mult")]
+    if study.design_kind == "add_one_in":
+        moved = moved[-1:]
+    told = [_moved(change, alone=len(moved) == 1) for change in moved[:MOST_CHANGES]]
+    if len(moved) > MOST_CHANGES:
+        told.append(f"and {len(moved) - MOST_CHANGES} more")
+    if solved and arm.match is not None:
+        remainder = proper(f"{100 * arm.match.remainder:+.1f} %")
+        told.append(_unbroken(f"width × {arm.match.width_mult:g} ({arm.match.quantity} {remainder})"))
+    step = "+ " * (study.design_kind == "add_one_in" and bool(moved))
+    return step + "; ".join(told) if told else "–"
+
+
+def _moved(change: Change, *, alone: bool) -> str:
+    """``"bottleneck: linear → relu"``; the field alone where it moves a whole table of stages."""
+    whole = f"{change.field}: {change.before} → {change.after}" if alone else f"{change.field} → {change.after}"
+    return _unbroken(whole if len(whole) <= LONGEST_CHANGE else change.field)
 
 
 def _unbroken(text: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +27,27 @@ class Components:
     """Variance of the mean of an array (seeds, images), by source.
 
     Attributes:
-        seeds: what more seeds would remove on endless images.
-        images: what more test images would remove, for these seeds: sampling of the test set.
+        seeds: what only more seeds would remove.
+        images: what only more test images would remove.
+        both: what more seeds would remove and more test images as well: that images are right with one seed and wrong
+            with another.
         df: Satterthwaite's degrees of freedom of their sum.
     """
 
     seeds: float
     images: float
+    both: float
     df: float
 
     @property
     def total(self) -> float:
         """Variance of the mean difference for new seeds and new images."""
-        return self.seeds + self.images
+        return self.seeds + self.images + self.both
 
-    @property
-    def image_share(self) -> float:
-        """Share (0 to 1) of the variance that is the sampling of test images; 0 when there is no variance."""
-        return self.images / self.total if self.total > 0 else 0.0
+    def share_of(self, source: Literal["seeds", "images", "both"]) -> float:
+        """Share (0 to 1) of the variance that comes from a source; 0 when there is no variance."""
+        part: float = getattr(self, source)
+        return part / self.total if self.total > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Crossed:
 def components(differences: Floats) -> Components:
     """Variance components of ``differences`` (seeds, images); both at least 2.
 
-    Var(mean) = (MS_seeds + MS_images - MS_rest) / (seeds x images); the images' part, for these seeds, is MS_images /
-    (seeds x images), the seeds' part what is left, at least 0.
+    Var(mean) = (MS_seeds + MS_images - MS_rest) / (seeds x images): MS_seeds - MS_rest from the seeds, MS_images -
+    MS_rest from the images, each at least 0, and MS_rest from seeds by images.
     """
     num_seeds, num_images = differences.shape
     mean = float(differences.mean())
@@ -69,9 +73,10 @@ def components(differences: Floats) -> Components:
     ms_rest = float((rest**2).sum()) / ((num_seeds - 1) * (num_images - 1))
     cells = num_seeds * num_images
     parts = (ms_seeds**2 / (num_seeds - 1), ms_images**2 / (num_images - 1), ms_rest**2 / cells)
-    estimate = max(ms_seeds - ms_rest, 0.0) + ms_images
+    seeds, images = max(ms_seeds - ms_rest, 0.0), max(ms_images - ms_rest, 0.0)
+    estimate = seeds + images + ms_rest
     df = estimate**2 / sum(parts) if sum(parts) > 0 else math.inf
-    return Components(max(ms_seeds - ms_rest, 0.0) / cells, ms_images / cells, max(df, num_seeds - 1.0))
+    return Components(seeds / cells, images / cells, ms_rest / cells, max(df, num_seeds - 1.0))
 
 
 def crossed(arm: NDArray[np.bool_], control: NDArray[np.bool_], *, confidence: float = 0.95, seed: int = 0) -> Crossed:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts import power, stats
 from ablate.verdicts.bootstrap import crossed
+from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.sequential import Decided, Look, planned_looks
 from ablate.verdicts.verdict import Contrast
@@ -24,6 +28,7 @@ class Rule:
         num_contrasts: size of the family.
         num_test, num_classes: of the data.
         tuned: whether the arms' recipes were tuned before.
+        no_worse: whether "no worse" is asked for in place of "equivalent".
     """
 
     metric: str
@@ -35,6 +40,14 @@ class Rule:
     num_test: int
     num_classes: int
     tuned: bool = False
+    no_worse: bool = False
+
+    @property
+    def good(self) -> Literal[1, -1] | None:
+        """The sign of a good difference where "no worse" is asked for, else None."""
+        if not self.no_worse:
+            return None
+        return 1 if self.higher_is_better else -1
 
     @classmethod
     def of(cls, plan: CampaignPlan, *, higher_is_better: bool, num_contrasts: int) -> Rule:
@@ -50,6 +63,7 @@ class Rule:
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,
             tuned=plan.study.tuned,
+            no_worse=decision.ask == "no_worse",
         )
 
 
@@ -74,6 +88,9 @@ def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confiden
         p=stats.sign_flip_p(differences),
         welch_low=welch.low,
         welch_high=welch.high,
+        median_difference=float(np.median(differences)),
+        outliers=tuple(arm.seeds(n)[place] for place in outliers(differences)),
+        asymmetric=is_asymmetric(differences),
         pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
     )
 
@@ -105,7 +122,9 @@ def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
-        seeds_to_settle=power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts),
+        seeds_to_settle=power.seeds_to_settle(
+            rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
+        ),
     )
 
 
@@ -121,5 +140,7 @@ def _with_images(contrast: Contrast, arm: ArmResults, control: ArmResults, rule:
         contrast,
         images_low=found.interval.low,
         images_high=found.interval.high,
-        image_share=found.components.image_share,
+        seed_share=found.components.share_of("seeds"),
+        both_share=found.components.share_of("both"),
+        image_share=found.components.share_of("images"),
     )

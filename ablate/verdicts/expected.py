@@ -13,6 +13,8 @@ def held(expected: str | None, outcome: Outcome, found: Outcome | None = None) -
         expected: as the study has it.
         outcome: of the arm or effect.
         found: "better" or "worse" where a difference was found although it is smaller than the margin.
+
+    "no worse" has held where "better" came out, too.
     """
     if expected is None or outcome == "not judged":
         return None
@@ -21,6 +23,8 @@ def held(expected: str | None, outcome: Outcome, found: Outcome | None = None) -
     if outcome == "undecided":
         return None
     came = {outcome, found}
+    if expected == "no worse":
+        return bool(came & {"no worse", "better"})
     return bool(came & {"better", "worse"}) if expected == "different" else expected in came
 
 
@@ -33,4 +37,8 @@ def could_fail(expected: str | None, num_seeds: int, alpha: float) -> bool:
     difference, equivalence = reachable(num_seeds, alpha), 2.0**-num_seeds <= alpha
     if expected is None:
         return True
-    return equivalence if expected == "different" else difference or (equivalence and expected != "equivalent")
+    return (
+        equivalence
+        if expected == "different"
+        else difference or (equivalence and expected not in ("equivalent", "no worse"))
+    )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
@@ -17,6 +19,7 @@ from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.failures import failure_rates, outliers
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import plan_as_sealed, registration
@@ -71,7 +74,8 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     fraction = fraction_of(plan.study)
     table, checks = effects(plan, results, rule) if stands else ((), None)
     left_over = wording.lack_of_fit(checks, rule.alpha)
-    said = statements(verdicts, floor, stands=stands, rates=rates, every=every, rule=rule, run=run)
+    failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})
+    said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
         higher_is_better=rule.higher_is_better,
@@ -84,11 +88,12 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         noise_floor=floor,
         statements=(*said, *left_over, *(() if fraction is None else (str(fraction),))),
         divergence=rates,
+        failure_rates=failed,
         exploratory=exploratory(plan, results, rule),
         steps=steps(plan, results, rule) if stands else (),
         effects=table,
         effect_checks=checks,
-        method=method(rule.looks),
+        method=method(rule.looks, no_worse=rule.no_worse),
     )
 
 
@@ -102,7 +107,7 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    rule = Rule.of(plan, higher_is_better=True, num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[plan.study.decision.metric], num_contrasts=len(arms))
     decided = _decided(arms, control, rule, len(arms))
     sizes = [look.seeds for look in rule.looks]
     num_seeds = {arm.name: sizes[0] for arm in arms}
@@ -125,7 +130,9 @@ def _decided(arms: list[ArmResults], control: ArmResults, rule: Rule, num_contra
         for arm in arms
         if (n := min(arm.sound, control.sound)) >= first and not at_chance((arm, control), first, rule)
     }
-    return decide(differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts)
+    return decide(
+        differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts, good=rule.good
+    )
 
 
 def _verdict(
@@ -163,8 +170,8 @@ def _verdict(
 def _outcome(decided: Decided, contrast: Contrast, rule: Rule) -> Outcome:
     if decided.conclusion == "open":
         return "undecided"
-    if decided.conclusion == "equivalent":
-        return "equivalent"
+    if decided.conclusion in ("equivalent", "no worse"):
+        return decided.conclusion
     return _direction(contrast, rule)
 
 
@@ -205,11 +212,17 @@ def _chance_contrast(arm: ArmResults, control: ArmResults, rule: Rule) -> Contra
     return describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
 
 
+def _collapsed(arm: ArmResults, rule: Rule, run: int) -> int:
+    """How many of the arm's seeds finished far worse than its others."""
+    values = arm.values(rule.metric, min(arm.sound, run)) * (1 if rule.higher_is_better else -1)
+    return sum(values[place] < np.median(values) for place in outliers(values))
+
+
 def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:
     """The A/A arm against the control: a family of its own, so alpha is not shared. Its pairs are by position."""
     if NOISE_FLOOR not in results:
         return None
-    floor, control = results[NOISE_FLOOR], results[CONTROL]
+    floor, control, rule = results[NOISE_FLOOR], results[CONTROL], replace(rule, no_worse=False)
     decided = _decided([floor], control, rule, 1).get(NOISE_FLOOR)
     verdict = _verdict(floor, control, decided, rule, 1, None)
     if decided is not None and verdict.contrast is not None and decided.also_different:

@@ -125,6 +125,13 @@ def seeds_needed(difference: float, sd: float, *, alpha: float = 0.05, num_contr
     return None if start is None else _fewest(enough, start)
 
 
+def no_worse_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, num_contrasts: int = 1) -> float:
+    """Probability that n seeds show an arm without any difference to be no worse by the margin: noncentral t."""
+    if n < 2 or 2.0**-n > alpha:
+        return 0.0
+    return 1.0 if sd == 0 else t_test_power(margin / sd, n, 2 * alpha / num_contrasts)
+
+
 def equivalence_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, num_contrasts: int = 1) -> float:
     """Probability that n seeds show a true difference of zero to be equivalent within +-margin.
 
@@ -154,15 +161,20 @@ def equivalence_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, 
     return float(passed.mean())
 
 
-def seeds_for_equivalence(margin: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1) -> int | None:
-    """The fewest seeds that show a true zero equivalent with 80 % power; None above 10,000."""
-    return _fewest(lambda n: equivalence_power(margin, sd, n, alpha=alpha, num_contrasts=num_contrasts) >= POWER, 2)
+def seeds_for_equivalence(
+    margin: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1, no_worse: bool = False
+) -> int | None:
+    """The fewest seeds that show a true zero equivalent (or no worse) with 80 % power; None above 10,000."""
+    shown = no_worse_power if no_worse else equivalence_power
+    return _fewest(lambda n: shown(margin, sd, n, alpha=alpha, num_contrasts=num_contrasts) >= POWER, 2)
 
 
-def seeds_to_settle(margin: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1) -> int | None:
+def seeds_to_settle(
+    margin: float, sd: float, *, alpha: float = 0.05, num_contrasts: int = 1, no_worse: bool = False
+) -> int | None:
     """Seeds that settle the question either way with 80 % power: a difference of the margin, or none at all."""
     found = seeds_needed(margin, sd, alpha=alpha, num_contrasts=num_contrasts)
-    shown = seeds_for_equivalence(margin, sd, alpha=alpha, num_contrasts=num_contrasts)
+    shown = seeds_for_equivalence(margin, sd, alpha=alpha, num_contrasts=num_contrasts, no_worse=no_worse)
     return None if found is None or shown is None else max(found, shown)
 
 

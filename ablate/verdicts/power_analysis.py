@@ -21,7 +21,8 @@ class Foresight:
         sd: standard deviation of paired differences that is counted with; ``source`` says where it comes from.
         detectable: the smallest true difference found with 80 % power, in the metric's unit; None when the
             exact test cannot reach its level with so few seeds.
-        equivalence_power: probability (0 to 1) that an arm without any difference is shown equivalent.
+        equivalence_power: probability (0 to 1) that an arm without any difference is shown equivalent, or no
+            worse where the study asks that.
         seeds_to_reach: the fewest seeds at which the exact test can reach its level at all; None: no number of them.
         seeds_to_settle: seeds that settle a difference of the margin, or none, with 80 % power; None above 10,000.
         detectable_effect: of a factorial study of two-level factors: the smallest main effect or interaction found with
@@ -58,9 +59,11 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
     alpha = decision.alpha * last.share
     sd, source = _noise(plan, seen)
     detectable = power.detectable(last.seeds, sd, alpha=alpha, num_contrasts=num_contrasts)
-    to_settle = power.seeds_to_settle(decision.margin, sd, alpha=alpha, num_contrasts=num_contrasts)
+    no_worse = decision.ask == "no_worse"
+    to_settle = power.seeds_to_settle(decision.margin, sd, alpha=alpha, num_contrasts=num_contrasts, no_worse=no_worse)
     to_reach = power.seeds_to_reach(alpha)
-    shown = power.equivalence_power(decision.margin, sd, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
+    probability = power.no_worse_power if no_worse else power.equivalence_power
+    shown = probability(decision.margin, sd, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
     effect = _detectable_effect(plan, looks[0].seeds, sd)
     counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
     spread = f"differences that vary by {amount(sd, decision.metric)} (standard deviation; {source})"
@@ -72,7 +75,8 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
         )
     settled = f"{'more than 10,000' if to_settle is None else f'about {to_settle}'} seeds"
     second = (
-        f"An arm without any difference is shown equivalent within {amount(decision.margin, decision.metric)} with "
+        f"An arm without any difference is shown {'no worse by' if no_worse else 'equivalent within'} "
+        f"{amount(decision.margin, decision.metric)} with "
         f"{100 * shown:.0f} % probability; {settled} would settle a difference of that size, or none."
     )
     return Foresight(

@@ -27,7 +27,9 @@ from ablate.verdicts.stats import (
     exact_equivalence_p,
     holm,
     paired_interval,
+    sign_flip_above_p,
     sign_flip_p,
+    t_above_p,
     tost_p,
 )
 
@@ -47,8 +49,8 @@ class Decided:
     """What the looks so far say of one contrast.
 
     Attributes:
-        conclusion: "different" (with the sign of the mean difference), "equivalent", or "open".
-        also_different: equivalent, and different from zero too: a difference smaller than the margin.
+        conclusion: "different" (with the sign of the mean difference), "equivalent" (or "no worse"), or "open".
+        also_different: equivalent (or no worse), and different from zero too: a difference smaller than the margin.
         look: the look at which it was decided, or the last look taken.
         p, equivalence_p: at that look, not adjusted: the exact p, and the larger p of the equivalence tests.
         adjusted_p: over the looks taken and the contrasts, by step-down max-T.
@@ -58,7 +60,7 @@ class Decided:
             for all contrasts of the look together.
     """
 
-    conclusion: Literal["different", "equivalent", "open"]
+    conclusion: Literal["different", "equivalent", "no worse", "open"]
     also_different: bool
     look: Look
     p: float
@@ -90,7 +92,13 @@ def planned_looks(plan: Plan, *, alpha: float) -> tuple[Look, ...]:
 
 
 def decide(
-    differences: Mapping[str, Floats], looks: Sequence[Look], *, alpha: float, margin: float, num_contrasts: int
+    differences: Mapping[str, Floats],
+    looks: Sequence[Look],
+    *,
+    alpha: float,
+    margin: float,
+    num_contrasts: int,
+    good: Literal[1, -1] | None = None,
 ) -> dict[str, Decided]:
     """Takes every look that the data allow, in order, and leaves out what an earlier look has decided.
 
@@ -100,6 +108,7 @@ def decide(
         looks: as planned, ascending.
         alpha: family-wise error of differences, and, separately, of equivalences.
         margin: of equivalence, in the unit of the differences.
+        good: None: equivalence is asked for. 1 or -1, the sign of a good difference: "no worse" is, by the margin.
         num_contrasts: the family's size as planned; contrasts that could not be judged count in it with p = 1.
 
     Returns:
@@ -119,17 +128,20 @@ def decide(
         taken = np.column_stack([differences[arm][: look.seeds] for arm in open_arms])
         joint = joint_intervals(taken, alpha * look.share, absent=absent)
         for arm, p, interval in zip(open_arms, step_down(taken, absent=absent), joint, strict=True):
-            now = _at(differences[arm][: look.seeds], look, alpha=alpha, margin=margin)
+            now = _at(differences[arm][: look.seeds], look, alpha=alpha, margin=margin, good=good)
             now = replace(now, adjusted_p=max(now.p, float(p)) / look.share, joint=interval)
             state[arm] = _since(now, state.get(arm))
         state = _with_holm(state, num_contrasts)
         for arm in open_arms:
-            state[arm] = _concluded(state[arm], alpha)
+            state[arm] = _concluded(state[arm], alpha, good)
     return state
 
 
-def _at(d: Floats, look: Look, *, alpha: float, margin: float) -> Decided:
-    tost, exact = tost_p(d, margin), exact_equivalence_p(d, margin)
+def _at(d: Floats, look: Look, *, alpha: float, margin: float, good: Literal[1, -1] | None) -> Decided:
+    if good is None:
+        tost, exact = tost_p(d, margin), exact_equivalence_p(d, margin)
+    else:
+        tost, exact = t_above_p(good * d + margin), sign_flip_above_p(good * d + margin)
     interval = paired_interval(d, 1 - alpha * look.share)
     return Decided(
         conclusion="open",
@@ -167,8 +179,9 @@ def _with_holm(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, De
     }
 
 
-def _concluded(one: Decided, alpha: float) -> Decided:
+def _concluded(one: Decided, alpha: float, good: Literal[1, -1] | None) -> Decided:
     different = one.adjusted_p <= alpha and one.interval.excludes_zero
-    if one.equivalence_holm_p <= alpha:
-        return replace(one, conclusion="equivalent", also_different=different)
+    is_better = different and good is not None and good * (one.interval.low or 0.0) > 0
+    if one.equivalence_holm_p <= alpha and not is_better:
+        return replace(one, conclusion="equivalent" if good is None else "no worse", also_different=different)
     return replace(one, conclusion="different") if different else one

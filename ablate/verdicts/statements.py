@@ -9,23 +9,30 @@ from ablate.verdicts.contrast import Rule
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.sequential import Look
-from ablate.verdicts.verdict import Verdict
+from ablate.verdicts.verdict import FailureRate, Verdict
 
-METHOD = (
+DIFFERENT = (
     "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
-    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero. Equivalent: two "
-    "one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose interval at 1 - 2 alpha "
-    "then lies within the margin; it goes before better and worse."
+    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero."
+)
+EQUIVALENT = (
+    "Equivalent: two one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose "
+    "interval at 1 - 2 alpha then lies within the margin; it goes before better and worse."
+)
+NO_WORSE = (
+    "No worse: a one-sided test against the margin (t test, Holm-adjusted, and its exact twin), whose bound at "
+    "1 - alpha then lies within the margin; it goes before worse, and better goes before it."
 )
 
 
-def method(looks: tuple[Look, ...]) -> str:
+def method(looks: tuple[Look, ...], *, no_worse: bool = False) -> str:
     """The decision rule in words, for the foot of the table."""
+    rule = f"{DIFFERENT} {NO_WORSE if no_worse else EQUIVALENT}"
     if len(looks) == 1:
-        return METHOD
+        return rule
     sizes = ", ".join(str(look.seeds) for look in looks)
     return (
-        f"{METHOD} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
+        f"{rule} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
         "spent as t^2, Kim & DeMets 1987, and added up by the union bound)."
     )
 
@@ -41,6 +48,7 @@ def statements(
     *,
     stands: bool,
     rates: Mapping[str, tuple[int, int]],
+    failed: Mapping[str, FailureRate],
     every: tuple[ArmResults, ...],
     rule: Rule,
     run: int,
@@ -52,6 +60,7 @@ def statements(
         floor: the noise floor's verdict, if there is such an arm.
         stands: whether the noise floor lets the verdicts stand.
         rates: diverged and planned seeds by arm, where any diverged.
+        failed: how often each arm's training failed.
         every: the results of all arms, control and noise floor included.
         rule: of the study.
         run: seeds judged so far.
@@ -65,7 +74,14 @@ def statements(
     faults = [one.fault for one in every if one.fault and one.sound < run]
     if faults:
         said.append(f"Not every planned seed has a sound record: {'; '.join(faults)}.")
-    said += [_out_of_reach(rule), _floor(floor, rule, stands=stands) if stands else "", wording.pairing(verdicts)]
+    said += [
+        wording.failures(failed, rule.alpha),
+        wording.outlying(verdicts),
+        wording.asymmetric(verdicts),
+        _out_of_reach(rule),
+        _floor(floor, rule, stands=stands) if stands else "",
+        wording.pairing(verdicts),
+    ]
     return tuple(sentence for sentence in said if sentence)
 
 

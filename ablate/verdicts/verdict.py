@@ -12,7 +12,7 @@ from typing import Literal
 
 from ablate.verdicts.registration import Registration
 
-Outcome = Literal["better", "worse", "equivalent", "undecided", "not judged"]
+Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,12 @@ class Contrast:
             each with 80 % power at the spread seen; None when the spread is unknown or more than 10,000 would do.
         images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);
             None without kept predictions or for a metric that is no test accuracy.
-        image_share: share (0 to 1) of the variance of the mean difference that is the sampling of test images.
+        seed_share, both_share, image_share: shares (0 to 1, their sum is 1) of the variance of the mean difference:
+            what more seeds alone would remove, what either more seeds or more test images would, and what more test
+            images alone would. None where ``images_low`` is.
+        median_difference: of the differences; far from the mean where a few seeds make the mean.
+        outliers: seeds whose difference lies too far from the others for a normal sample.
+        asymmetric: whether the differences are more skewed than 95 % of normal samples; None below five seeds.
     """
 
     arm: str
@@ -73,7 +78,12 @@ class Contrast:
     seeds_to_settle: int | None = None
     images_low: float | None = None
     images_high: float | None = None
+    seed_share: float | None = None
+    both_share: float | None = None
     image_share: float | None = None
+    median_difference: float | None = None
+    outliers: tuple[int, ...] = ()
+    asymmetric: bool | None = None
 
     @property
     def n(self) -> int:
@@ -82,12 +92,30 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailureRate:
+    """How often an arm's training failed: it diverged, or ended far worse than the other seeds.
+
+    Attributes:
+        failed, of: seeds.
+        upper: the highest rate (0 to 1) that they do not exclude, with 95 % confidence: .31 for 0 of 8.
+        p, adjusted_p: Fisher's exact test against the control's rate, before and after Holm; None for the control.
+    """
+
+    failed: int
+    of: int
+    upper: float
+    p: float | None = None
+    adjusted_p: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the study says about one arm.
 
     Attributes:
         arm: its name.
-        outcome: "better" and "worse" than the control, "equivalent" within the margin, "undecided", or "not judged".
+        outcome: "better" and "worse" than the control, "equivalent" within the margin, "no worse" than it by the margin
+            (where the study asks that), "undecided", or "not judged".
         why: one or two plain sentences for people.
         contrast: the numbers behind it; None when seeds are missing, failed or diverged.
         expected, held: what the study file expected of this arm, and whether it came true; ``held`` is None when
@@ -186,6 +214,7 @@ class Judgement:
         noise_floor: the A/A arm's own verdict; None when the study has none. "undecided" and "equivalent" pass.
         statements: what a reader must know beside the table, the gravest first.
         divergence: arm -> (diverged, planned) seeds, for every arm, when any seed diverged; else empty.
+        failure_rates: arm -> how often its training failed, the control's included.
         exploratory: contrasts of the further metrics, unadjusted; no verdict rests on them.
         steps: where arms are built one upon another, each arm minus the arm before it, adjusted over the steps; no
             verdict rests on them.
@@ -207,6 +236,7 @@ class Judgement:
     noise_floor: Verdict | None = None
     statements: tuple[str, ...] = ()
     divergence: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    failure_rates: Mapping[str, FailureRate] = field(default_factory=dict)
     exploratory: tuple[Contrast, ...] = ()
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ablate.verdicts.verdict import Contrast, EffectChecks, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
 
 def amount(value: float, metric: str, *, signed: bool = False) -> str:
@@ -29,15 +29,20 @@ def interval(low: float | None, high: float | None, metric: str, confidence: flo
 
 
 def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, alpha: float, also_different: bool) -> str:
-    """Why an arm is better, worse or equivalent; equivalence with the interval that belongs to its tests."""
+    """Why an arm is better, worse, equivalent or no worse; the latter two with the interval of their tests."""
+    no_failure = 1 - 0.05 ** (1 / contrast.n)  # Clopper & Pearson's 95 % bound for no failure in n
     difference = amount(contrast.mean_difference, contrast.metric, signed=True)
     seen = f"{difference} over {contrast.n} paired seeds"
-    if outcome == "equivalent":
+    if outcome in ("equivalent", "no worse"):
         ends = interval(contrast.tost_low, contrast.tost_high, contrast.metric, 1 - 2 * alpha)
-        within = f"within the margin of {amount(margin, contrast.metric)}"
-        shown = f"Holm p of the equivalence tests {share(contrast.equivalence_holm_p or 0.0)}"
+        tests = "equivalence tests" if outcome == "equivalent" else "one-sided test"
+        size = amount(margin, contrast.metric)
+        within = f"within the margin of {size}" if outcome == "equivalent" else f"not worse by {size} or more"
+        shown = f"Holm p of the {tests} {share(contrast.equivalence_holm_p or 0.0)}"
         also = f"; a difference smaller than the margin was found, adjusted p {share(contrast.adjusted_p or 0.0)}"
-        return f"{within}: {seen}, {ends}; {shown}{also if also_different else ''}."
+        rare = f"; no seed of {contrast.n} collapsed, which does not exclude a rate of {100 * no_failure:.0f} %"
+        told = f"{also if also_different else ''}{'' if contrast.outliers else rare}"
+        return f"{within}: {seen}, {ends}; {shown}{told}."
     ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
     return f"{seen}, {ends}; exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}."
 
@@ -64,6 +69,7 @@ def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int
         parts.append(
             f"more than 10,000 seeds would be needed to settle it at the margin of {amount(margin, contrast.metric)}"
         )
+    parts += [told] if (told := more_of_what(contrast)) else []
     return "; ".join(parts) + "."
 
 
@@ -75,6 +81,68 @@ def lack_of_fit(checks: EffectChecks | None, alpha: float) -> tuple[str, ...]:
     return (
         f"Interactions of three or more factors are more than noise ({ratio}): the table of effects leaves them out.",
     )
+
+
+def more_of_what(contrast: Contrast) -> str:
+    """Whether more seeds or more test images would make the difference known better; empty where that is not known."""
+    if contrast.seed_share is None or contrast.image_share is None or contrast.both_share is None:
+        return ""
+    seeds, images = ((one + contrast.both_share) / 2 for one in (contrast.seed_share, contrast.image_share))
+    return (
+        f"twice the seeds would remove {100 * seeds:.0f} % of the variance over new seeds and test images, twice the "
+        f"test images {100 * images:.0f} %"
+    )
+
+
+def outlying(verdicts: tuple[Verdict, ...]) -> str:
+    """Which seeds lie far from the others, or ""."""
+    each = [
+        f"{one.arm} seed{'s' * (len(one.contrast.outliers) > 1)} {', '.join(map(str, one.contrast.outliers))} "
+        f"(median difference {amount(one.contrast.median_difference or 0.0, one.contrast.metric, signed=True)}, "
+        f"mean {amount(one.contrast.mean_difference, one.contrast.metric, signed=True)})"
+        for one in verdicts
+        if one.contrast and one.contrast.outliers
+    ]
+    if not each:
+        return ""
+    return (
+        f"Seeds whose difference lies far from the others: {'; '.join(each)}. Means and intervals of so few seeds do "
+        "not describe rare failures; compare the medians and the failure rates."
+    )
+
+
+def asymmetric(verdicts: tuple[Verdict, ...]) -> str:
+    """Which equivalences rest on differences that are not symmetric, or ""."""
+    arms = [
+        one.arm
+        for one in verdicts
+        if one.outcome in ("equivalent", "no worse") and one.contrast and one.contrast.asymmetric
+    ]
+    if not arms:
+        return ""
+    return (
+        f"The differences of {', '.join(arms)} are more skewed than 95 % of normal samples: the equivalence tests "
+        "assume symmetric ones, and their error rate may be above alpha."
+    )
+
+
+def failures(rates: Mapping[str, FailureRate], alpha: float) -> str:
+    """How often the training of each arm failed, where any did, and whether that differs from the control's rate."""
+    if not any(rate.failed for rate in rates.values()):
+        return ""
+    each = ", ".join(
+        f"{arm} {rate.failed} of {rate.of} (up to {100 * rate.upper:.0f} % is not excluded{_against(rate, alpha)})"
+        for arm, rate in rates.items()
+        if rate.failed or rate.adjusted_p is None
+    )
+    return f"Seeds that diverged or ended far worse than the others: {each}."
+
+
+def _against(rate: FailureRate, alpha: float) -> str:
+    if rate.adjusted_p is None:
+        return ""
+    told = "another rate than the control's" if rate.adjusted_p <= alpha else "not told from the control's rate"
+    return f"; {told}, Fisher's adjusted p {share(rate.adjusted_p)}"
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:

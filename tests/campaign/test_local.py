@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from executor_contract import ExecutorContract
-from fakes import alive, null, slow, until
+from fakes import alive, null, plan_of, slow, until
 
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import Executor, Finished, Lost, Progress, Trainer, TrialContext
-from ablate.campaign.local import LocalExecutor
-from ablate.campaign.outbox import OUTPUT, Outbox
-from ablate.campaign.subprocesses import run_in_subprocess
+from ablate.campaign.executor import Executor, Finished, Lost, Trainer, TrialContext
+from ablate.campaign.local import LocalExecutor, run_in_subprocess
+from ablate.campaign.options import RunOptions
+from ablate.campaign.records import OUTPUT, RecordStore
+from ablate.campaign.run import run_campaign
 from ablate.design.plan import Trial, make_plan
 from ablate.design.record import Record
 from ablate.design.study import Study
@@ -36,12 +36,6 @@ def names_process(trial: Trial, context: TrialContext) -> Record:
 class TestLocalExecutor(ExecutorContract):
     def make(self, jobs: int, train: Trainer) -> Executor:
         return LocalExecutor(jobs, train=train, preload=())
-
-    def test_the_record_is_on_disk_before_it_is_told(self, executor: Executor, tmp_path: Path) -> None:
-        job = self.job(tmp_path, "control")
-        executor.submit(job)
-        self.all_events(executor, 1)
-        assert Outbox(tmp_path).get(job.key) is not None
 
     def test_a_process_takes_one_trial_after_another_until_one_kills_it(self, tmp_path: Path) -> None:
         executor = LocalExecutor(1, train=names_process, preload=())
@@ -78,16 +72,6 @@ class TestLocalExecutor(ExecutorContract):
         written = [(job.folder / OUTPUT).read_text() for job in jobs]
         assert written == ["the last words of control\n", "the last words of other\n"]
 
-    def test_jobs_that_come_while_all_processes_run_wait_for_one(self, tmp_path: Path) -> None:
-        """As a helper gets them, which hears of an end later than whoever it works for."""
-        executor = LocalExecutor(1, train=null, preload=())
-        jobs = [self.job(tmp_path, "control", seed) for seed in range(4)]
-        for job in jobs:
-            executor.submit(job)
-        ends = [event for event in self.all_events(executor, 4) if not isinstance(event, Progress)]
-        assert {event.key for event in ends if isinstance(event, Finished)} == {job.key for job in jobs}
-        executor.close()
-
     def test_a_worker_outlives_neither_its_fork_server_nor_its_lock(self, tmp_path: Path) -> None:
         executor = LocalExecutor(1, train=slow, preload=())
         job = self.job(tmp_path, "control")
@@ -101,7 +85,8 @@ class TestLocalExecutor(ExecutorContract):
         executor.close()
 
 
-def test_the_first_trial_of_a_worker_takes_as_much_memory_as_the_next(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_first_trial_of_a_worker_takes_as_much_memory_as_the_next(runs: Path) -> None:
     study = Study(
         name="memory",
         control={"net": "mobilenet_v2_mnist"},
@@ -109,8 +94,7 @@ def test_the_first_trial_of_a_worker_takes_as_much_memory_as_the_next(tmp_path: 
         recipe={"epochs": 1},
         plan={"seeds": 1},
     )
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    result = run_campaign(make_plan(study), runs=tmp_path, tracking_uri=uri, jobs=1, threads=1)
+    result = run_campaign(make_plan(study), RunOptions(runs=runs, jobs=1, threads=1))
     first, second = (record.measured.peak_bytes for record in result.records.values())
     assert first == pytest.approx(second, rel=0.25)
 
@@ -119,12 +103,14 @@ DISPATCHER = """
 import sys
 from pathlib import Path
 from fakes import plan_of, slow
-from ablate.campaign.executors import Job
+from ablate.campaign.executor import Job
 from ablate.campaign.local import LocalExecutor
+from ablate.campaign.records import RecordStore
 print("this module runs as", __name__, flush=True)
 trial = plan_of("control").trials[0]
 executor = LocalExecutor(1, train=slow, preload=())
-executor.submit(Job(trial=trial, folder=Path(sys.argv[1]), data_root=None, cache=Path(sys.argv[1])))
+runs = Path(sys.argv[1])
+executor.submit(Job(trial=trial, store=RecordStore(runs, "faults"), data_root=None, cache=runs))
 while True:
     executor.events(1.0)
 """
@@ -136,13 +122,13 @@ def dispatcher(folder: Path) -> subprocess.Popen[str]:
     script.write_text(DISPATCHER)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     return subprocess.Popen(
-        [sys.executable, str(script), str(folder / "job")], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script), str(folder / "runs")], env=environment, stdout=subprocess.PIPE, text=True
     )
 
 
 def test_workers_end_when_their_dispatcher_is_killed_and_never_run_its_script(tmp_path: Path) -> None:
     process = dispatcher(tmp_path)
-    pid = tmp_path / "job" / "pid"
+    pid = RecordStore(tmp_path / "runs", "faults").folder(plan_of("control").trials[0].key) / "pid"
     assert until(lambda: pid.exists() and bool(pid.read_text()))
     process.kill()
     out, _ = process.communicate()
@@ -150,7 +136,7 @@ def test_workers_end_when_their_dispatcher_is_killed_and_never_run_its_script(tm
     assert until(lambda: not alive(int(pid.read_text())))
 
 
-def test_a_call_aside_returns_its_value_and_passes_messages_on() -> None:
+def test_a_function_called_in_a_subprocess_returns_its_value_and_passes_its_messages_on() -> None:
     heard: list[str] = []
     assert run_in_subprocess(_helper, "fine", say=heard.append) == "fine!"
     assert heard == ["working on fine"]
@@ -161,10 +147,12 @@ def test_a_call_aside_returns_its_value_and_passes_messages_on() -> None:
     [
         ("wrong", AblateError, "that is wrong"),
         ("bug", RuntimeError, "KeyError: 'bug'"),
-        ("die", AblateError, "_helper ended without a result .exit code -9"),
+        ("die", AblateError, "_helper ended without a result .killed by SIGKILL"),
     ],
 )
-def test_a_call_aside_raises_what_went_wrong(word: str, kind: type[Exception], message: str) -> None:
+def test_a_function_called_in_a_subprocess_raises_what_went_wrong(
+    word: str, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         run_in_subprocess(_helper, word, say=print)
 

@@ -205,3 +205,13 @@ def test_an_end_beyond_which_nothing_is_allowed_is_no_edge() -> None:
 
 def test_every_field_that_can_be_tuned_is_a_number_of_the_recipe() -> None:
     assert set(TUNABLE) <= {name for name, value in Recipe() if isinstance(value, int | float)}
+
+
+def test_a_study_that_tunes_is_not_judged_on_the_images_that_its_settings_are_chosen_by(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    tables = HEAD + "[decision]\nmetric = 'val_accuracy'\n"
+    file.write_text(tables)
+    assert load_study(str(file)).decision.metric == "val_accuracy"
+    file.write_text(tables + "[tuning]\ntrials = 2\nspace.lr = { low = 1e-3, high = 1e-1 }\n")
+    with pytest.raises(StudyError, match=r"decision\.metric must not be 'val_accuracy'.*allowed is 'test_accuracy'"):
+        load_study(str(file))

@@ -149,9 +149,7 @@ def make_findings() -> Callable[..., Results]:
         records = {t.key: record(t, 0 if t.arm == NOISE_FLOOR else place[t.arm]) for t in plan.trials}
         for trial in plan.trials[len(plan.trials) - drop :]:
             del records[trial.key]
-        return Results(
-            plan=plan, costs=costs(list(place)), records=records, judgement=judgement(plan, records), run_id="run-1"
-        )
+        return Results(plan=plan, costs=costs(list(place)), records=records, judgement=judgement(plan, records))
 
     return make
 

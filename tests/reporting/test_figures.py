@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
 
 from ablate.reporting import figures, figures_cost, figures_factorial, frames
-from ablate.reporting.canvas import MAX_DOTS, MAX_LINES, save
+from ablate.reporting.canvas import MAX_DOTS, MAX_LINES, draw
 from ablate.reporting.results import Results
 from ablate.reporting.style import CONTROL_COLOUR, unit
 
@@ -62,15 +66,51 @@ def words(figure: Figure) -> str:
     return "\n".join([*texts, *(text.get_text() for text in figure.texts)])
 
 
-@pytest.mark.parametrize("draw", [accuracy, differences, curves, trade_off, roadmap])
+def shown_texts(figure: Figure) -> list[Text]:
+    """Every text that is drawn, with the layout worked out."""
+    figure.draw_without_rendering()
+    found = [text for text in figure.texts if text.get_text()]
+    for axes in (axes for axes in figure.axes if axes.get_visible()):
+        found += [
+            text for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label, axes._left_title) if text.get_text()
+        ]
+        found += [text for legend in [axes.get_legend()] if legend for text in legend.get_texts()]
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            found += [tick.label1 for tick in axis._update_ticks()]
+    return [text for text in found if text.get_visible()]
+
+
+@pytest.mark.parametrize("make", [accuracy, differences, curves, trade_off, roadmap])
 @pytest.mark.parametrize("which", ["results", "toggles"])
-def test_a_figure_is_drawn_for_few_arms_and_for_sixteen(
-    draw: Callable[[Results], Figure], which: str, request: pytest.FixtureRequest, tmp_path: Path
+def test_a_figure_names_every_arm_it_shows_and_cuts_no_word_off(
+    make: Callable[[Results], Figure], which: str, request: pytest.FixtureRequest
 ) -> None:
-    svg, png = save(draw(request.getfixturevalue(which)), tmp_path, "figure")
-    assert svg.startswith(b"<?xml")
-    assert (tmp_path / "figure.png").read_bytes() == png
-    assert (tmp_path / "figure.svg").read_bytes() == svg
+    results = request.getfixturevalue(which)
+    figure = make(results)
+    told = shown_texts(figure)
+    arms = set(results.arms) - ({"control"} if make is differences else set())
+    joined = "".join(text.get_text() for text in told).replace("\n", "")
+    named = {arm for arm in arms if arm in joined or arm[:32] in joined}
+    assert named == arms
+    width, height = figure.bbox.width, figure.bbox.height
+    for text in told:
+        box = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        assert box.x0 >= -1, f"{text.get_text()!r} is cut off at the left"
+        assert box.y0 >= -1, f"{text.get_text()!r} is cut off below"
+        assert box.x1 <= width + 1, f"{text.get_text()!r} is cut off at the right"
+        assert box.y1 <= height + 1, f"{text.get_text()!r} is cut off above"
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_picture_opens_in_its_own_format_and_has_the_figures_shape(results: Results, kind: Any) -> None:
+    figure = differences(results)
+    content = draw(figure, kind)
+    if kind == "png":
+        width, height = Image.open(io.BytesIO(content)).size
+    else:
+        box = ElementTree.fromstring(content).attrib["viewBox"]
+        width, height = (float(number) for number in box.split()[2:])
+    assert width / height == pytest.approx(figure.bbox.width / figure.bbox.height, rel=0.02)
 
 
 def test_every_seed_is_a_dot_at_its_own_accuracy(results: Results) -> None:
@@ -120,11 +160,11 @@ def test_learning_curves_of_many_seeds_stay_small() -> None:
     assert len(lines.get_segments()) == MAX_LINES
 
 
-def test_one_seed_and_an_arm_without_any_are_drawn(make_findings: Callable[..., Results], tmp_path: Path) -> None:
+def test_one_seed_and_an_arm_without_any_are_drawn(make_findings: Callable[..., Results]) -> None:
     lonely = make_findings(plan={"seeds": 1}, drop=1)
     assert "no result" in words(accuracy(lonely))
-    for draw in (differences, curves, trade_off):
-        save(draw(lonely), tmp_path, "lonely")
+    for make in (differences, curves, trade_off):
+        draw(make(lonely), "svg")
 
 
 def test_effects_show_estimate_and_p_and_interactions_every_couple_of_factors(toggles: Results) -> None:
@@ -146,15 +186,15 @@ def test_matched_and_unmatched_stand_side_by_side_with_their_cost_ratio(results:
     assert "matched: −0.40 at 1.00×" in told
 
 
-def test_arms_of_one_cost_and_one_accuracy_are_drawn(results: Results, tmp_path: Path) -> None:
+def test_arms_of_one_cost_and_one_accuracy_are_drawn(results: Results) -> None:
     same = points(results).assign(macs=2.5e6, params=2e5, inference_peak_bytes=1e5, mean=97.0, low=97.0, high=97.0)
-    save(figures_cost.trade_off(same, ACCURACY, results.palette), tmp_path, "same")
+    draw(figures_cost.trade_off(same, ACCURACY, results.palette), "svg")
     bars = figures_cost.roadmap(same.assign(step=same["arm"]), ACCURACY, results.palette)
-    save(bars, tmp_path, "same_bars")
+    draw(bars, "svg")
     assert words(bars).count("97.00") == len(same)
 
 
-def test_hundreds_of_arms_are_drawn_with_only_the_unbeaten_ones_named(tmp_path: Path) -> None:
+def test_hundreds_of_arms_are_drawn_with_only_the_unbeaten_ones_named() -> None:
     n = 100
     arms = ["control", *(f"arm{i}" for i in range(1, n))]
     table = pd.DataFrame(
@@ -164,8 +204,9 @@ def test_hundreds_of_arms_are_drawn_with_only_the_unbeaten_ones_named(tmp_path: 
     figure = figures_cost.trade_off(table, ACCURACY, dict.fromkeys(arms, CONTROL_COLOUR))
     key = figure.axes[-1].texts[0].get_text()
     assert key == "1  control"
-    save(figure, tmp_path, "hundreds")
+    draw(figure, "svg")
 
 
-def test_the_same_findings_give_the_same_bytes(results: Results, tmp_path: Path) -> None:
-    assert save(accuracy(results), tmp_path, "one") == save(accuracy(results), tmp_path, "two")
+def test_the_same_findings_give_the_same_bytes(results: Results) -> None:
+    assert draw(accuracy(results), "svg") == draw(accuracy(results), "svg")
+    assert draw(accuracy(results), "png") == draw(accuracy(results), "png")

@@ -26,16 +26,17 @@ def test_a_verdict_is_a_sentence_with_its_numbers_and_the_expectation(results: R
     assert contrast is not None
     difference = f"{100 * contrast.mean_difference:.2f}".replace("-", "−")
     low, high = (f"{100 * (x or 0):.2f}".replace("-", "−") for x in (contrast.low, contrast.high))
+    arm, control = (f"{100 * mean:.2f} %" for mean in (contrast.arm_mean, contrast.control_mean))
     assert verdict_lines(results)[0] == (
-        f"relu_bottleneck is worse than the control: {difference} points [{low}, {high}], adjusted p .016, "
-        "8 paired seeds, expected: worse (held)"
+        f"relu_bottleneck is worse than the control: {arm} against {control}, {difference} points [{low}, {high}], "
+        "adjusted p .016, 8 paired seeds, expected: worse (held)"
     )
 
 
 def test_an_undecided_verdict_says_how_many_seeds_would_settle_it(results: Results) -> None:
     verdict = dataclasses.replace(results.judgement.verdicts[0], outcome="undecided", held=None)
     told = words.sentence(results, verdict)
-    assert "relu_bottleneck against the control is undecided: −" in told
+    assert "relu_bottleneck against the control is undecided: 9" in told
     assert "about 12 seeds would settle it, expected: worse (not decided)" in told
 
 
@@ -83,7 +84,7 @@ def test_the_note_shows_what_the_user_wrote_as_text(make_findings: Callable[...,
 
 def test_the_note_has_the_expectation_and_a_row_an_arm(results: Results) -> None:
     text = note(results)
-    assert "expected worse, found worse; it held" in text
+    assert "worse (held)" in text.replace("\\", "")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + 3
     assert len({row.replace("\\|", "").count("|") for row in rows}) == 1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +13,7 @@ from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record
 from ablate.design.study import Decision, Range, Tuning
-from ablate.reporting import figures_tuning, frames, frames_tuning, tables, words
-from ablate.reporting.canvas import save
+from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.results import Results
 
 SPACE = {"lr": Range(low=1e-3, high=1e-1, log=True)}
@@ -128,16 +126,12 @@ def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_contr
     assert rows["relu_bottleneck"] != rows["control"]
 
 
-def test_the_figure_is_drawn_the_same_each_time(results: Results, tmp_path: Any) -> None:
-    table = frames_tuning.expected_best(results, frames_tuning.scores(results))
-    pictures = [
-        save(figures_tuning.expected_best(table, "control", "validation accuracy (%)", results.palette), tmp_path, name)
-        for name in ("one", "two")
-    ]
-    assert pictures[0] == pictures[1]
-    figure = figures_tuning.expected_best(table, "control", "validation accuracy (%)", results.palette)
-    assert len([axes for axes in figure.axes if axes.get_visible()]) == 3
-    figure.savefig(io.BytesIO())
+def test_the_figure_is_drawn_the_same_each_time_with_a_panel_an_arm(results: Results) -> None:
+    pictures = [charts.tuning(results) for _ in range(2)]
+    first, second = (chart.svg() for chart in pictures if chart is not None)
+    assert first == second
+    assert pictures[0] is not None
+    assert len([axes for axes in pictures[0].figure.axes if axes.get_visible()]) == 3
 
 
 def test_a_tuning_that_is_not_over_says_so(make_findings: Make) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from ablate.design.plan import make_plan
 from ablate.design.record import Record
@@ -184,6 +185,38 @@ def test_a_noise_floor_without_a_difference_lets_the_verdicts_stand(campaign: Ma
     assert found.num_contrasts == 1
 
 
+def test_a_noise_floor_says_what_it_would_have_found(campaign: Make) -> None:
+    found = judged(campaign({"control": CONTROL, "a": WORSE, "noise_floor": AGAIN}, noise_floor=True))
+    assert found.noise_floor is not None
+    contrast = found.noise_floor.contrast
+    assert contrast is not None
+    (told,) = [one for one in found.statements if one.startswith("The noise floor passed")]
+    assert f"it would have found one of {100 * contrast.detectable:.2f} points with 80 % power" in told
+
+
+def test_a_noise_floor_of_too_few_seeds_cannot_tell_and_does_not_pass(campaign: Make) -> None:
+    values = {"control": CONTROL[:5], "a": WORSE[:5], "noise_floor": AGAIN[:5] - 0.1}
+    found = judged(campaign(values, noise_floor=True))
+    assert any(one.startswith("The noise floor cannot tell: it could not fail with fewer than 6 seeds, and has 5")
+               for one in found.statements)  # fmt: skip
+    assert not any("passed" in one for one in found.statements)
+
+
+def test_the_noise_floor_of_a_tuned_study_says_what_it_does_not_show(campaign: Make) -> None:
+    tuning = {"trials": 2, "space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
+    values = {"control": CONTROL, "a": WORSE, "noise_floor": AGAIN}
+    found = judged(campaign(values, noise_floor=True, tuning=tuning))
+    assert any("does not show the luck of the tuning" in one for one in found.statements)
+
+
+def test_equivalence_is_shown_with_the_interval_of_its_tests(campaign: Make) -> None:
+    verdict = judged(campaign({"control": CONTROL, "a": SAME})).verdict("a")
+    assert verdict.contrast is not None
+    low, high = scipy_stats.ttest_1samp(SAME - CONTROL, 0).confidence_interval(0.9)
+    assert (verdict.contrast.tost_low, verdict.contrast.tost_high) == pytest.approx((low, high))
+    assert f"90 % interval {100 * low:+.2f} points to {100 * high:+.2f} points" in verdict.why
+
+
 @pytest.mark.parametrize("shift", [0.03, 0.0045])
 def test_a_noise_floor_with_a_difference_voids_every_verdict_and_says_so_first(campaign: Make, shift: float) -> None:
     floor = CONTROL + shift + RNG.normal(0, 0.0001, 10)
@@ -234,7 +267,20 @@ def test_kept_predictions_give_an_interval_for_new_images(campaign: Make) -> Non
     assert contrast.images_low is not None
     assert contrast.images_high is not None
     assert contrast.images_low < contrast.images_high < 0
-    assert 0 < (contrast.image_share or 0) < 1
+    assert contrast.seed_share is not None
+    assert contrast.both_share is not None
+    assert contrast.image_share is not None
+    assert contrast.seed_share + contrast.both_share + contrast.image_share == pytest.approx(1)
+
+
+def test_an_undecided_arm_says_whether_more_seeds_or_more_test_images_would_help(campaign: Make) -> None:
+    verdict = judged(campaign({"control": CONTROL, "a": NOISY}, images=True)).verdict("a")
+    contrast = verdict.contrast
+    assert contrast is not None
+    assert verdict.outcome == "undecided"
+    seeds, images = ((one + contrast.both_share) / 2 for one in (contrast.seed_share, contrast.image_share))
+    assert f"twice the seeds would remove {100 * seeds:.0f} % of the variance" in verdict.why
+    assert f"twice the test images {100 * images:.0f} %" in verdict.why
 
 
 def test_the_bits_of_a_record_are_read_back_in_order(campaign: Make) -> None:

@@ -1,0 +1,180 @@
+"""Results to charts: each figure with its data, caption and description; None where there is nothing to draw."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ablate.design.plan import CONTROL
+from ablate.reporting import figures, figures_cost, figures_factorial, figures_tuning, frames, frames_tuning, words
+from ablate.reporting.parts import Chart
+from ablate.reporting.results import Results
+
+
+def _scores(results: Results) -> pd.DataFrame:
+    return frames.scores(frames.trials(results), results.judgement.metric)
+
+
+def _summary(results: Results, scores: pd.DataFrame) -> pd.DataFrame:
+    percent = results.unit.symbol == "%"
+    return frames.summary(scores, results.arms, results.judgement.alpha, percent=percent)
+
+
+def _margin(results: Results) -> float:
+    return results.judgement.margin * results.unit.factor
+
+
+def by_arm(results: Results) -> Chart | None:
+    """Every seed's accuracy, arm by arm."""
+    scores = _scores(results)
+    if scores.empty:
+        return None
+    summary = _summary(results, scores)
+    figure = figures.accuracy_by_arm(scores, summary, results.unit, results.palette, words.confidence(results))
+    return Chart(
+        name="by_arm",
+        figure=figure,
+        data=scores,
+        caption=f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(results)} t interval.",
+        alt=f"{results.unit.axis} of every seed, a row an arm, for {words.count(len(results.arms), 'arm')}.",
+    )
+
+
+def differences(results: Results) -> Chart | None:
+    """Every seed's difference to the control, arm by arm, with the margin."""
+    pairs, contrasts = frames.pairs(results), frames.contrasts(results)
+    if pairs.empty:
+        return None
+    figure = figures.differences(pairs, contrasts, _margin(results), results.unit, results.palette)
+    return Chart(
+        name="differences",
+        figure=figure,
+        data=contrasts,
+        caption=(
+            f"Each dot is one seed's difference to the control; the line is the {words.confidence(results)} interval "
+            "of the mean. An interval that misses zero shows a difference; one inside the grey band of "
+            f"±{words.margin(results)} shows an equivalence."
+        ),
+        alt=f"{results.unit.difference.capitalize()}, arm minus control, seed by seed, with intervals and the margin.",
+    )
+
+
+def effects(results: Results) -> Chart | None:
+    """Main effects and interactions of a factorial study."""
+    table = frames.effects(results)
+    if table.empty:
+        return None
+    return Chart(
+        name="effects",
+        figure=figures_factorial.effects(table, _margin(results), results.unit),
+        data=table,
+        caption=(
+            "Main effects (dots) and two-way interactions (diamonds), estimated within each seed. "
+            "The longer the way from zero, the more the choice matters."
+        ),
+        alt="Main effects and two-way interactions with their intervals, a row each, the margin as a grey band.",
+    )
+
+
+def interactions(results: Results) -> Chart | None:
+    """Means at each combination of two factors."""
+    factors = list(results.plan.study.factors)
+    if not results.judgement.effects or len(factors) < 2:
+        return None
+    cells = frames.cells(results, _scores(results))
+    return Chart(
+        name="interactions",
+        figure=figures_factorial.interactions(cells, factors, results.unit),
+        data=cells,
+        caption="Means over all other factors. Parallel lines: the two factors do not interact.",
+        alt="A panel for each two factors: the mean at every level of the one, a line for each level of the other.",
+    )
+
+
+def tuning(results: Results) -> Chart | None:
+    """What a larger budget of settings is worth."""
+    tried = frames_tuning.scores(results)
+    if tried.empty:
+        return None
+    curves = frames_tuning.expected_best(results, tried)
+    return Chart(
+        name="tuning",
+        figure=figures_tuning.expected_best(curves, CONTROL, frames_tuning.scored_by(results).axis, results.palette),
+        data=curves,
+        caption=(
+            "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
+            "within what was seen (arXiv:1909.03004). No test image was looked at. A curve that is flat at its end "
+            "would gain little from more settings."
+        ),
+        alt="The expected best validation score against the number of settings tried, a panel an arm.",
+    )
+
+
+def _points(results: Results) -> pd.DataFrame:
+    return frames.against_cost(_summary(results, _scores(results)), frames.arm_costs(results))
+
+
+def roadmap(results: Results) -> Chart | None:
+    """The steps from one net to another."""
+    points = _points(results)
+    if results.plan.study.design_kind != "add_one_in" or points.empty:
+        return None
+    steps = frames.steps(results, points)
+    return Chart(
+        name="roadmap",
+        figure=figures_cost.roadmap(steps, results.unit, results.palette),
+        data=steps,
+        caption="One change after another, each kept; what every step reaches, and what it costs.",
+        alt=f"{results.unit.axis} and MACs after each of {words.count(len(steps) - 1, 'step')}, as bars.",
+    )
+
+
+def matched(results: Results) -> Chart | None:
+    """Arms at their own cost and at the control's."""
+    table = frames.matched(results)
+    if table["matched"].all():  # nothing is matched, or nothing ran unmatched to compare it with
+        return None
+    return Chart(
+        name="matched",
+        figure=figures_cost.matched_pairs(table, results.unit, results.palette),
+        data=table,
+        caption="Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
+        alt="Difference to the control of each change, at its own cost and at the control's cost.",
+    )
+
+
+def cost(results: Results) -> Chart | None:
+    """Accuracy against cost."""
+    points = _points(results)
+    if points.empty:
+        return None
+    return Chart(
+        name="cost",
+        figure=figures_cost.trade_off(points, results.unit, results.palette),
+        data=points,
+        caption="Cost on a log scale; up and to the left is better. Memory is the inference peak, layer by layer.",
+        alt=f"{results.unit.axis} of each arm against its costs.",
+    )
+
+
+def _learning(results: Results, column: str, name: str, label: str, told: str) -> Chart | None:
+    curves = frames.curves(results)
+    if curves["epoch"].nunique() < 2:
+        return None
+    means = frames.mean_curves(curves, column, results.arms)
+    return Chart(
+        name=name,
+        figure=figures.learning_curves(curves.assign(value=curves[column]), means, label, results.palette),
+        data=means,
+        caption=f"{told}: every seed thin, the mean thick.",
+        alt=f"{told} by epoch, a panel an arm.",
+    )
+
+
+def validation_curves(results: Results) -> Chart | None:
+    """Validation accuracy by epoch."""
+    return _learning(results, "val_accuracy", "validation_curves", "validation accuracy (%)", "Validation accuracy")
+
+
+def training_curves(results: Results) -> Chart | None:
+    """Training loss by epoch."""
+    return _learning(results, "train_loss", "training_curves", "training loss (nats)", "Training loss")

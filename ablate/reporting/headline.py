@@ -1,0 +1,162 @@
+"""The answer of a study in a sentence of plain English, with its number and interval; and shorter, for a title."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ablate.reporting import words
+from ablate.reporting.results import Results
+from ablate.reporting.style import FEWEST_SEEDS, p_text
+from ablate.verdicts.verdict import Contrast, Effect, Verdict
+
+
+def headline(results: Results) -> str:
+    """What came out, in one or two sentences."""
+    judged = results.judgement
+    if not judged.stands:
+        return "No verdict of this study stands, because the noise floor failed or could not be checked."
+    if judged.effects:
+        return _factorial(results)
+    if results.plan.study.design_kind == "add_one_in" and judged.verdicts:
+        return _roadmap(results)
+    if len(judged.verdicts) == 1:
+        return _told(results, judged.verdicts[0])
+    return _several(results)
+
+
+def short_verdict(results: Results) -> str:
+    """``"worse"``, or ``"1 worse, 2 undecided"``: for a title and a line of an index."""
+    judged = results.judgement
+    if not judged.stands:
+        return "no verdict stands"
+    if judged.effects:
+        found = [effect.term for effect in _main(results) if effect.outcome in ("better", "worse")]
+        return f"{', '.join(found)} matter{'s' * (len(found) == 1)}" if found else "no main effect was found"
+    outcomes = Counter(verdict.outcome for verdict in judged.verdicts)
+    if len(judged.verdicts) == 1:
+        return str(judged.verdicts[0].outcome)
+    return ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+
+
+def _several(results: Results) -> str:
+    verdicts = results.judgement.verdicts
+    if not verdicts:
+        return "No arm was compared."
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    if len(outcomes) == 1:
+        every = "Both arms" if len(verdicts) == 2 else f"All {len(verdicts)} arms"
+        counted = f"{every} are {_than(verdicts[0].outcome)}."
+    else:
+        each = [f"{number} {'is' if number == 1 else 'are'} {_than(outcome)}" for outcome, number in outcomes.items()]
+        counted = f"Of {len(verdicts)} arms, {', '.join(each[:-1])} and {each[-1]}."
+    largest = _largest([verdict for verdict in verdicts if verdict.outcome in ("better", "worse")])
+    if largest is None:
+        return counted
+    return f"{counted} The largest difference is {_told(results, largest, whole=False)}"
+
+
+def _than(outcome: str) -> str:
+    after = {"equivalent": " to the control", "undecided": "", "not judged": ""}
+    return outcome + after.get(outcome, " than the control")
+
+
+def _largest(verdicts: list[Verdict]) -> Verdict | None:
+    return max(verdicts, key=lambda v: abs(v.contrast.mean_difference) if v.contrast else 0.0, default=None)
+
+
+def _told(results: Results, verdict: Verdict, *, whole: bool = True) -> str:
+    contrast = verdict.contrast
+    if contrast is None or verdict.outcome == "not judged":
+        return f"{verdict.arm} is not judged: {words.proper(verdict.why)}"
+    claim = (
+        words.OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=words.margin(results)) if whole else verdict.arm
+    )
+    told = f"{claim}: {_difference(results, contrast)}."
+    if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
+        told += f" About {contrast.seeds_to_settle} seeds would settle it."
+    return told
+
+
+def _difference(results: Results, contrast: Contrast) -> str:
+    """``"its test accuracy is 96.02 % against 97.56 %, 1.54 points lower (95 % interval ...; 8 paired seeds)"``."""
+    unit = results.unit
+    means = f"{words.absolute(results, contrast.arm_mean)} against {words.absolute(results, contrast.control_mean)}"
+    size = unit.signed(contrast.mean_difference).lstrip("+−")
+    way = "higher" if contrast.mean_difference > 0 else "lower"
+    behind = [
+        _span(results, contrast.low, contrast.high)
+        if contrast.n >= FEWEST_SEEDS
+        else words.TOO_FEW + " for an interval"
+    ]
+    if contrast.adjusted_p is not None:
+        behind.append(f"adjusted p {p_text(contrast.adjusted_p)}")
+    behind.append(words.count(contrast.n, "paired seed"))
+    metric = contrast.metric.replace("_", " ")
+    return f"its {metric} is {means}, {size} {unit.short} {way} ({'; '.join(part for part in behind if part)})"
+
+
+def _span(results: Results, low: float | None, high: float | None) -> str:
+    unit = results.unit
+    if low is None or high is None:
+        return ""
+    return f"{words.confidence(results)} interval {unit.signed(low)} to {unit.signed(high)} {unit.short}"
+
+
+def _main(results: Results) -> list[Effect]:
+    """The main effects, the largest first."""
+    effects = [effect for effect in results.judgement.effects if ":" not in effect.term]
+    return sorted(effects, key=lambda effect: -abs(effect.estimate))
+
+
+def _factorial(results: Results) -> str:
+    main = _main(results)
+    found = [effect for effect in main if effect.outcome in ("better", "worse")]
+    rest = list(dict.fromkeys(effect.term for effect in main if effect not in found))
+    rest = [term for term in rest if term not in {effect.term for effect in found}]
+    if not found:
+        told = "No main effect was told from zero."
+    else:
+        told = f"{found[0].term} matters most: {_effect(results, found[0])}."
+        if found[1:]:
+            told += f" Then {'; '.join(f'{effect.term}, {_effect(results, effect)}' for effect in found[1:])}."
+        if rest:
+            told += f" {_and(rest)} {'is' if len(rest) == 1 else 'are'} not told from zero."
+    pairs = [e.term.replace(":", " and ") for e in results.judgement.effects if _interacts(e)]
+    if pairs:
+        told += (
+            f" There {'is an interaction' if len(pairs) == 1 else 'are interactions'} of {_and(pairs, ', and of ')}."
+        )
+    return told
+
+
+def _interacts(effect: Effect) -> bool:
+    return ":" in effect.term and effect.outcome in ("better", "worse")
+
+
+def _effect(results: Results, effect: Effect) -> str:
+    unit = results.unit
+    after, _, before = effect.contrast.partition(" - ")
+    changed = f"{after} in place of {before}" if before else effect.contrast
+    span = _span(results, effect.low, effect.high)
+    behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
+    return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.signed(effect.estimate)} {unit.short} ({behind})"
+
+
+def _roadmap(results: Results) -> str:
+    last = results.judgement.verdicts[-1]
+    told = f"At the end of the steps, {_told(results, last)}"
+    found = [
+        step
+        for step in results.judgement.steps
+        if step.adjusted_p is not None and step.adjusted_p <= results.judgement.alpha
+    ]
+    if found:
+        step = max(found, key=lambda one: abs(one.mean_difference))
+        change = words.change(results.arm(step.arm), results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
+        size = f"{results.unit.signed(step.mean_difference)} {results.unit.short}"
+        told += f" The largest single step is {change.removeprefix('+ ')}, {size} {words.interval(results, step)}."
+    return told
+
+
+def _and(names: list[str], between: str = ", ") -> str:
+    return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}"

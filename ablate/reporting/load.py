@@ -1,0 +1,28 @@
+"""From a runs folder to the Results of a campaign; neither the study file nor torch is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablate.campaign.api import load
+from ablate.campaign.options import RunOptions
+from ablate.campaign.records import sealed_plans
+from ablate.reporting.results import Results, results_of
+
+
+def load_results(study_name: str, *, runs: Path, tracking_uri: str | None = None, digest: str | None = None) -> Results:
+    """Reads a campaign back from its records and judges it again.
+
+    Args:
+        study_name: the study's name.
+        runs: the runs folder.
+        tracking_uri: an MLflow store to pull the campaign from where the runs folder lacks it; None:
+            $MLFLOW_TRACKING_URI, or sqlite in ``runs``.
+        digest: which campaign; None: the newest.
+
+    Raises:
+        AblateError: there is no such campaign.
+    """
+    options = RunOptions(runs=runs, tracking_uri=tracking_uri)
+    held = load(options, study_name, digest)
+    return results_of(held.plan, held.costs, held.records, sealed=sealed_plans(options.runs, study_name))

@@ -1,0 +1,168 @@
+"""The sections of a report, in one list: what the page lays out and the notebook walks through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from ablate.reporting import charts, frames, frames_tuning, tables, words
+from ablate.reporting.headline import headline
+from ablate.reporting.parts import Bullets, Chart, Listing, Notice, Part, Prose, Table
+from ablate.reporting.results import Results
+
+FOLDED_ARMS = 7  # a factorial study with more arms opens with its effects, its arms folded
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under a heading.
+
+    Attributes:
+        name: its id on the page.
+        title: its heading.
+        make: what it shows of a campaign; nothing, where the campaign has nothing of the kind.
+    """
+
+    name: str
+    title: str
+    make: Callable[[Results], Iterable[Part | None]]
+
+    def parts(self, results: Results) -> tuple[Part, ...]:
+        """What it shows, without what is empty."""
+        return tuple(part for part in self.make(results) if part is not None and _shows(part))
+
+
+def _shows(part: Part) -> bool:
+    if isinstance(part, Table):
+        return not part.frame.empty
+    if isinstance(part, Bullets | Notice):
+        return bool(part.texts)
+    return isinstance(part, Chart) or bool(part.text)
+
+
+def main_chart(results: Results) -> Chart | None:
+    """The one figure that answers the question."""
+    study = results.plan.study
+    if study.design_kind == "add_one_in":
+        return charts.roadmap(results)
+    return charts.effects(results) or charts.differences(results) or charts.by_arm(results)
+
+
+def _answer(results: Results) -> Iterator[Part | None]:
+    study = results.plan.study
+    yield Prose(study.question, "question")
+    yield Prose(f"Source: {study.source}" if study.source else "", "source")
+    yield Prose(headline(results), "headline")
+    yield Notice(tuple(words.gravest(results)), "warning" if words.is_alarming(results) else "notice")
+    yield main_chart(results)
+
+
+def _verdicts(results: Results) -> Iterator[Part | None]:
+    judged, unit = results.judgement, results.unit
+    effects = frames.effects(results)
+    yield Table(tables.effect_rows(results, effects), f"Effects on {unit.metric.replace('_', ' ')}")
+    many = not effects.empty and len(judged.verdicts) > FOLDED_ARMS
+    yield Table(
+        tables.verdict_rows(results),
+        f"{unit.axis}, arm minus control, paired by seed: {words.count(len(judged.verdicts), 'arm')}",
+        folded=many,
+    )
+    yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
+    yield Prose(judged.method, "rule")
+    yield Prose(
+        f"Here: {words.count(judged.num_seeds, 'seed')} an arm, {words.count(judged.num_contrasts, 'contrast')}, "
+        f"alpha {judged.alpha:g}, margin {words.margin(results)}. {words.rule_when(results)}",
+        "rule",
+    )
+    yield Listing("\n".join(words.reasons(results)), "What each verdict rests on")
+    if judged.as_sealed is not None:
+        sealed = replace(results, judgement=judged.as_sealed)
+        yield Table(tables.verdict_rows(sealed), "The verdicts by the plan that was sealed before the trials")
+
+
+def _interactions(results: Results) -> Iterator[Part | None]:
+    yield charts.interactions(results)
+
+
+def _by_arm(results: Results) -> Iterator[Part | None]:
+    scores = frames.scores(frames.trials(results), results.judgement.metric)
+    summary = frames.summary(scores, results.arms, results.judgement.alpha, percent=results.unit.symbol == "%")
+    yield charts.by_arm(results)
+    yield Table(tables.arm_rows(results, summary), f"Mean {results.unit.axis} of every arm")
+
+
+def _differences(results: Results) -> Iterator[Part | None]:
+    contrasts = frames.contrasts(results)
+    if results.judgement.effects or results.plan.study.design_kind == "add_one_in":  # else it is the main figure
+        yield charts.differences(results)
+    yield Table(
+        tables.contrast_rows(results, contrasts), f"The difference with its {words.confidence(results)} intervals"
+    )
+    yield Table(tables.power_rows(results, contrasts), "What these seeds can tell")
+
+
+def _tuning(results: Results) -> Iterator[Part | None]:
+    study, tried = results.plan.study, frames_tuning.scores(results)
+    yield Notice(tuple(frames_tuning.warnings(results, tried)))
+    yield charts.tuning(results)
+    if tried.empty:
+        return
+    yield Table(
+        frames_tuning.best_rows(results, tried),
+        f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
+        f"{words.count(study.tuning.seeds, 'seed')} that no verdict rests on",
+    )
+    yield Table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
+
+
+def _matched(results: Results) -> Iterator[Part | None]:
+    yield charts.matched(results)
+    yield Table(
+        tables.matched_rows(results), f"How each arm's width was solved for equal {words.quantity(results.plan.study)}"
+    )
+
+
+def _cost(results: Results) -> Iterator[Part | None]:
+    costs, batch = frames.arm_costs(results), results.plan.study.recipe.batch_size
+    yield charts.cost(results)
+    yield Table(tables.compute_rows(costs), "Computation, one image")
+    yield Table(tables.memory_rows(costs), f"Memory and time; inference at batch 1, training at batch {batch}")
+
+
+def _curves(results: Results) -> Iterator[Part | None]:
+    curves = frames.curves(results)
+    yield charts.validation_curves(results)
+    yield charts.training_curves(results)
+    if curves["epoch"].nunique() > 1:
+        yield Table(tables.curve_rows(results, curves), "Validation accuracy (%), mean over seeds")
+
+
+def _exploratory(results: Results) -> Iterator[Part | None]:
+    yield Table(tables.exploratory_rows(results), "No verdict rests on these; p-values are not adjusted")
+
+
+def _trials(results: Results) -> Iterator[Part | None]:
+    trials = frames.trials(results)
+    caption = f"{words.count(len(trials), 'planned trial')} and what came of {'it' if len(trials) == 1 else 'them'}"
+    yield Table(tables.record_rows(trials, results.judgement.metric), caption, folded=True)
+
+
+def _origin(results: Results) -> Iterator[Part | None]:
+    yield Table(tables.provenance(results, frames.trials(results)), "Provenance")
+    yield Listing(words.study_text(results.plan.study), "The study as it was carried out")
+
+
+SECTIONS = (
+    Section("answer", "Answer", _answer),
+    Section("verdicts", "Verdicts", _verdicts),
+    Section("interactions", "Interactions", _interactions),
+    Section("arms", "Every seed, arm by arm", _by_arm),
+    Section("differences", "Differences to the control", _differences),
+    Section("tuning", "Tuning", _tuning),
+    Section("matched", "At equal cost", _matched),
+    Section("cost", "Accuracy against cost", _cost),
+    Section("curves", "Learning curves", _curves),
+    Section("exploratory", "Further metrics", _exploratory),
+    Section("trials", "Every trial", _trials),
+    Section("origin", "Where the numbers come from", _origin),
+)
