@@ -4,7 +4,7 @@ A driver is called with an empty folder, a number of tries and its own dice. It 
 and what it did to the records. The campaigns and trainers are those of tests/campaign.
 """
 
-# ruff: noqa: ARG001 - every driver is called in the same way
+# ruff: noqa: ARG001, ARG002 - every driver is called in the same way, and every observer
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ablate.campaign.executor import Executor
 from ablate.campaign.local import LocalExecutor
 from ablate.campaign.mlflow_view import MlflowView
 from ablate.campaign.options import CampaignResult, CampaignStopped, Observer, RunOptions
-from ablate.campaign.optuna_view import REPLACED, OptunaView
+from ablate.campaign.optuna_view import OptunaView
 from ablate.campaign.records import RecordStore
 from ablate.campaign.run import run_campaign
 from ablate.design.plan import CampaignPlan, Trial
@@ -122,10 +122,11 @@ def in_mlflow(plan: CampaignPlan, options: RunOptions) -> Counter[str]:
 
 
 def in_optuna(plan: CampaignPlan, options: RunOptions) -> Counter[str]:
-    """How many trials Optuna shows of each trial, without those that were replaced."""
+    """How many trials Optuna shows of each trial in the campaign's study."""
     storage = OptunaView(options.runs, options.optuna_storage).storage
-    trials = [trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)]  # noqa: SLF001
-    return Counter(t.user_attrs["key"] for t in trials if "key" in t.user_attrs and REPLACED not in t.user_attrs)
+    mine = [study for study in storage.get_all_studies() if plan.study.digest in study.study_name]
+    trials = [trial for study in mine for trial in storage.get_all_trials(study._study_id)]  # noqa: SLF001
+    return Counter(trial.user_attrs["key"] for trial in trials if "key" in trial.user_attrs)
 
 
 @functools.cache

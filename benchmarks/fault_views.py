@@ -1,6 +1,6 @@
 """Faults of the views and of what serves them, and of the places where things lie; see fault_drivers.py."""
 
-# ruff: noqa: ARG001 - every driver is called in the same way
+# ruff: noqa: ARG001, ARG002 - every driver is called in the same way, and every observer
 
 from __future__ import annotations
 
@@ -117,6 +117,9 @@ def _half(plan: CampaignPlan, runs: Path, dice: random.Random) -> None:
 
     with contextlib.suppress(CampaignInterrupted):
         campaign(plan, runs, observer=Interrupting())
+    for thread in threading.enumerate():  # the views, which in a command end with its process
+        if thread.daemon and ("MLflow" in thread.name or "Optuna" in thread.name):
+            thread.join(timeout=60)
 
 
 def _each(folder: Path, tries: int, once: Callable[[Path], Toll]) -> Toll:
@@ -207,7 +210,7 @@ def damaged_artifact(folder: Path, tries: int, dice: random.Random) -> Toll:
 
 @contextlib.contextmanager
 def mlflow_behind(folder: Path) -> Iterator[tuple[Proxy, Callable[[bool], None]]]:
-    """A real MLflow server behind a proxy, and what kills and restarts it, with an empty database where that is True."""
+    """A real MLflow server behind a proxy, and what kills and restarts it, empty where it is given True."""
     port = free_port()
     serving = [server(folder, port)]
 
@@ -256,7 +259,7 @@ def mlflow(what: str) -> Drive:
 def two_folders(folder: Path, tries: int, dice: random.Random) -> Toll:
     """Two dispatchers with a runs folder each train the same study at the same time, on one MLflow server."""
     seeds = 5
-    plan, twice = killing_plan(seeds), 0
+    plan = killing_plan(seeds)
     with mlflow_behind(folder) as (proxy, _):
 
         def once(place: Path) -> Toll:

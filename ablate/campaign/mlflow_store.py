@@ -78,7 +78,7 @@ class MlflowStore:
             with contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True)) as database:
                 held = {value for (value,) in database.execute("SELECT value FROM tags WHERE key = 'ablate.key'")}
             return not held.isdisjoint(keys)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):  # damaged: it is found out when it is opened
             return True
 
     @property
@@ -181,7 +181,7 @@ def damage_of(file: Path) -> str:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError:
         return ""
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return f"is damaged ({error})"
     return "" if found == "ok" else f"is damaged ({str(found).splitlines()[-1]})"
 
