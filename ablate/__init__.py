@@ -9,23 +9,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.campaign.api import judge, plan, run
+    from ablate.campaign.api import load_net, plan
+    from ablate.campaign.options import RunOptions
     from ablate.design.read import load_study
     from ablate.measure.cost import cost
     from ablate.model import zoo
     from ablate.model.nets import build
+    from ablate.reporting.session import records, results, run
 
-__version__ = "0.1.0"
-__all__ = ["build", "cost", "judge", "load_study", "plan", "run", "zoo"]
+__version__ = "0.2.0"
+__all__ = ["RunOptions", "build", "cost", "load_net", "load_study", "plan", "records", "results", "run", "zoo"]
 
+DISTRIBUTION = "ablate-harness"
 _HOMES = {
+    "RunOptions": "ablate.campaign.options",
     "build": "ablate.model.nets",
     "cost": "ablate.measure.cost",
-    "judge": "ablate.campaign.api",
+    "load_net": "ablate.campaign.api",
     "load_study": "ablate.design.read",
     "plan": "ablate.campaign.api",
-    "run": "ablate.campaign.api",
+    "records": "ablate.reporting.session",
+    "results": "ablate.reporting.session",
+    "run": "ablate.reporting.session",
 }
+
+
+def _refuse_another() -> None:
+    """Two distributions that hold a package of this name overwrite each other's files."""
+    from importlib import metadata
+
+    try:
+        other = metadata.distribution("ablate")
+    except metadata.PackageNotFoundError:
+        return
+    raise ImportError(
+        f"the distribution 'ablate' {other.version} is installed too, and holds a package of the same name as "
+        f"{DISTRIBUTION}; python -m pip uninstall ablate {DISTRIBUTION}, then install {DISTRIBUTION} again"
+    )
+
+
+_refuse_another()
 
 
 def __getattr__(name: str) -> Any:

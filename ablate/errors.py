@@ -49,10 +49,54 @@ class DataError(AblateError):
     """A data set is missing, damaged or of the wrong shape; the message says how to get it."""
 
 
-def nearest(wrong: str, allowed: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the allowed name nearest to ``wrong``, or nothing."""
-    found = difflib.get_close_matches(wrong, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+# What other tools call something, and its name here: the first of these that is allowed where it was written.
+_CALLED_HERE = {
+    "learning_rate": ("lr", "recipe.lr"),
+    "max_lr": ("lr", "recipe.lr"),
+    "wd": ("weight_decay", "recipe.weight_decay"),
+    "bs": ("batch_size", "recipe.batch_size"),
+    "batch": ("batch_size", "recipe.batch_size"),
+    "num_epochs": ("epochs", "recipe.epochs"),
+    "scheduler": ("schedule", "recipe.schedule"),
+    "augmentation": ("flip", "recipe.flip"),
+    "gradient_clipping": ("grad_clip", "recipe.grad_clip"),
+    "clip_grad_norm": ("grad_clip", "recipe.grad_clip"),
+    "num_seeds": ("seeds", "plan.seeds"),
+    "seed": ("seeds", "plan.seeds"),
+    "dataset": ("name", "data.name"),
+    "model": ("net", "control.net"),
+    "baseline": ("control",),
+    "flops": ("macs",),
+    "madds": ("macs",),
+    "mult_adds": ("macs",),
+    "parameters": ("params",),
+    "memory": ("peak_memory",),
+    "hard_swish": ("hardswish",),
+    "swish": ("silu",),
+    "onecycle": ("one_cycle",),
+    "accuracy": ("test_accuracy",),
+    "loss": ("test_loss",),
+}
+# Names of other things, however near they are to one of ours.
+_NO_TYPOS = frozenset(
+    ["gelu", "elu", "selu", "celu", "mish", "prelu", "leaky_relu", "tanh", "sigmoid", "adamax", "nadam", "radam"]
+)
+
+
+def nearest(wrong: str, allowed: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """``"; did you mean 'x'?"`` for the allowed name nearest to ``wrong``, or nothing.
+
+    A name that differs in capitals alone comes first, then what other tools call it, then the nearest spelling, which
+    has to be alike by ``cutoff`` (difflib's ratio, from 0 to 1).
+    """
+    by_spelling: dict[str, str] = {}
+    for name in allowed:
+        by_spelling.setdefault(name.casefold(), name)
+    spelt = wrong.casefold().replace("-", "_")
+    meant = [by_spelling[name] for name in (spelt, *_CALLED_HERE.get(spelt, ())) if name in by_spelling]
+    if not meant and spelt not in _NO_TYPOS:
+        meant = [by_spelling[name] for name in difflib.get_close_matches(spelt, by_spelling, n=1, cutoff=cutoff)]
+    return f"; did you mean {meant[0]!r}?" if meant else ""
 
 
 def one_of(wrong: object, allowed: Iterable[str]) -> str:

@@ -50,7 +50,8 @@ def plan_of(trials: int) -> CampaignPlan:
     """Two arms, half the trials each."""
     study = Study(name="dispatcher", arms={"relu": {"activation": "relu"}}, plan=Plan(seeds=max(1, trials // 2)))
     control = NETS["mobilenet_v2_mnist"]()
-    arms = (Arm(name="control", spec=control), Arm(name="relu", spec=control.with_blocks(activation="relu")))
+    nets = {"control": control, "relu": control.with_blocks(activation="relu")}
+    arms = tuple(Arm(name=name, spec=net, recipe=study.recipe, data=study.data) for name, net in nets.items())
     return CampaignPlan(
         study=study,
         data=KNOWN["mnist5k"],

@@ -94,7 +94,7 @@ def test_an_interrupted_campaign_keeps_what_is_done_and_says_how_to_go_on(tmp_pa
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "To go on: python -m ablate.study linear_bottleneck" in errors
+    assert "To resume: python -m ablate.study linear_bottleneck" in errors
     assert "Traceback" not in errors
     assert "planned trials have a sound record" in run("study", *arguments, "--check", cwd=tmp_path).stdout
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablate import information, memory
+from ablate import information, memory, study
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +78,10 @@ def test_wrong_input_to_memory_is_told_in_a_sentence(
 ) -> None:
     assert memory.main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_plan_warns_of_maps_that_are_mostly_padding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.main(["linear_bottleneck", "--plan"]) == 0
+    assert "see mostly padding: 3 in control" in " ".join(capsys.readouterr().out.split())
+    assert study.main(["linear_bottleneck", "--plan", "--set", "control.stem_stride=1"]) == 0
+    assert "mostly padding" not in capsys.readouterr().out

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from ablate.campaign.tracking import Tracking, TrackingError
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
-from ablate.campaign.tracking import Tracking, TrackingError
 from ablate.paths import redact
 
 passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4).map(lambda text: f"Xy7{text}")

@@ -1,21 +1,22 @@
-"""The campaign from Python: plan, run, judge; and what a runs folder holds of one."""
+"""What a runs folder holds of a campaign: its plan, its records, its trained nets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.options import CampaignResult, RunOptions
 from ablate.campaign.records import RecordStore, plan_path, sealed_plans, writable
-from ablate.design.plan import CampaignPlan, make_plan
+from ablate.design.plan import CONTROL, CampaignPlan, make_plan
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.study import Study
-from ablate.errors import AblateError
+from ablate.errors import AblateError, one_of
 from ablate.files import write_whole
 
 if TYPE_CHECKING:
-    from ablate.verdicts.verdict import Judgement
+    from ablate.model.nets import Net
 
 
 def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
@@ -27,40 +28,47 @@ def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
     return make_plan(study, data_root)
 
 
-def run(study: Study, options: RunOptions | None = None) -> CampaignResult:
-    """Trains what is missing and returns every record of the study, in the order of the plan.
+def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Net:
+    """The trained net of one trial, in eval mode on the CPU; it takes normalised images N C H W.
 
     Args:
         study: as loaded.
-        options: the runs folder, trials at a time, device and the rest; None: the defaults.
+        arm: which arm.
+        seed: which seed; None: the first.
+        options: the runs folder; None: the default.
 
     Raises:
-        AblateError: the study, the data or the runs folder cannot be used.
+        AblateError: there is no such arm or seed, or its trial kept no weights.
 
     Example:
         >>> import ablate
-        >>> study = ablate.load_study("linear_bottleneck")
-        >>> result = ablate.run(study, ablate.RunOptions(jobs=2))  # doctest: +SKIP
-        >>> len(result.records)  # doctest: +SKIP
-        16
+        >>> study = ablate.load_study("linear_bottleneck", overrides={"keep_weights": True})
+        >>> net = ablate.load_net(study, "relu_bottleneck", seed=0)  # doctest: +SKIP
     """
-    from ablate.campaign.run import run_campaign
+    import torch
 
-    options = options or RunOptions()
-    return run_campaign(plan(study, data_root=options.data_root), options)
+    from ablate.model.nets import build
+
+    how = options or RunOptions()
+    planned = load(how, study.name, study.digest).plan
+    trials = {trial.seed: trial for trial in planned.arm_trials(_one_of("arm", arm, [a.name for a in planned.arms]))}
+    trial = trials[int(_one_of("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
+    path = RecordStore(how.runs, study.name).weights(trial.key)
+    if not path.is_file():
+        raise AblateError(
+            f"{path}: {arm}, seed {trial.seed} kept no weights; set keep_weights = true in the study and run it with "
+            f"--forget {arm}:{trial.seed}"
+        )
+    net = build(trial.spec)
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net.eval()
 
 
-def judge(study: Study, options: RunOptions | None = None) -> Judgement:
-    """The verdicts on a study that was run, from its records.
-
-    Raises:
-        AblateError: this study, as it is, was not run in the runs folder.
-    """
-    from ablate.verdicts.judge import judge as judge_records
-
-    options = options or RunOptions()
-    held = load(options, study.name, study.digest)
-    return judge_records(held.plan, held.records, sealed=sealed_plans(options.runs, study.name))
+def _one_of(what: str, value: str, allowed: Iterable[str]) -> str:
+    names = list(allowed)
+    if value not in names:
+        raise AblateError(f"the {what} {one_of(value, names)}")
+    return value
 
 
 def load(options: RunOptions, study: str, digest: str | None = None) -> CampaignResult:

@@ -115,7 +115,7 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
 def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
-    last = plan.study.recipe.epochs
+    last = max((len(record.curve) for record in done), default=0)
     found: list[tuple[str, float, int]] = [("seeds", float(len(done)), 0)]
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)

@@ -197,7 +197,7 @@ class Search:
         self._scores: list[float] = []
         self._optuna = _optuna_study(plan.study.tuning, tuning_seeds(plan.study)[0])
         self._space = {name: _distribution(name, span) for name, span in plan.study.tuning.space.items()}
-        self._optuna.enqueue_trial(own_values(plan.study))
+        self._optuna.enqueue_trial(own_values(plan.study, arm))
 
     def advance(self, records: Mapping[str, Record]) -> ArmTuning:
         """The settings that are to be tried, given these records; they grow as records come."""
@@ -234,7 +234,7 @@ class Search:
         whole = self._study.tuning.sampler == "quasi_random"
         for number in range(len(self._settings), self._budget if whole else len(self._settings) + 1):
             trial = self._optuna.ask(self._space)
-            values = own_values(self._study) if number == 0 else dict(trial.params)
+            values = own_values(self._study, self._arm) if number == 0 else dict(trial.params)
             self._settings.append(setting(self._study, self._arm, self._plan.data, values))
             if whole:
                 self._optuna.tell(trial, 0.0)  # the sequence goes on from what was told, and by its number alone

@@ -40,7 +40,8 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
     reason = absence()  # whatever the device: what $ABLATE_KERNELS must not say is told here
     if reason and layout.device == "cpu" and layout.threads == 1:
         say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
-    prepare(plan.study.data, options.data_root, options.cache / "data", report=say)
+    for data in {arm.data.name: arm.data for arm in plan.arms}.values():
+        prepare(data, options.data_root, options.cache / "data", report=say)
     device = layout.device
     if device == "cuda" and not torch.cuda.is_available():  # the nodes of a cluster have what this machine lacks
         say("This machine has no GPU, so that latencies are those of its processor.")
@@ -57,22 +58,22 @@ def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, s
     missing = [arm for arm in plan.arms if _kept(_path(plan, arm, folder, device, threads)) is None]
     if missing:
         say(f"measuring what {'the arm costs' if len(missing) == 1 else f'{len(missing)} arms cost'}")
-    recipe = plan.study.recipe
     found: ArmCosts = {}
     for arm in plan.arms:
         path = _path(plan, arm, folder, device, threads)
         kept = _kept(path)
         if kept is None:
-            kept = dataclasses.asdict(arm_cost(arm, plan.data, recipe.batch_size, recipe.optimizer, device, threads))
+            kept = dataclasses.asdict(arm_cost(arm, plan.data, device, threads))
             write_whole(path, json.dumps(kept).encode())
         found[arm.name] = kept
     return found
 
 
-def arm_cost(arm: Arm, data: DataInfo, batch_size: int, optimizer: str, device: str, threads: int) -> Cost:
+def arm_cost(arm: Arm, data: DataInfo, device: str, threads: int) -> Cost:
     """Counted, checked against two other counters, and timed; loads torch."""
     from ablate.measure.latency import latency_ms
 
+    batch_size, optimizer = arm.recipe.batch_size, arm.recipe.optimizer
     shape = (data.channels, data.height, data.width)
     return dataclasses.replace(
         cost(arm.spec, shape, batch_size=batch_size, optimizer=optimizer),
@@ -86,7 +87,7 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
 
     What was not measured here is counted by arithmetic, which leaves latency out. Torch is not loaded.
     """
-    recipe, data = plan.study.recipe, plan.data
+    data = plan.data
     threads = {record.measured.threads for record in records.values()}
     places = [(device, number) for device in ("cuda", "cpu") for number in sorted(threads)]
     found: ArmCosts = {}
@@ -95,7 +96,7 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
         kept = next((cost for place in places if (cost := _kept(_path(plan, arm, folder, *place)))), None)
         if kept is None:
             whole = False
-            shape = (data.channels, data.height, data.width)
+            shape, recipe = (data.channels, data.height, data.width), arm.recipe
             counted = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
             kept = dataclasses.asdict(counted)
         found[arm.name] = kept
@@ -103,7 +104,7 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
 
 
 def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int) -> Path:
-    recipe = plan.study.recipe
+    recipe = arm.recipe
     asked = [FORMAT, arm.spec.to_dict(), dataclasses.asdict(plan.data), recipe.batch_size, recipe.optimizer]
     return folder / f"{digest([*asked, device, threads])}.json"
 

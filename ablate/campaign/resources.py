@@ -160,7 +160,7 @@ def _step_bytes(cost: Cost) -> int:
 
 
 def _cost(plan: CampaignPlan, arm: str) -> Cost:
-    data, recipe = plan.data, plan.study.recipe
+    data, recipe = plan.data, plan.arm(arm).recipe
     shape = (data.channels, data.height, data.width)
     return estimate(plan.arm(arm).spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, trials, tuned_arms
+from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, tuned_arms, with_settings
 from ablate.design.record import Record
-from ablate.design.study import Recipe, Study
-from ablate.design.tuning import ArmTuning, Values, tuned_recipe
+from ablate.design.study import Study
+from ablate.design.tuning import ArmTuning, Values
 
 if TYPE_CHECKING:
     from ablate.campaign.optuna_driver import Search
@@ -80,13 +80,10 @@ class Scheduler:
         """The plan with each arm's best recipe; the A/A arm has the control's, since it is the control."""
         if not self._searches:
             return self._plan
-        study, recipes = self._plan.study, dict[str, Recipe]()
-        for name, search in self._searches.items():
-            best, score = search.best
-            recipes[name] = tuned_recipe(study.recipe, best.values)
-            self._news.append(f"{name} is tuned: {described(best.values)} ({told_score(study, score)})")
-        arms = tuple(replace(arm, recipe=recipes.get(arm.name, recipes[CONTROL])) for arm in self._plan.arms)
-        return replace(self._plan, arms=arms, trials=trials(study, arms, self._plan.data), tuning=tuning)
+        best = {name: search.best for name, search in self._searches.items()}
+        for name, (found, score) in best.items():
+            self._news.append(f"{name} is tuned: {described(found.values)} ({told_score(self._plan.study, score)})")
+        return with_settings(self._plan, {name: found.values for name, (found, _) in best.items()}, tuning)
 
 
 class Confirming:

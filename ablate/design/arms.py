@@ -1,50 +1,70 @@
-"""The control of a study and the arms that ``[arms]`` makes of it, before any width is matched."""
+"""Arms: what each one trains, and the arms that ``[arms]`` makes of the control, before any width is matched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
-from ablate.design.study import Level, Study
+from pydantic import ValidationError
+
+from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study, unread
+from ablate.design.validation import FieldError, FieldsError, field_errors
 from ablate.errors import SpecError, nearest, one_of
-from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change, NetSpec
+from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change, NetSpec, diff
 from ablate.model.zoo import NETS
+
+if TYPE_CHECKING:
+    from ablate.design.match import Match
 
 CONTROL = "control"
 NOISE_FLOOR = "noise_floor"
 MAX_ARMS = 256
+DATA_CHANGES = ("fraction",)  # the fields of [data] that leave validation and test images as they are
+_OUTSIDE = tuple(f"recipe.{name}" for name in Recipe.model_fields) + tuple(f"data.{name}" for name in DATA_CHANGES)
+Part = TypeVar("Part", Recipe, DataSpec)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
-    """An arm before its width is matched.
+class Setup:
+    """What an arm trains: a net, by a recipe, on data."""
+
+    spec: NetSpec
+    recipe: Recipe
+    data: DataSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm(Setup):
+    """A setup reached from the control's by a named set of changes.
 
     Attributes:
-        parent: the arm that it is one step away from.
-        changes: what changed against the control, where the fields in which the two nets differ would not say it.
+        changes: against the control: ``conv``, ``recipe.lr``, ``data.fraction``.
+        factors: its level of each factor, in a factorial or fractional study (the control's too).
+            Of an arm that also runs at equal cost only that one has them, so that each combination stands once.
+        parent: the arm that it is one step away from: the step before it in an ``add_one_in`` design, else the
+            control.
+        match: how its width was solved, where the study asks for equal cost; such an arm is called ``NAME@macs``
+            if its width had to move, and NAME if it cost the same anyway.
+        setting: the best one of its tuning, which its recipe then has; None where nothing is tuned, or not yet.
     """
 
     name: str
-    spec: NetSpec
     changes: tuple[Change, ...] = ()
     factors: dict[str, Level] = field(default_factory=dict, hash=False)
     parent: str = CONTROL
+    match: Match | None = None
+    setting: dict[str, float] | None = field(default=None, hash=False)
+
+    @property
+    def setup(self) -> Setup:
+        """Net, recipe and data alone: arms with equal ones are the same."""
+        return Setup(spec=self.spec, recipe=self.recipe, data=self.data)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with one key of a study; the reader adds the file."""
-
-    key: str
-    message: str
-
-
-class ArmsError(Exception):
-    """Every fault of a study's control and arms together."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("; ".join(f"{fault.key} {fault.message}" for fault in self.faults))
+def new_arm(name: str, setup: Setup, changes: Iterable[Change] = ()) -> Arm:
+    """An arm that trains ``setup``."""
+    return Arm(name=name, spec=setup.spec, recipe=setup.recipe, data=setup.data, changes=tuple(changes))
 
 
 @dataclass(frozen=True)
@@ -55,98 +75,166 @@ class Images:
     num_classes: int
 
 
+def control_of(study: Study, images: Images) -> Setup:
+    """What the control of a study trains.
+
+    Raises:
+        FieldsError: every field of ``[control]`` that is unknown or holds a value that is not allowed.
+    """
+    return Setup(spec=named_net(study.control, images, "control"), recipe=study.recipe, data=study.data)
+
+
 def named_net(fields: Mapping[str, Level], images: Images, key: str) -> NetSpec:
     """The zoo's net ``fields["net"]`` with the other fields of it moved.
 
     Raises:
-        ArmsError: every field that is unknown or holds a value that is not allowed, under ``key``.
+        FieldsError: every field that is unknown or holds a value that is not allowed, under ``key``.
     """
     name = fields.get("net")
-    faults = []
+    errors = []
     if name is None:
-        faults.append(Fault(f"{key}.net", f"is missing: name a net, one of {', '.join(NETS)}"))
+        errors.append(FieldError(f"{key}.net", f"is missing: name a net, one of {', '.join(NETS)}"))
     elif name not in NETS:
-        faults.append(Fault(f"{key}.net", one_of(name, NETS)))
+        errors.append(FieldError(f"{key}.net", one_of(name, NETS)))
     net = NETS[str(name)] if name in NETS else next(iter(NETS.values()))
     spec = net(in_channels=images.channels, num_classes=images.num_classes)
     others = {name: value for name, value in fields.items() if name != "net"}
-    faults += bad_fields(spec, others, key)
-    if faults:
-        raise ArmsError(faults)
+    errors += bad_fields(spec, others, key)
+    if errors:
+        raise FieldsError(errors)
     return spec.with_changes(others)
 
 
-def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[Fault]:
-    """A Fault for each field that cannot be moved so."""
-    faults = []
+def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[FieldError]:
+    """A FieldError for each field of the net that cannot be moved so."""
+    errors = []
     for name, value in changes.items():
         try:
             spec.with_changes({name: value})
         except SpecError as error:
             message = error.message if name in CHANGEABLE else not_a_field(name)
-            faults.append(Fault(f"{key}.{name}", message))
-    return faults
+            errors.append(FieldError(f"{key}.{name}", message))
+    return errors
 
 
 def not_a_field(name: str) -> str:
     """The message for an unknown field of a net."""
     allowed = ("net", *CHANGEABLE)
-    return f"is not a field of a net{nearest(name, allowed)} (allowed: {', '.join(allowed)})"
+    homes = [key for key in _OUTSIDE if key.split(".")[-1] == name]
+    called = nearest(name, (*allowed, *_OUTSIDE), cutoff=1)
+    meant = f"; did you mean {homes[0]!r}?" if homes else called or nearest(name, allowed)
+    return f"is not a field of a net{meant} (allowed: {', '.join(allowed)})"
 
 
-def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> NetSpec:
+def outside(name: str) -> tuple[str, str]:
+    """Table and field of a change outside the net, ``("recipe", "lr")``; two empty texts for a field of the net."""
+    table, dot, of_table = name.partition(".")
+    return (table, of_table) if dot and table in OUTSIDE_THE_NET else ("", "")
+
+
+def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> Setup:
     """The control with ``changes``; where they name another net, the control's other fields hold for that one too.
 
     Raises:
-        ArmsError: every change that is unknown or not allowed, under ``key``.
+        FieldsError: every change that is unknown, not allowed or not read, under ``key``.
     """
+    fields = {name: value for name, value in changes.items() if name != "net" and not outside(name)[0]}
     if "net" in changes and changes["net"] in NETS:
         start = named_net({**study.control, "net": changes["net"]}, images, "control")
     else:
         start = named_net(study.control, images, "control")
-    faults = bad_fields(start, {name: value for name, value in changes.items() if name != "net"}, key)
+    errors = bad_fields(start, fields, key)
     if "net" in changes and changes["net"] not in NETS:
-        faults.append(Fault(f"{key}.net", one_of(changes["net"], NETS)))
-    if faults:
-        raise ArmsError(faults)
-    return start.with_changes({name: value for name, value in changes.items() if name != "net"})
+        errors.append(FieldError(f"{key}.net", one_of(changes["net"], NETS)))
+    recipe, data, more = moved_outside(study.recipe, study.data, changes, key)
+    errors += more
+    if errors:
+        raise FieldsError(errors)
+    return Setup(spec=start.with_changes(fields), recipe=recipe, data=data)
 
 
-def one_change(study: Study, control: NetSpec, images: Images) -> list[Draft]:
+def moved_outside(
+    recipe: Recipe, data: DataSpec, changes: Mapping[str, Level], key: str, *, read: bool = True
+) -> tuple[Recipe, DataSpec, list[FieldError]]:
+    """Recipe and data with the changes that have dotted names, and what is wrong with these.
+
+    ``read``: whether it is wrong that the recipe does not read a field.
+    """
+    wanted: dict[str, dict[str, Level]] = {table: {} for table in OUTSIDE_THE_NET}
+    errors = []
+    for name, value in changes.items():
+        table, of_table = outside(name)
+        if table == "data" and of_table not in DATA_CHANGES and of_table in DataSpec.model_fields:
+            allowed = ", ".join(f"data.{name}" for name in DATA_CHANGES)
+            errors.append(FieldError(f"{key}.{name}", f"must be the same for every arm (an arm can change {allowed})"))
+        elif table:
+            wanted[table][of_table] = value
+    recipe, wrong = _moved(recipe, "recipe", wanted["recipe"], key)
+    data, also_wrong = _moved(data, "data", wanted["data"], key)
+    if read and not wrong:
+        messages = {name: unread(recipe, name) for name in wanted["recipe"]}
+        wrong = [FieldError(f"{key}.recipe.{name}", message) for name, message in messages.items() if message]
+    return recipe, data, errors + wrong + also_wrong
+
+
+def _moved(part: Part, table: str, values: Mapping[str, Level], key: str) -> tuple[Part, list[FieldError]]:
+    try:
+        return (type(part).model_validate({**part.model_dump(), **values}) if values else part), []
+    except ValidationError as error:
+        found = field_errors(error, (table,))
+        return part, [FieldError(f"{key}.{one.key}", one.message) for one in found]
+
+
+def one_change(study: Study, control: Setup, images: Images) -> list[Arm]:
     """An arm for each entry of ``[arms]``.
 
     Raises:
-        ArmsError: a change that is not allowed, an arm that changes nothing, two that are the same, a reserved name.
+        FieldsError: a change that is not allowed, an arm that changes nothing, two that are the same, a reserved name.
     """
-    drafts, faults = [], []
+    arms, errors = [], []
     for name, changes in study.arms.items():
         key = f"arms.{name}"
         if name in (CONTROL, NOISE_FLOOR):
-            faults.append(Fault(key, f"may not be called {name!r}: the harness gives that name itself"))
+            errors.append(FieldError(key, f"may not be called {name!r}: the harness gives that name itself"))
         try:
-            spec = changed(study, changes, images, key)
-        except ArmsError as error:
-            faults += error.faults
+            setup = changed(study, changes, images, key)
+        except FieldsError as error:
+            errors += error.errors
             continue
-        if spec == control:
-            faults.append(Fault(key, f"changes nothing: {_written(changes)} is what the control has"))
+        if setup == control:
+            errors.append(FieldError(key, f"changes nothing: {_written(changes)} is what the control has"))
         else:
-            drafts.append(Draft(name=name, spec=spec, changes=other_net(study, changes, control)))
-    faults += _twins(drafts)
+            arms.append(new_arm(name, setup, told_changes(study, changes, control, setup)))
+    errors += _twins(arms)
     if len(study.arms) > MAX_ARMS:
-        faults.append(Fault("arms", f"must be at most {MAX_ARMS}, got {len(study.arms)}"))
-    if faults:
-        raise ArmsError(faults)
-    return drafts
+        errors.append(FieldError("arms", f"must be at most {MAX_ARMS}, got {len(study.arms)}"))
+    if errors:
+        raise FieldsError(errors)
+    return arms
 
 
-def other_net(study: Study, changes: Mapping[str, Level], control: NetSpec) -> tuple[Change, ...]:
-    """The changes as written, of an arm that names another net; empty where the nets' fields tell."""
-    if changes.get("net", study.control["net"]) == study.control["net"]:
-        return ()
+def told_changes(study: Study, changes: Mapping[str, Level], control: Setup, setup: Setup) -> tuple[Change, ...]:
+    """What differs from the control; of an arm that names another net, its fields of the net as they were written."""
+    within = diff(control.spec, setup.spec)
+    if changes.get("net", study.control["net"]) != study.control["net"]:
+        within = tuple(
+            Change(
+                name, study.control.get(name, "" if name in BLOCK_FIELDS else getattr(control.spec, name, "")), value
+            )
+            for name, value in changes.items()
+            if not outside(name)[0]
+        )
+    return (*within, *changes_outside(control, setup))
+
+
+def changes_outside(before: Setup, after: Setup) -> tuple[Change, ...]:
+    """In which fields of recipe and data two setups differ."""
+    pairs = {"recipe": (before.recipe, after.recipe), "data": (before.data, after.data)}
     return tuple(
-        Change(name, study.control.get(name, "" if name in BLOCK_FIELDS else getattr(control, name, "")), value)
-        for name, value in changes.items()
+        Change(f"{table}.{name}", getattr(old, name), getattr(new, name))
+        for table, (old, new) in pairs.items()
+        for name in type(old).model_fields
+        if getattr(old, name) != getattr(new, name)
     )
 
 
@@ -154,11 +242,11 @@ def _written(changes: Mapping[str, Level]) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in changes.items()) or "an empty table"
 
 
-def _twins(drafts: Iterable[Draft]) -> list[Fault]:
-    first: dict[NetSpec, str] = {}
-    faults = []
-    for draft in drafts:
-        twin = first.setdefault(draft.spec, draft.name)
-        if twin != draft.name:
-            faults.append(Fault(f"arms.{draft.name}", f"is the same net as arms.{twin}"))
-    return faults
+def _twins(arms: Iterable[Arm]) -> list[FieldError]:
+    first: dict[Setup, str] = {}
+    errors = []
+    for arm in arms:
+        twin = first.setdefault(arm.setup, arm.name)
+        if twin != arm.name:
+            errors.append(FieldError(f"arms.{arm.name}", f"is the same as arms.{twin}"))
+    return errors

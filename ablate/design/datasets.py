@@ -30,10 +30,11 @@ class DataInfo:
     digest: str = ""
     num_val: int = 0
 
-    def split(self, validation: float) -> tuple[int, int]:
-        """How many images are trained on, and how many validate, where ``validation`` is the share held back."""
-        held_back = round(self.num_train * validation)
-        return (self.num_train, self.num_val) if self.num_val else (self.num_train - held_back, held_back)
+    def split(self, spec: DataSpec) -> tuple[int, int]:
+        """How many images are trained on, and how many validate; a class more or less may be rounded otherwise."""
+        held_back = self.num_val or round(self.num_train * spec.validation)
+        left = self.num_train - (0 if self.num_val else held_back)
+        return round(left * spec.fraction), held_back
 
 
 KNOWN: dict[str, DataInfo] = {

@@ -5,60 +5,76 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from ablate.design.arms import CONTROL, MAX_ARMS, ArmsError, Draft, Fault, Images, bad_fields, changed, not_a_field
+from ablate.design.arms import (
+    CONTROL,
+    MAX_ARMS,
+    Arm,
+    Images,
+    Setup,
+    bad_fields,
+    changed,
+    moved_outside,
+    new_arm,
+    not_a_field,
+    outside,
+    told_changes,
+)
 from ablate.design.fractional import MAX_FACTORS, MIN_FACTORS, FractionalDesign, construct, sizes
 from ablate.design.identity import digest
-from ablate.design.study import Level, Study
+from ablate.design.study import MAX_NAME, Level, Study
+from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import one_of
-from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, NetSpec
+from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE
 from ablate.model.zoo import NETS
 
-MAX_NAME = 64
 Cell = dict[str, Level]  # a level of each factor
 
 
-def factorial(study: Study, control: NetSpec, images: Images) -> list[Draft]:
+def factorial(study: Study, control: Setup, images: Images) -> list[Arm]:
     """An arm for every combination of levels; the one of the control's own levels is the control, and first.
 
     Raises:
-        ArmsError: a factor that is no field of a net, repeats a level or lacks the control's; too many combinations.
+        FieldsError: a factor that no arm can change, repeats a level or lacks the control's; too many combinations.
     """
     own = control_levels(study, control)
     size = math.prod(len(choices) for choices in study.factors.values())
     if size > MAX_ARMS:
         halves = all(len(choices) == 2 for choices in study.factors.values())
         fewer = "; design.kind = 'fractional' needs fewer" if halves else ""
-        raise ArmsError([Fault("factors", f"must make at most {MAX_ARMS} arms, got {size}{fewer}")])
+        raise FieldsError([FieldError("factors", f"must make at most {MAX_ARMS} arms, got {size}{fewer}")])
     ordered = [(own[name], *_others(own[name], choices)) for name, choices in study.factors.items()]
     cells = (dict(zip(study.factors, cell, strict=True)) for cell in itertools.product(*ordered))
-    return _drafts(study, own, cells, images)
+    return _arms(study, control, own, cells, images)
 
 
-def fractional(study: Study, control: NetSpec, images: Images) -> list[Draft]:
+def fractional(study: Study, control: Setup, images: Images) -> list[Arm]:
     """An arm for each run of a minimum-aberration fraction of two-level factors, the control among them.
 
     Raises:
-        ArmsError: as ``factorial``; besides a factor of other than two levels, or no such fraction.
+        FieldsError: as ``factorial``; besides a factor of other than two levels, or no such fraction.
     """
     own = control_levels(study, control)
-    faults = [
-        Fault(f"factors.{name}", f"must have two levels in a fractional study, got {len(choices)}")
+    errors = [
+        FieldError(f"factors.{name}", f"must have two levels in a fractional study, got {len(choices)}")
         for name, choices in study.factors.items()
         if len(choices) != 2
     ]
     count, runs = len(study.factors), study.design.runs
     if not MIN_FACTORS <= count <= MAX_FACTORS:
-        faults.append(Fault("factors", f"must be {MIN_FACTORS} to {MAX_FACTORS} in a fractional study, got {count}"))
+        errors.append(
+            FieldError("factors", f"must be {MIN_FACTORS} to {MAX_FACTORS} in a fractional study, got {count}")
+        )
     elif runs is not None and runs not in sizes(count):
         allowed = ", ".join(map(str, sizes(count)))
-        faults.append(Fault("design.runs", f"must be one of {allowed} for {count} factors, got {runs}"))
-    if faults:
-        raise ArmsError(faults)
+        errors.append(FieldError("design.runs", f"must be one of {allowed} for {count} factors, got {runs}"))
+    if errors:
+        raise FieldsError(errors)
     pairs = {name: (own[name], *_others(own[name], choices)) for name, choices in study.factors.items()}
     design = construct(tuple(study.factors), runs)
     cells = ({name: pairs[name][at] for name, at in zip(pairs, run, strict=True)} for run in design.runs)
-    return _drafts(study, own, cells, images)
+    return _arms(study, control, own, cells, images)
 
 
 def fraction_of(study: Study) -> FractionalDesign | None:
@@ -70,69 +86,93 @@ def _others(own: Level, choices: Iterable[Level]) -> list[Level]:
     return [level for level in choices if level != own]
 
 
-def control_levels(study: Study, control: NetSpec) -> Cell:
+def control_levels(study: Study, control: Setup) -> Cell:
     """The level that the control has of each factor.
 
     Raises:
-        ArmsError: a factor that is no field of a net, repeats a level, or lacks the control's own.
+        FieldsError: a factor that no arm can change, repeats a level, or lacks the control's own.
     """
     levels: Cell = {}
-    faults = []
+    errors = []
     for name, choices in study.factors.items():
         key = f"factors.{name}"
         bad = _bad_levels(control, name, choices, key)
-        faults += bad
+        errors += bad
         if bad:
             continue
         held = _held(study, control, name)
         levels[name] = held[0]
         if len(held) > 1:
             mixed = ", ".join(map(str, held))
-            faults.append(
-                Fault(key, f"differs among the control's stages ({mixed}): set control.{name} to one of them")
+            errors.append(
+                FieldError(key, f"differs among the control's stages ({mixed}): set control.{name} to one of them")
             )
         elif held[0] not in choices:
-            faults.append(Fault(key, f"must hold the control's own level {held[0]!r}, got {list(choices)!r}"))
-    if faults:
-        raise ArmsError(faults)
+            errors.append(FieldError(key, f"must hold the control's own level {held[0]!r}, got {list(choices)!r}"))
+    if errors:
+        raise FieldsError(errors)
     return levels
 
 
-def _held(study: Study, control: NetSpec, name: str) -> list[Level]:
+def _held(study: Study, control: Setup, name: str) -> list[Level]:
+    table, of_table = outside(name)
+    if table:
+        return [getattr(control.recipe if table == "recipe" else control.data, of_table)]
     if name == "net":
         return [study.control["net"]]
     if name in BLOCK_FIELDS:
-        return sorted({getattr(stage.block, name) for stage in control.stages}, key=str)
-    return [getattr(control, name)]
+        return sorted({getattr(stage.block, name) for stage in control.spec.stages}, key=str)
+    return [getattr(control.spec, name)]
 
 
-def _bad_levels(control: NetSpec, name: str, choices: tuple[Level, ...], key: str) -> list[Fault]:
-    if name != "net" and name not in CHANGEABLE:
-        return [Fault(key, not_a_field(name))]
+def _bad_levels(control: Setup, name: str, choices: tuple[Level, ...], key: str) -> list[FieldError]:
+    outer = bool(outside(name)[0])
+    if not outer and name != "net" and name not in CHANGEABLE:
+        return [FieldError(key, not_a_field(name))]
     if len(choices) < 2 or len(set(choices)) != len(choices):
-        return [Fault(key, f"must list two or more different levels, got {list(choices)!r}")]
+        return [FieldError(key, f"must list two or more different levels, got {list(choices)!r}")]
     if name == "net":
-        return [Fault(key, one_of(choice, NETS)) for choice in choices if choice not in NETS]
-    return [fault for choice in choices for fault in bad_fields(control, {name: choice}, "factors")]
+        return [FieldError(key, one_of(choice, NETS)) for choice in choices if choice not in NETS]
+    errors = []
+    for change in ({name: choice} for choice in choices):
+        if outer:
+            errors += moved_outside(control.recipe, control.data, change, "factors", read=False)[2]
+        else:
+            errors += bad_fields(control.spec, change, "factors")
+    return errors
 
 
-def _drafts(study: Study, own: Cell, cells: Iterable[Cell], images: Images) -> list[Draft]:
-    drafts = []
+def _arms(study: Study, control: Setup, own: Cell, cells: Iterable[Cell], images: Images) -> list[Arm]:
+    """An arm for each cell.
+
+    Raises:
+        FieldsError: a level that a cell's recipe does not read, so that two cells would train the same.
+    """
+    arms = []
+    errors: dict[FieldError, None] = {}
     for cell in cells:
         changes = {name: level for name, level in cell.items() if level != own[name]}
-        spec = changed(study, changes, images, "factors")
-        drafts.append(Draft(name=cell_name(study, changes), spec=spec, factors=cell))
-    return drafts
+        try:
+            setup = changed(study, changes, images, "factors")
+        except FieldsError as error:
+            errors |= dict.fromkeys(error.errors)
+            continue
+        told = told_changes(study, changes, control, setup)
+        arms.append(replace(new_arm(cell_name(study, changes), setup, told), factors=cell))
+    if errors:
+        raise FieldsError(errors)
+    return arms
 
 
 def cell_name(study: Study, changes: Mapping[str, Level]) -> str:
     """``classic+relu_bottleneck``: the levels that differ from the control's, with the factor where it needs saying."""
     parts = []
     for factor, level in changes.items():
+        field = factor.split(".")[-1]
         shared = sum(level in levels for levels in study.factors.values()) > 1
         if isinstance(level, str):
-            parts.append(f"{level}_{factor}" if shared else level)
+            parts.append(f"{level}_{field}" if shared else level)
         else:
-            parts.append(f"{factor}-{str(level).lower()}")
+            parts.append(f"{field}-{str(level).lower()}")
     name = "+".join(parts) or CONTROL
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 9]}-{digest(name)[:8]}"

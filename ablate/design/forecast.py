@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ablate.design.arms import ArmsError, Images
+from ablate.design.arms import Images, Setup
 from ablate.design.datasets import KNOWN, DataInfo
-from ablate.design.drafts import draft_arms
 from ablate.design.plan import CampaignPlan, tuned_arms
 from ablate.design.study import Study
+from ablate.design.unmatched import unmatched_arms
+from ablate.design.validation import FieldsError
 from ablate.model.layers import layers
 from ablate.model.spec import NetSpec
 
@@ -19,7 +20,7 @@ from ablate.model.spec import NetSpec
 MAC_S = 9.3e-11
 ELEMENT_S = 4.4e-10
 START_S = 0.5  # of a trial beside its images: net, optimiser, checkpoints, and a share of the worker's start
-_EVALUATED = 1 / 3  # of what a training image costs: forward, without the two gradients
+EVALUATED = 1 / 3  # of what a training image costs: forward, without the two gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,9 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
     seconds = 0.0
     for arm in plan.arms:
         rate = known.get(arm.name) or estimated_rate(arm.spec, plan.data)
-        seconds += _seconds(rate, plan.study, plan.data) * len(plan.arm_trials(arm.name))
+        seconds += _seconds(rate, arm, plan.data) * len(plan.arm_trials(arm.name))
         if arm in tuned_arms(plan.arms):
-            seconds += _seconds(rate, plan.study, plan.data, test=False) * tuning_trials(plan.study)
+            seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
     tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
     return Forecast(
         arms=len(plan.arms),
@@ -79,18 +80,20 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
     if data is None:
         return None
     try:
-        drafts = draft_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
-    except ArmsError:
+        arms = unmatched_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
+    except FieldsError:
         return None
-    rates = [estimated_rate(draft.spec, data) for draft in drafts]
+    own = [(arm, estimated_rate(arm.spec, data)) for arm in arms]
+    rates = own
     if study.match != "none":
-        moved = [rate for rate in rates if rate != rates[0]]
-        rates = [rates[0]] * len(rates) + (moved if study.unmatched else [])
+        control_rate = own[0][1]
+        moved = [(arm, rate) for arm, rate in own if rate != control_rate]
+        rates = [(arm, control_rate) for arm in arms] + (moved if study.unmatched else [])
     tuning = tuning_trials(study) * len(rates)
-    seconds = sum(_seconds(rate, study, data, test=False) for rate in rates) * tuning_trials(study)
+    seconds = sum(_seconds(rate, arm, data, test=False) for arm, rate in rates) * tuning_trials(study)
     rates += [rates[0]] * study.noise_floor
     seeds = study.plan.most_seeds
-    seconds += sum(_seconds(rate, study, data) for rate in rates) * seeds
+    seconds += sum(_seconds(rate, arm, data) for arm, rate in rates) * seeds
     trials = len(rates) * seeds + tuning
     return Forecast(arms=len(rates), trials=trials, minutes=seconds / jobs / 60, tuning=tuning)
 
@@ -102,8 +105,8 @@ def estimated_rate(spec: NetSpec, data: DataInfo) -> float:
     return 1 / seconds
 
 
-def _seconds(rate: float, study: Study, data: DataInfo, *, test: bool = True) -> float:
+def _seconds(rate: float, setup: Setup, data: DataInfo, *, test: bool = True) -> float:
     """One trial: its training images, the validation after each epoch, the test once unless it tunes."""
-    trained, held_back = data.split(study.data.validation)
-    images = study.recipe.epochs * (trained + _EVALUATED * held_back) + _EVALUATED * data.num_test * test
+    trained, held_back = data.split(setup.data)
+    images = setup.recipe.epochs * (trained + EVALUATED * held_back) + EVALUATED * data.num_test * test
     return START_S + images / rate

@@ -11,22 +11,26 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from ablate.design.arms import ArmsError, Draft, Fault
+from ablate.design.arms import Arm, Setup
 from ablate.design.datasets import DataInfo
-from ablate.design.study import Matched, Study
-from ablate.measure.cost import Cost, estimate
-from ablate.model.spec import NetSpec
+from ablate.design.study import DataSpec, Matched, Recipe, Study
+from ablate.design.validation import FieldError, FieldsError
+from ablate.measure.cost import estimate
+from ablate.model.spec import Change, NetSpec
 
+Trained = TypeVar("Trained", bound=Setup)
 LOWEST, HIGHEST = 0.01, 64.0  # the widths that a NetSpec allows
 TOLERANCE = 0.1  # further off than this is no equal budget
 _CLOSE = 0.01  # near enough to stop looking further around
 _NEIGHBOURHOODS = (1.03, 1.15)  # how far around the crossing every step is tried, as a factor
-_SPENT: dict[Matched, Callable[[Cost], int]] = {
-    "macs": lambda cost: cost.macs,
-    "params": lambda cost: cost.params,
-    "train_flops": lambda cost: cost.train_flops,
-    "peak_memory": lambda cost: cost.train_peak_bytes,
+# What a study can match, and the field of Cost that says what a net spends of it.
+COST_FIELDS: dict[Matched, str] = {
+    "macs": "macs",
+    "params": "params",
+    "train_flops": "train_flops",
+    "peak_memory": "train_peak_bytes",
 }
 Measure = Callable[[NetSpec], float]
 
@@ -42,7 +46,7 @@ class Match:
         identity: the arm cost the same beforehand, so its width was left alone.
     """
 
-    quantity: str
+    quantity: Matched
     width_mult: float
     target: float
     reached: float
@@ -59,18 +63,35 @@ class Match:
         return f"{self.quantity} matched at width_mult {self.width_mult:g}, remainder {self.remainder:+.2%}"
 
 
-def measure_of(study: Study, data: DataInfo) -> Measure:
-    """What the study matches, as a function of a net: arithmetic alone."""
-    spent = _SPENT[study.match]
-    shape = (data.channels, data.height, data.width)
+def measure_of(study: Study, data: DataInfo, setup: Setup | None = None) -> Measure:
+    """What the study matches, as a function of a net: arithmetic alone.
+
+    Args:
+        study: says what is matched, and holds the control's recipe.
+        data: decides the image size.
+        setup: whose recipe and data the net is trained with; None: the control's. ``train_flops`` of an arm that sees
+            other numbers of images than the control count in proportion: twice the epochs, twice the FLOPs.
+    """
+    field, shape = COST_FIELDS[study.match], (data.channels, data.height, data.width)
+    recipe = setup.recipe if setup else study.recipe
+    share = 1.0
+    if setup and study.match == "train_flops":
+        share = images_seen(setup.recipe, setup.data, data) / images_seen(study.recipe, study.data, data)
 
     def measure(spec: NetSpec) -> float:
-        return spent(estimate(spec, shape, batch_size=study.recipe.batch_size, optimizer=study.recipe.optimizer))
+        cost = estimate(spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        spent: int = getattr(cost, field)
+        return spent if share == 1 else spent * share
 
     return measure
 
 
-def match_width(spec: NetSpec, target: float, measure: Measure, *, quantity: str = "macs") -> Match:
+def images_seen(recipe: Recipe, spec: DataSpec, data: DataInfo) -> int:
+    """How many training images a trial takes in all its epochs."""
+    return recipe.epochs * data.split(spec)[0]
+
+
+def match_width(spec: NetSpec, target: float, measure: Measure, *, quantity: Matched = "macs") -> Match:
     """The ``width_mult`` at which ``spec`` costs what is nearest to ``target``; of two as near, the cheaper.
 
     All widths move with it: stem, stages, and above 1 the head. A net that costs ``target`` already stays as it is.
@@ -139,42 +160,49 @@ def _shortest(left: float, right: float) -> float:
     return (left + right) / 2
 
 
-def matched(study: Study, data: DataInfo, drafts: Sequence[Draft]) -> list[tuple[Draft, Match | None]]:
+def matched(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[Arm]:
     """The arms that a study runs: as they are, and at the control's cost where it asks for that.
 
     The control comes first. An arm of equal cost stands once; another one twice, as it is and as ``NAME@macs``, or
     only as the latter without ``unmatched``.
 
     Raises:
-        ArmsError: an arm that cannot cost what the control costs, or that is another one once its width is solved.
+        FieldsError: an arm that cannot cost what the control costs, or that is another one once its width is solved.
     """
     if study.match == "none":
-        return [(draft, None) for draft in drafts]
-    measure = measure_of(study, data)
-    target = measure(drafts[0].spec)
-    solved = [(draft, match_width(draft.spec, target, measure, quantity=study.match)) for draft in drafts]
-    faults = [_too_far(draft, match) for draft, match in solved if abs(match.remainder) > TOLERANCE]
-    names = {draft.name: draft.name if match.identity else f"{draft.name}@{study.match}" for draft, match in solved}
-    runs: list[tuple[Draft, Match | None]] = []
-    widths: dict[NetSpec, str] = {}
-    for draft, match in solved:
-        spec = replace(draft.spec, width_mult=match.width_mult)
-        twin = widths.setdefault(replace(spec, width_mult=1), draft.name)
-        if twin != draft.name:
-            faults.append(Fault("match", f"= {study.match!r} leaves no difference between {draft.name} and {twin}"))
+        return list(arms)
+    control = arms[0].spec
+    target = measure_of(study, data, arms[0])(control)
+    solved = [(arm, match_width(arm.spec, target, measure_of(study, data, arm), quantity=study.match)) for arm in arms]
+    errors = [_too_far(arm, match) for arm, match in solved if abs(match.remainder) > TOLERANCE]
+    names = {arm.name: arm.name if match.identity else f"{arm.name}@{study.match}" for arm, match in solved}
+    runs: list[Arm] = []
+    widths: dict[Setup, str] = {}
+    for arm, match in solved:
+        twin = widths.setdefault(_of_width(arm.setup, 1), arm.name)
+        if twin != arm.name:
+            errors.append(FieldError("match", f"= {study.match!r} leaves no difference between {arm.name} and {twin}"))
         if not match.identity and study.unmatched:
-            runs.append((replace(draft, factors={}), None))
-        runs.append((replace(draft, name=names[draft.name], spec=spec, parent=names[draft.parent]), match))
-    if faults:
-        raise ArmsError(faults)
+            runs.append(replace(arm, factors={}))
+        moved = replace(_of_width(arm, match.width_mult), name=names[arm.name], parent=names[arm.parent], match=match)
+        runs.append(replace(moved, changes=_with_width(arm.changes, control.width_mult, match.width_mult)))
+    if errors:
+        raise FieldsError(errors)
     return runs
 
 
-def _too_far(draft: Draft, match: Match) -> Fault:
-    divisor = draft.spec.divisor
+def _of_width(setup: Trained, width: float) -> Trained:
+    return replace(setup, spec=replace(setup.spec, width_mult=width))
+
+
+def _with_width(changes: tuple[Change, ...], before: float, after: float) -> tuple[Change, ...]:
+    others = tuple(change for change in changes if change.field != "width_mult")
+    return others if after == before else (*others, Change("width_mult", before, after))
+
+
+def _too_far(arm: Arm, match: Match) -> FieldError:
+    divisor = arm.spec.divisor
     finer = f" (divisor = {divisor}; a smaller one allows finer widths)" if divisor > 1 else ""
     nearest = f"{match.reached:,.0f} ({match.remainder:+.1%}) at width_mult {match.width_mult:g}"
-    message = (
-        f"cannot be reached by the arm {draft.name}: the nearest to the control's {match.target:,.0f} is {nearest}"
-    )
-    return Fault("match", f"= {match.quantity!r} {message}{finer}")
+    message = f"cannot be reached by the arm {arm.name}: the nearest to the control's {match.target:,.0f} is {nearest}"
+    return FieldError("match", f"= {match.quantity!r} {message}{finer}")

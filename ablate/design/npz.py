@@ -6,6 +6,7 @@ import functools
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 # The key names that MedMNIST files use.
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 OPTIONAL = ("val_images", "val_labels")
+# What Keras calls them in its own files.
+KERAS = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}
 MAX_CLASSES = 65_536
+MOST_NAMED = 12  # arrays of a file, in an error
 EXPECTED = (
     "an .npz file with train_images, train_labels, test_images and test_labels (val_images and val_labels if there is "
     "a validation part): images uint8 of shape N H W or N H W C, labels whole numbers from 0 of shape N or N 1; "
@@ -74,23 +78,32 @@ def read_npz(path: Path) -> Arrays:
     Raises:
         DataError: the file is missing, damaged, or does not hold what ``EXPECTED`` says.
     """
-    found = _read_members(path)
+    found, names = _read_members(path)
     if missing := [name for name in REQUIRED if name not in found]:
-        there = ", ".join(sorted(found)) or "nothing"
-        raise _fault(path, f"lacks {', '.join(missing)}; it holds {there}{nearest(missing[0], found)}")
-    if len(found.keys() & set(OPTIONAL)) == 1:
-        raise _fault(path, "holds only one of val_images and val_labels")
-    parts = {name: _part(path, name, found) for name in ("train", "test", "val") if f"{name}_images" in found}
-    arrays = Arrays(parts["train"], parts["test"], parts.get("val"))
-    _check_labels(path, arrays)
-    for name, part in parts.items():
-        if part.images.shape[1:] != arrays.train.images.shape[1:]:
-            raise _fault(
-                path,
-                f"{name}_images are {_shape(part.images.shape[1:])}, "
-                f"but train_images are {_shape(arrays.train.images.shape[1:])}",
-            )
+        raise _error(path, f"lacks {', '.join(missing)}; it holds {_told(names)}{_renaming(missing, names)}")
+    problems = ["holds only one of val_images and val_labels"] * (len(found.keys() & set(OPTIONAL)) == 1)
+    parts = [part for part in ("train", "test", "val") if {f"{part}_images", f"{part}_labels"} <= found.keys()]
+    for part in parts:
+        problems += _part_problems(part, found)
+    if problems:
+        raise _error(path, "; ".join(problems))
+    made = {name: _part(name, found) for name in parts}
+    arrays = Arrays(made["train"], made["test"], made.get("val"))
+    if problems := _disagreements(made):
+        raise _error(path, "; ".join(problems))
     return arrays
+
+
+def _told(names: Iterable[str]) -> str:
+    """Names on one line, whatever they are; of many the first few."""
+    shown = [name if name.isprintable() else repr(name) for name in sorted(names)]
+    return ", ".join(shown[:MOST_NAMED] + ["..."] * (len(shown) > MOST_NAMED)) or "nothing"
+
+
+def _renaming(missing: Sequence[str], names: Sequence[str]) -> str:
+    """``"; save x_train as train_images, ..."`` of arrays that are there under the names that Keras gives them."""
+    there = [f"{KERAS[name]} as {name}" for name in missing if KERAS[name] in names]
+    return f"; save {', '.join(there)}" if there else nearest(missing[0], names)
 
 
 @dataclass(frozen=True)
@@ -131,14 +144,14 @@ def _summarise(path: Path, _version: tuple[int, int]) -> Summary:  # a changed f
     )
 
 
-def _fault(path: Path, what: str) -> DataError:
+def _error(path: Path, what: str) -> DataError:
     return DataError(f"{path}: {what}; expected {EXPECTED}")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return _fault(path, "is missing")
-    return _fault(path, f"cannot be read ({getattr(error, 'strerror', None) or _line(error)})")
+        return _error(path, "is missing")
+    return _error(path, f"cannot be read ({getattr(error, 'strerror', None) or _line(error)})")
 
 
 def _line(error: Exception) -> str:
@@ -146,62 +159,84 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
-def _read_members(path: Path) -> dict[str, NDArray[Any]]:
+def _read_members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """The arrays of the names that are read, and the names of all."""
     import numpy as np
 
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise _fault(path, "cannot be read (it is not a file)")
+            raise _error(path, "cannot be read (it is not a file)")
         with path.open("rb") as file:  # opened here, so that it is closed whatever numpy makes of it
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
-                raise _fault(path, "is a single array, not an .npz")
-            return {name: content[name] for name in content.files if name in REQUIRED + OPTIONAL}
+                raise _error(path, "is a single array, not an .npz")
+            return {name: content[name] for name in content.files if name in REQUIRED + OPTIONAL}, tuple(content.files)
     except DataError:
         raise
     except OSError as error:
         raise _unreadable(path, error) from error
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise _fault(path, f"is truncated or damaged ({_line(error)})") from error
+        raise _error(path, f"is truncated or damaged ({_line(error)})") from error
     except Exception as error:  # zipfile and numpy raise almost anything, given the wrong bytes
         if not zipfile.is_zipfile(path):  # numpy takes any bytes for a pickle
-            raise _fault(path, "is truncated, or no .npz file at all") from error
-        raise _fault(path, f"does not hold plain arrays ({_line(error)})") from error
+            raise _error(path, "is truncated, or no .npz file at all") from error
+        raise _error(path, f"does not hold plain arrays ({_line(error)})") from error
 
 
-def _part(path: Path, name: str, found: dict[str, NDArray[Any]]) -> Part:
+def _part_problems(name: str, found: Mapping[str, NDArray[Any]]) -> list[str]:
+    """What is wrong with images and labels of a part."""
+    images, labels = found[f"{name}_images"], found[f"{name}_labels"]
+    problems = [
+        *([f"have dtype {images.dtype}, not uint8 (0 black to 255 white)"] if images.dtype != "uint8" else []),
+        *_shape_problems(images.shape),
+    ]
+    told = [f"{name}_images {problem}" for problem in problems]
+    count = len(images) if images.shape else 0
+    if labels.dtype.kind not in "iu":
+        told.append(f"{name}_labels have dtype {labels.dtype}, not whole numbers")
+    elif labels.shape not in ((count,), (count, 1)):
+        told.append(f"{name}_labels have shape {_shape(labels.shape)}, but there are {count} {name}_images")
+    elif labels.size and (labels.min() < 0 or labels.max() >= MAX_CLASSES):
+        told.append(f"{name}_labels go from {labels.min()} to {labels.max()}, not from 0 to {MAX_CLASSES - 1}")
+    return told
+
+
+def _shape_problems(shape: tuple[int, ...]) -> list[str]:
+    if len(shape) not in (3, 4) or 0 in shape:
+        return [f"have shape {_shape(shape)}, not N H W or N H W C"]
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
+        return [f"have shape {_shape(shape)}, which looks like N C H W, not N H W C"]
+    return []
+
+
+def _part(name: str, found: Mapping[str, NDArray[Any]]) -> Part:
     import numpy as np
 
     images, labels = found[f"{name}_images"], found[f"{name}_labels"]
-    if images.dtype != np.uint8:
-        raise _fault(path, f"{name}_images have dtype {images.dtype}, not uint8 (0 black to 255 white)")
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, not N H W or N H W C")
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
-        raise _fault(path, f"{name}_images have shape {_shape(images.shape)}, which looks like N C H W, not N H W C")
-    if labels.dtype.kind not in "iu":
-        raise _fault(path, f"{name}_labels have dtype {labels.dtype}, not whole numbers")
-    count = len(images)
-    if labels.shape not in ((count,), (count, 1)):
-        raise _fault(path, f"{name}_labels have shape {_shape(labels.shape)}, but there are {count} {name}_images")
-    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        raise _fault(path, f"{name}_labels go from {labels.min()} to {labels.max()}, not from 0 to {MAX_CLASSES - 1}")
     images = images[..., None] if images.ndim == 3 else images
     return Part(images, labels.reshape(-1).astype(np.int64))
 
 
-def _check_labels(path: Path, arrays: Arrays) -> None:
+def _disagreements(parts: Mapping[str, Part]) -> list[str]:
+    """Labels without training images, and images of other sizes than the training images."""
     import numpy as np
 
-    counts = np.bincount(arrays.train.labels)
+    train = parts["train"]
+    counts = np.bincount(train.labels)
+    problems = []
     if len(counts) < 2:
-        raise _fault(path, "train_labels hold a single class, where at least two are needed")
-    if not counts.all():
+        problems.append("train_labels hold a single class, where at least two are needed")
+    elif not counts.all():
         empty = int(np.flatnonzero(counts == 0)[0])
-        raise _fault(path, f"train_labels go up to {len(counts) - 1}, but no training image has label {empty}")
-    for name, part in (("test", arrays.test), ("val", arrays.val)):
-        if part is not None and part.labels.max() >= len(counts):
-            raise _fault(path, f"{name}_labels go up to {part.labels.max()}, but train_labels to {len(counts) - 1}")
+        problems.append(f"train_labels go up to {len(counts) - 1}, but no training image has label {empty}")
+    size = train.images.shape[1:]
+    for name, part in parts.items():
+        if part.labels.max() >= len(counts):
+            problems.append(f"{name}_labels go up to {part.labels.max()}, but train_labels to {len(counts) - 1}")
+        if part.images.shape[1:] != size:
+            own = _shape(part.images.shape[1:])
+            problems.append(f"{name}_images are {own}, but train_images are {_shape(size)}")
+    return problems
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ablate.design.arms import CONTROL, NOISE_FLOOR, ArmsError, Draft, Images
+from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
+from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe
-from ablate.design.drafts import draft_arms
 from ablate.design.match import Match, matched
-from ablate.design.study import Level, Recipe, Study
+from ablate.design.study import DataSpec, Recipe, Study
 from ablate.design.trial import Trial
-from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_faults, tuning_seeds
+from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_seeds
+from ablate.design.unmatched import unmatched_arms
+from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.formats import build, check_format, refuse_unknown
-from ablate.model.spec import Change, NetSpec, diff
+from ablate.model.spec import Change, NetSpec
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
@@ -32,34 +34,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
-    """A NetSpec reached from the control by a named set of changes.
-
-    Attributes:
-        factors: its level of each factor, in a factorial or fractional study (the control's too).
-            Of an arm that also runs at equal cost only that one has them, so that each combination stands once.
-        parent: the arm that it is one step away from: the step before it in an ``add_one_in`` design, else the
-            control.
-        match: how its width was solved, where the study asks for equal cost; such an arm is called ``NAME@macs``
-            if its width had to move, and NAME if it cost the same anyway.
-        recipe: the best of its tuning; None: the study's.
-    """
-
-    name: str
-    spec: NetSpec
-    changes: tuple[Change, ...] = ()
-    factors: dict[str, Level] = field(default_factory=dict, hash=False)
-    parent: str = CONTROL
-    match: Match | None = None
-    recipe: Recipe | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class CampaignPlan:
     """Everything that one study is going to do; a report is made from it years later, without the study file.
 
     Attributes:
-        arms: the control first.
+        arms: the control first; after a tuning with the recipes that came of it.
         trials: the confirming ones, seed by seed, every arm within.
         tuning: what was tried for each arm so far, in a study that tunes; the arms have their recipes at its end.
     """
@@ -114,7 +93,7 @@ class CampaignPlan:
             refuse_unknown(set(plain) - set(_PARTS), cls.__name__, what)
             study = _model(Study, plain["study"], what)
             data = build(DataInfo, plain["data"], what)
-            arms = tuple(_arm_from_plain(arm, what) for arm in plain["arms"])
+            arms = tuple(_arm_from_plain(study, arm, what) for arm in plain["arms"])
             made = trials(study, arms, data)
             for trial, (arm, seed, key) in zip(made, plain["trials"], strict=True):
                 if (trial.arm, trial.seed) != (arm, seed):
@@ -133,19 +112,26 @@ def _arm_to_plain(arm: Arm) -> dict[str, Any]:
     return {
         **vars(arm),
         "spec": arm.spec.to_dict(),
+        "recipe": arm.recipe.model_dump(mode="json"),
+        "data": arm.data.model_dump(mode="json"),
         "changes": [[change.field, change.before, change.after] for change in arm.changes],
         "match": None if arm.match is None else dataclasses.asdict(arm.match),
-        "recipe": None if arm.recipe is None else arm.recipe.model_dump(mode="json"),
     }
 
 
-def _arm_from_plain(plain: dict[str, Any], what: str) -> Arm:
+def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
+    # Format 1 at first wrote no data and no setting, and a recipe only where it was tuned.
+    written, data = plain.get("recipe"), plain.get("data")
+    recipe = study.recipe if written is None else _model(Recipe, written, what)
+    tuned = {name: getattr(recipe, name) for name in study.tuning.space}
     known = {
+        "setting": None if written is None or not study.tuned else tuned,
         **plain,
         "spec": NetSpec.from_dict(plain["spec"], what),
+        "recipe": recipe,
+        "data": study.data if data is None else _model(DataSpec, data, what),
         "changes": tuple(Change(*change) for change in plain.get("changes", ())),
         "match": None if plain.get("match") is None else build(Match, plain["match"], what),
-        "recipe": None if plain.get("recipe") is None else _model(Recipe, plain["recipe"], what),
     }
     return build(Arm, known, what)
 
@@ -187,28 +173,14 @@ def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm,
         StudyError: every problem of the control, the arms and the factors; an arm that cannot cost what is asked for.
     """
     try:
-        drafts = draft_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
-        arms = [_arm(draft, drafts[0].spec, match) for draft, match in matched(study, data, drafts)]
-    except ArmsError as error:
+        found = unmatched_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
+        arms = matched(study, data, found)
+    except FieldsError as error:
         place = where or f"study {study.name}"
-        raise StudyError(Problem(place, fault.key, fault.message) for fault in error.faults) from error
+        raise StudyError(Problem(place, one.key, one.message) for one in error.errors) from error
     if study.noise_floor:
-        arms.append(Arm(name=NOISE_FLOOR, spec=arms[0].spec))
+        arms.append(new_arm(NOISE_FLOOR, arms[0].setup))
     return tuple(arms)
-
-
-def _arm(draft: Draft, control: NetSpec, match: Match | None) -> Arm:
-    changes = draft.changes
-    if changes and draft.spec.width_mult != control.width_mult and not any(c.field == "width_mult" for c in changes):
-        changes = (*changes, Change("width_mult", control.width_mult, draft.spec.width_mult))
-    return Arm(
-        name=draft.name,
-        spec=draft.spec,
-        changes=changes or diff(control, draft.spec),
-        factors=draft.factors,
-        parent=draft.parent,
-        match=match,
-    )
 
 
 def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ...]:
@@ -223,8 +195,8 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
             arm=arm.name,
             seed=seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0),
             spec=arm.spec,
-            recipe=arm.recipe or study.recipe,
-            data=study.data,
+            recipe=arm.recipe,
+            data=arm.data,
             data_digest=data.digest,
             keep_weights=study.keep_weights,
         )
@@ -238,6 +210,22 @@ def tuned_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if arm.name != NOISE_FLOOR)
 
 
+def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
+    """The plan after its tuning: each arm with its best setting; the A/A arm with the control's, since it is that.
+
+    Args:
+        plan: as made from the study.
+        best: the best setting of each arm that is tuned.
+        tuning: everything that was tried.
+    """
+    arms = tuple(
+        replace(arm, recipe=tuned_recipe(arm.recipe, values), setting=dict(values))
+        for arm in plan.arms
+        for values in (best.get(arm.name, best[CONTROL]),)
+    )
+    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning)
+
+
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
     """One setting of an arm's recipe with its trials, a tuning seed each."""
     return Setting(
@@ -248,8 +236,8 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
                 arm=arm.name,
                 seed=seed,
                 spec=arm.spec,
-                recipe=tuned_recipe(study.recipe, values),
-                data=study.data,
+                recipe=tuned_recipe(arm.recipe, values),
+                data=arm.data,
                 data_digest=data.digest,
                 phase="tuning",
             )
@@ -258,29 +246,33 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
     )
 
 
-def _too_much(study: Study, data: DataInfo, num_arms: int) -> list[tuple[str, str]]:
-    """Key and message of what only data and arms together show to be impossible."""
-    faults = []
-    training, _ = data.split(study.data.validation)
-    if study.recipe.batch_size > training:
-        message = f"must be at most {training}, the training images of {data.name}, got {study.recipe.batch_size}"
-        faults.append(("recipe.batch_size", message))
-    if num_arms * study.plan.most_seeds > MAX_TRIALS:
-        message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {study.plan.most_seeds} seeds"
-        faults.append(("plan.seeds", message))
+def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldError]:
+    """What only data and arms together show to be impossible."""
+    errors = []
+    for arm in arms:
+        training, _ = data.split(arm.data)
+        if arm.recipe.batch_size > training:
+            of_arm = "" if arm.name == CONTROL else f" of arm {arm.name}"
+            message = f"must be at most {training}, the training images of {data.name}{of_arm}"
+            errors.append(FieldError("recipe.batch_size", f"{message}, got {arm.recipe.batch_size}"))
+            break
+    num_arms, seeds = len(arms), study.plan.most_seeds
+    if num_arms * seeds > MAX_TRIALS:
+        message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {seeds} seeds"
+        errors.append(FieldError("plan.seeds", message))
     settings, seeds = study.tuning.trials or 0, study.tuning.seeds
     if num_arms * settings * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {settings} settings x {seeds} seeds"
-        faults.append(("tuning.trials", message))
-    return faults + [(fault.key, fault.message) for fault in tuning_faults(study)]
+        errors.append(FieldError("tuning.trials", message))
+    return errors
 
 
 def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -> CampaignPlan:
     """The campaign that carries out ``study``.
 
     Raises:
-        StudyError: a problem of the study's arms.
-        DataError: the data set is unknown, missing or damaged; names the study file besides.
+        StudyError: every problem of the study and of its arms.
+        DataError: the data set is unknown, missing or damaged; names the study file as well.
     """
     place = where or f"study {study.name}"
     try:
@@ -288,7 +280,7 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)
-    problems = [Problem(place, *fault) for fault in _too_much(study, data, len(arms))]
-    if problems:
-        raise StudyError(problems)
+    errors = [*_too_much(study, data, arms), *study_errors(study, arms)]
+    if errors:
+        raise StudyError(Problem(place, error.key, error.message) for error in errors)
     return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))

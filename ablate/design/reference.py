@@ -1,6 +1,7 @@
-"""The table of every key that a study file can hold, made from the model that checks it.
+"""What docs/studies.md says in numbers, made from the code: every key of a study file, and what the forecast assumes.
 
-``python -m ablate.design.reference`` prints it; docs/studies.md carries it, and a test holds the two alike.
+``python -m ablate.design.reference docs/studies.md`` writes it into the page, between markers; a test holds the two
+alike.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import json
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ablate.design.forecast import ELEMENT_S, EVALUATED, MAC_S, START_S
 from ablate.design.study import Study
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
@@ -47,6 +50,31 @@ def table() -> str:
     lines = ["| key | allowed | default | meaning |", "| --- | --- | --- | --- |"]
     lines += [f"| `{key}` | {allowed} | {default} | {meaning} |" for key, allowed, default, meaning in rows()]
     return "\n".join(lines) + "\n"
+
+
+def assumptions() -> str:
+    """What the estimate of a campaign's time assumes, in a sentence."""
+    work = f"{1e12 * MAC_S:.0f} ps for each multiply-add and {1e9 * ELEMENT_S:.2f} ns for each number read or written"
+    return (
+        f"On one core, a training image costs {work}.\n"
+        f"A validation or test image costs {EVALUATED:.0%} of that. Every trial takes {START_S:g} s more.\n"
+    )
+
+
+def updated(page: str) -> str:
+    """A page with what stands between its markers made anew.
+
+    Raises:
+        ValueError: the page lacks a marker.
+    """
+    for name, text in {"keys": table(), "forecast": assumptions()}.items():
+        begin, end = f"<!-- {name}: python -m ablate.design.reference docs/studies.md -->", f"<!-- end of {name} -->"
+        before, marker, rest = page.partition(begin)
+        _, other_marker, after = rest.partition(end)
+        if not marker or not other_marker:
+            raise ValueError(f"the page must hold {begin} and, after it, {end}")
+        page = f"{before}{begin}\n{text}{end}{after}"
+    return page
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -88,4 +116,5 @@ def _default(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table())
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(updated(path.read_text()))

@@ -71,6 +71,6 @@ def every_trial(plan: CampaignPlan) -> tuple[Trial, ...]:
     first = (
         trial
         for arm in (plan.arms if study.tuned else ())
-        for trial in setting(study, arm, plan.data, own_values(study)).trials
+        for trial in setting(study, arm, plan.data, own_values(study, arm)).trials
     )
     return (*plan.trials, *plan.tuning_trials, *first)

@@ -1,8 +1,8 @@
-"""The way from one net to another in named steps, one change after another or each alone.
+"""The way from one setup to another in named steps, one change after another or each alone.
 
-A step is a block toggle, ``layout`` (the table of stages: channels, repeats, strides) or a field of the net. Where the
-tables have different numbers of stages, a toggle that varies along one net is read at the same relative depth of the
-other: the first stage from the first, the last from the last.
+A step is a block toggle, ``layout`` (the table of stages: channels, repeats, strides), a field of the net, or one of
+recipe and data (``recipe.optimizer``). Where the tables have different numbers of stages, a toggle that varies along
+one net is read at the same relative depth of the other: the first stage from the first, the last from the last.
 """
 
 from __future__ import annotations
@@ -11,8 +11,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from ablate.design.arms import CONTROL, ArmsError, Draft, Fault, Images, named_net
-from ablate.design.study import Study
+from ablate.design.arms import (
+    CONTROL,
+    Arm,
+    Images,
+    Setup,
+    changes_outside,
+    moved_outside,
+    named_net,
+    new_arm,
+    outside,
+)
+from ablate.design.study import Study, unread
+from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import one_of
 from ablate.model.spec import BLOCK_FIELDS, BlockSpec, Change, NetSpec, StageSpec
 
@@ -41,41 +52,65 @@ def _at(stages: Sequence[StageSpec], i: int, count: int) -> StageSpec:
     return stages[round(i * (len(stages) - 1) / max(1, count - 1))]
 
 
-def steps(start: NetSpec, end: NetSpec) -> tuple[str, ...]:
-    """The steps in which the two nets differ: toggles first, then the layout, then the net's fields."""
+def net_steps(start: NetSpec, end: NetSpec) -> tuple[str, ...]:
+    """The steps in which two nets differ: toggles first, then the layout, then the net's fields."""
     names = (*BLOCK_FIELDS, LAYOUT, *_NET_FIELDS)
     return tuple(name for name in names if between(start, end, {name}) != start or between(end, start, {name}) != end)
 
 
-def add_one_in(study: Study, control: NetSpec, images: Images) -> list[Draft]:
+def steps(start: Setup, end: Setup) -> tuple[str, ...]:
+    """The steps in which two setups differ: those of their nets, then the fields of recipe and data."""
+    return (*net_steps(start.spec, end.spec), *(change.field for change in changes_outside(start, end)))
+
+
+def add_one_in(study: Study, control: Setup, images: Images) -> list[Arm]:
     """``1-layout``, ``2-shortcut``, ...: each arm makes a step more than the one before; the last is ``design.to``."""
     end, order = _way(study, control, images)
-    drafts = [Draft(name=CONTROL, spec=control)]
+    arms = [new_arm(CONTROL, control)]
     for number, step in enumerate(order, 1):
-        spec = between(control, end, order[:number])
-        changes = tuple(_change(taken, control, end) for taken in order[:number])
-        drafts.append(Draft(name=f"{number}-{step}", spec=spec, changes=changes, parent=drafts[-1].name))
-    _must_move(drafts, [control, *(draft.spec for draft in drafts[1:-1])], order)
-    return drafts
+        setup = _walked(control, end, order[:number])
+        changes = (_change(taken, control, end) for taken in order[:number])
+        arms.append(replace(new_arm(f"{number}-{step}", setup, changes), parent=arms[-1].name))
+    _must_move(arms, [control, *(arm.setup for arm in arms[1:-1])], order)
+    return arms
 
 
-def leave_one_out(study: Study, control: NetSpec, images: Images) -> list[Draft]:
+def leave_one_out(study: Study, control: Setup, images: Images) -> list[Arm]:
     """``without-shortcut``, ...: each arm is the control with one of its choices taken back to ``design.to``'s."""
     end, order = _way(study, control, images)
-    drafts = [Draft(name=CONTROL, spec=control)]
-    for step in order:
-        spec = between(control, end, {step})
-        drafts.append(Draft(name=f"without-{step}", spec=spec, changes=(_change(step, control, end),)))
-    _must_move(drafts, [control] * len(order), order)
-    return drafts
+    arms = [new_arm(CONTROL, control)]
+    arms += [
+        new_arm(f"without-{step}", _walked(control, end, (step,)), [_change(step, control, end)]) for step in order
+    ]
+    _must_move(arms, [control] * len(order), order)
+    return arms
 
 
-def _change(step: str, start: NetSpec, end: NetSpec) -> Change:
+def _walked(start: Setup, end: Setup, taken: Sequence[str]) -> Setup:
+    """``start`` with the steps ``taken`` towards ``end``.
+
+    Raises:
+        FieldsError: fields of the recipe that exclude each other as long as a later step is not taken.
+    """
+    moved = {name: _summary(name, end) for name in taken if outside(name)[0]}
+    key = "design.order"
+    recipe, data, errors = moved_outside(start.recipe, start.data, moved, key, read=False)
+    if errors:
+        told = (f"{taken[-1]} comes too early: {one.key.removeprefix(f'{key}.')} {one.message}" for one in errors)
+        raise FieldsError(FieldError(key, message) for message in told)
+    return Setup(spec=between(start.spec, end.spec, taken), recipe=recipe, data=data)
+
+
+def _change(step: str, start: Setup, end: Setup) -> Change:
     return Change(step, _summary(step, start), _summary(step, end))
 
 
-def _summary(step: str, spec: NetSpec) -> Any:
-    """What a net has at this step: one value, or one a stage."""
+def _summary(step: str, setup: Setup) -> Any:
+    """What a setup has at this step: one value, or one a stage."""
+    table, of_table = outside(step)
+    if table:
+        return getattr(setup.recipe if table == "recipe" else setup.data, of_table)
+    spec = setup.spec
     if step == LAYOUT:
         rows = ((stage.channels, stage.repeats, stage.stride) for stage in spec.stages)
         return " ".join(f"{channels}x{repeats}/{stride}" for channels, repeats, stride in rows)
@@ -85,32 +120,50 @@ def _summary(step: str, spec: NetSpec) -> Any:
     return levels[0] if len(set(levels)) == 1 else " ".join(map(str, levels))
 
 
-def _must_move(drafts: list[Draft], before: list[NetSpec], order: tuple[str, ...]) -> None:
-    faults = [
-        Fault("design.order", f"{step} changes nothing at its place; it does after {LAYOUT}")
-        for draft, old, step in zip(drafts[1:], before, order, strict=True)
-        if draft.spec == old
-    ]
-    if faults:
-        raise ArmsError(faults)
+def _must_move(arms: list[Arm], before: list[Setup], order: tuple[str, ...]) -> None:
+    errors = []
+    for arm, old, step in zip(arms[1:], before, order, strict=True):
+        table, of_table = outside(step)
+        if table == "recipe" and (message := unread(arm.recipe, of_table)):
+            errors.append(FieldError("design.order", f"{step} {message}"))
+        elif arm.setup == old:
+            errors.append(FieldError("design.order", f"{step} changes nothing at its place; it does after {LAYOUT}"))
+    if errors:
+        raise FieldsError(errors)
 
 
-def _way(study: Study, control: NetSpec, images: Images) -> tuple[NetSpec, tuple[str, ...]]:
-    """The other net, and the steps towards it in the order asked for."""
+def _way(study: Study, control: Setup, images: Images) -> tuple[Setup, tuple[str, ...]]:
+    """The other setup, and the steps towards it in the order asked for."""
     if not study.design.to:
-        raise ArmsError([Fault("design.to", f"is missing: {study.design.kind} goes from the control to another net")])
-    end = named_net(study.design.to, images, "design.to")
+        message = f"is missing: {study.design.kind} goes from the control to another net or recipe"
+        raise FieldsError([FieldError("design.to", message)])
+    end = _end(study, control, images)
     there = steps(control, end)
     if not there:
-        raise ArmsError([Fault("design.to", "is the same net as the control")])
+        raise FieldsError([FieldError("design.to", "is the same as the control")])
     order = study.design.order or there
-    faults = [Fault("design.order", one_of(name, there)) for name in order if name not in there]
-    faults += [Fault("design.order", f"must hold every step once, got {list(order)!r}")] * (
+    errors = [FieldError("design.order", one_of(name, there)) for name in order if name not in there]
+    errors += [FieldError("design.order", f"must hold every step once, got {list(order)!r}")] * (
         len(set(order)) != len(order)
     )
     missing = [name for name in there if name not in order]
     if missing:
-        faults.append(Fault("design.order", f"must also hold {', '.join(missing)}"))
-    if faults:
-        raise ArmsError(faults)
+        errors.append(FieldError("design.order", f"must also hold {', '.join(missing)}"))
+    if errors:
+        raise FieldsError(errors)
     return end, order
+
+
+def _end(study: Study, control: Setup, images: Images) -> Setup:
+    """``design.to``; where it says nothing of the net, the net is the control's."""
+    to = study.design.to
+    fields_of_net = {name: value for name, value in to.items() if not outside(name)[0]}
+    recipe, data, errors = moved_outside(study.recipe, study.data, to, "design.to")
+    spec = control.spec
+    try:
+        spec = named_net(fields_of_net, images, "design.to") if fields_of_net else spec
+    except FieldsError as error:
+        errors += error.errors
+    if errors:
+        raise FieldsError(errors)
+    return Setup(spec=spec, recipe=recipe, data=data)

@@ -6,9 +6,10 @@ default below, whatever is written is checked, and an unknown key is an error.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ablate.design.identity import digest, identity
 
@@ -25,12 +26,41 @@ Schedule = Literal["one_cycle", "cosine", "step", "constant"]
 Matched = Literal["none", "macs", "params", "train_flops", "peak_memory"]
 DesignKind = Literal["one_change", "factorial", "fractional", "add_one_in", "leave_one_out"]
 # The name of a study or an arm becomes part of a path and of a page, so it holds nothing that either could mistake.
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$"
+MAX_NAME = 64
+NAME_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9_.+-]{{0,{MAX_NAME - 1}}}$"
+NAME_RULE = (
+    f"must start with a letter or digit and hold only letters, digits, '_', '.', '+' and '-', at most {MAX_NAME}"
+)
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 # One line of text that people read; every page escapes it.
 Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 Level = str | int | float | bool
+QUICK = "quick"  # the budget that a file is as it is written
+
+
+OUTSIDE_THE_NET = ("recipe", "data")  # what an arm can change besides fields of the net
+
+
+def dotted(table: Any) -> Any:
+    """``{"recipe": {"lr": 1}}`` as ``{"recipe.lr": 1}``: how a change outside the net is named everywhere.
+
+    Raises:
+        ValueError: a name is written both ways.
+    """
+    if not isinstance(table, Mapping):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        nested = name in OUTSIDE_THE_NET and isinstance(value, Mapping)
+        for key, one in ({f"{name}.{field}": one for field, one in value.items()} if nested else {name: value}).items():
+            if key in flat:
+                raise ValueError(f"{key} is written twice: in quotes and as a table")
+            flat[key] = one
+    return flat
+
+
+Changes = Annotated[dict[str, Level], BeforeValidator(dotted)]
 
 
 class _Noun(BaseModel):
@@ -38,11 +68,11 @@ class _Noun(BaseModel):
 
 
 class Recipe(_Noun):
-    """How every arm is trained: optimiser, schedule, epochs, batch size, augmentation."""
+    """How every arm is trained, where it changes nothing: optimiser, schedule, epochs, batch size, augmentation."""
 
     epochs: int = Field(default=4, ge=1, le=100_000, description="passes over the training images")
     batch_size: int = Field(default=64, ge=2, le=65_536, description="images a step")
-    optimizer: Optimizer = Field(default="adamw", description="the same for every arm")
+    optimizer: Optimizer = Field(default="adamw", description="what moves the weights")
     lr: float = Field(default=6e-3, gt=0, le=100, description="highest learning rate of the schedule")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd (Nesterov) and rmsprop")
     rms_decay: float = Field(default=0.9, gt=0, lt=1, description="rmsprop's smoothing of the squared gradients")
@@ -62,13 +92,30 @@ class Recipe(_Noun):
     )
     crop_padding: int = Field(default=0, ge=0, le=64, description="pixels of padding of the random crop; 0: none")
     flip: bool = Field(default=False, description="random horizontal flip")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="the same for every arm")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of activations and gradients in training")
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}")
         return self
+
+
+# The fields that not every recipe reads: the field that decides it, and its values that do.
+READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
+    "momentum": ("optimizer", ("sgd", "rmsprop")),
+    "rms_decay": ("optimizer", ("rmsprop",)),
+    "step_epochs": ("schedule", ("step",)),
+    "step_factor": ("schedule", ("step",)),
+}
+
+
+def unread(recipe: Recipe, field: str) -> str:
+    """Why this recipe does not read a field: ``"does nothing with recipe.optimizer = 'adamw': ..."``; or nothing."""
+    reader, values = READ_BY.get(field, ("", ()))
+    if not values or getattr(recipe, reader) in values:
+        return ""
+    return f"does nothing with recipe.{reader} = {getattr(recipe, reader)!r}: it is read by {' and '.join(values)}"
 
 
 class DataSpec(_Noun):
@@ -87,6 +134,9 @@ class DataSpec(_Noun):
     )
     validation: float = Field(default=0.1, gt=0, lt=1, description="share of the training images held back")
     split_seed: int = Field(default=0, ge=0, lt=2**32, description="which images are held back")
+    fraction: float = Field(
+        default=1.0, gt=0, le=1, description="share of the images left that is trained on, of every class alike"
+    )
 
 
 class Plan(_Noun):
@@ -165,7 +215,7 @@ class Decision(_Noun):
 
 
 class Design(_Noun):
-    """Which arms are made of the changes; `design/drafts.py` makes them.
+    """Which arms are made of the changes; `design/arms.py` makes them.
 
     ``one_change``: an arm for each entry of ``[arms]``, against the control. ``factorial``: every combination of the
     levels in ``[factors]``. ``fractional``: a balanced part of them. ``add_one_in`` and ``leave_one_out`` need no
@@ -177,8 +227,9 @@ class Design(_Noun):
     kind: DesignKind | None = Field(
         default=None, description="which arms are made; not written: factorial with [factors], else one_change"
     )
-    to: dict[str, Level] = Field(
-        default_factory=dict, description="add_one_in, leave_one_out: the other net, written as [control] is"
+    to: Changes = Field(
+        default_factory=dict,
+        description="add_one_in, leave_one_out: the other net, written as [control] is, and fields of recipe and data",
     )
     order: tuple[str, ...] = Field(
         default=(), strict=False, description="add_one_in, leave_one_out: the steps in this order"
@@ -192,24 +243,26 @@ class Study(_Noun):
     """One question, its control and arms, and the rule that answers it.
 
     ``arms`` maps an arm's name to its changes against the control; a factorial study has ``factors`` instead, each
-    with its levels. ``control`` holds ``net``, a name of the zoo, and any field of it set beside.
+    with its levels. A field of the net goes by its own name, one of the recipe or the data by a dotted one:
+    ``recipe.lr``. ``control`` holds ``net``, a name of the zoo, and the fields of it that differ.
     """
 
     name: Name
     title: Line = Field(default="", description="of the report")
     question: Line = Field(default="", description="what the study is to answer")
     source: Line = Field(default="", description="where the question or the claim comes from")
-    expect: dict[str, Expectation] = Field(
+    expect: Annotated[dict[str, Expectation], BeforeValidator(dotted)] = Field(
         default_factory=dict, description="an arm's name to what is expected of it, written before the runs"
     )
     control: dict[str, Level] = Field(
         default={"net": "mobilenet_v2_mnist"}, description="net, a named net, and any field of it"
     )
-    arms: dict[Name, dict[str, Level]] = Field(
+    arms: dict[Name, Changes] = Field(
         default_factory=dict, description="[arms.NAME]: what the arm changes against the control"
     )
-    factors: dict[str, Annotated[tuple[Level, ...], Field(strict=False)]] = Field(
-        default_factory=dict, description="a field of the net to its levels, the control's among them"
+    factors: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
+        default_factory=dict,
+        description="a field of the net, of recipe or of data to its levels, the control's among them",
     )
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
@@ -227,7 +280,7 @@ class Study(_Noun):
     noise_floor: bool = Field(default=False, description="adds an A/A arm: the control again under other seeds")
     keep_weights: bool = Field(default=False, description="keeps each trial's weights as an artifact")
     budget: str = Field(
-        default="quick", description="which budget this is; a file's [budget.NAME] tables make the others"
+        default=QUICK, description="which budget this is; a file's [budget.NAME] tables make the others"
     )
 
     @model_validator(mode="after")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from ablate.design.arms import Fault
-from ablate.design.study import Range, Recipe, Study
+from ablate.design.arms import Arm, moved_outside
+from ablate.design.study import Range, Recipe, Study, unread
 from ablate.design.trial import Trial
+from ablate.design.validation import FieldError
 from ablate.errors import one_of
 
 TUNING_SEEDS = 2_000_000  # how far the tuning seeds lie from the confirming ones; the A/A arm's lie between them
 EDGE = 0.05  # of the range: a best setting nearer to its end may have a better one beyond
-# The fields of a recipe that can be tuned, and what reads those that not every recipe does.
-TUNABLE: dict[str, tuple[str, ...]] = {
-    "lr": (), "weight_decay": (), "label_smoothing": (), "ema": (), "warmup_epochs": (), "crop_padding": (),
-    "momentum": ("optimizer", "sgd", "rmsprop"), "rms_decay": ("optimizer", "rmsprop"),
-    "step_epochs": ("schedule", "step"), "step_factor": ("schedule", "step"),
-}  # fmt: skip
+# The fields of a recipe that can be tuned.
+TUNABLE = (
+    "lr", "weight_decay", "label_smoothing", "ema", "warmup_epochs", "crop_padding",
+    "momentum", "rms_decay", "step_epochs", "step_factor",
+)  # fmt: skip
 WHOLE = ("crop_padding",)
 Values = Mapping[str, float]  # field of the recipe -> its value in one setting
 
@@ -47,9 +47,16 @@ def tuned_recipe(recipe: Recipe, values: Values) -> Recipe:
     return Recipe.model_validate(recipe.model_dump() | whole)
 
 
-def own_values(study: Study) -> dict[str, float]:
-    """The setting that the recipe is as written."""
-    return {name: getattr(study.recipe, name) for name in study.tuning.space}
+def written_recipe(study: Study, arm: Arm) -> Recipe:
+    """An arm's recipe as it was before its tuning: the study's with the arm's changes."""
+    moved = {change.field: change.after for change in arm.changes}
+    return moved_outside(study.recipe, study.data, moved, "arms", read=False)[0]
+
+
+def own_values(study: Study, arm: Arm) -> dict[str, float]:
+    """The setting that an arm's recipe is as written."""
+    recipe = written_recipe(study, arm)
+    return {name: getattr(recipe, name) for name in study.tuning.space}
 
 
 def place(value: float, span: Range) -> float:
@@ -82,51 +89,47 @@ def _goes_on(study: Study, name: str, span: Range, way: int) -> bool:
     return not _refused(study.recipe, name, end + way * step)
 
 
-def tuning_faults(study: Study) -> list[Fault]:
-    """What is wrong with ``[tuning]`` beside the types of its keys."""
+def tuning_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
+    """What is wrong with ``[tuning]`` beside the types of its keys, for the study's recipe and those of its arms."""
     tuning = study.tuning
     if tuning.trials is None:
         if tuning == type(tuning)():
             return []
-        return [Fault("tuning.trials", "is missing: say how many settings of its recipe each arm may try")]
+        return [FieldError("tuning.trials", "is missing: say how many settings of its recipe each arm may try")]
     if not tuning.space:
-        return [
-            Fault("tuning.space", "must hold at least one field of the recipe, as lr = { low = 1e-3, high = 1e-1 }")
-        ]
-    faults = [fault for name, span in tuning.space.items() if (fault := _range_fault(study.recipe, name, span))]
-    metric = study.decision.metric
-    if metric.startswith("val_"):
-        told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
-        faults.append(Fault("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
-    return faults
+        message = "must hold at least one field of the recipe, as lr = { low = 1e-3, high = 1e-1 }"
+        return [FieldError("tuning.space", message)]
+    recipes = {study.recipe: "", **{arm.recipe: f" (in arm {arm.name})" for arm in arms if arm.recipe != study.recipe}}
+    errors: dict[str, FieldError] = {}
+    for name, span in tuning.space.items():
+        for recipe, whose in recipes.items():
+            if error := _range_error(recipe, name, span):
+                errors.setdefault(name, FieldError(error.key, error.message + whose))
+    return list(errors.values())
 
 
-def _range_fault(recipe: Recipe, name: str, span: Range) -> Fault | None:
+def _range_error(recipe: Recipe, name: str, span: Range) -> FieldError | None:
     key = f"tuning.space.{name}"
     if name in ("epochs", "batch_size"):
-        return Fault(key, "is not tuned: it decides what training costs, which has to be alike for every setting")
+        return FieldError(key, "is not tuned: it decides what training costs, which has to be alike for every setting")
     if name not in TUNABLE:
-        return Fault(key, one_of(name, TUNABLE))
-    reader, *options = TUNABLE[name] or ("",)
-    if options and getattr(recipe, reader) not in options:
-        return Fault(
-            key,
-            f"does nothing with recipe.{reader} = {getattr(recipe, reader)!r}: it is read by {' and '.join(options)}",
-        )
+        return FieldError(key, one_of(name, TUNABLE))
+    if message := unread(recipe, name):
+        return FieldError(key, message)
     if span.low >= span.high:
-        return Fault(f"{key}.low", f"must be below high = {span.high:g}, got {span.low:g}")
+        return FieldError(f"{key}.low", f"must be below high = {span.high:g}, got {span.low:g}")
     if span.log and span.low <= 0:
-        return Fault(f"{key}.low", f"must be above 0 where log = true, got {span.low:g}")
+        return FieldError(f"{key}.low", f"must be above 0 where log = true, got {span.low:g}")
     for end in ("low", "high"):
         value = getattr(span, end)
         if name in WHOLE and (value % 1 or span.log):
-            return Fault(f"{key}.{end}", f"must be a whole number, without log, got {value:g}")
+            return FieldError(f"{key}.{end}", f"must be a whole number, without log, got {value:g}")
         if message := _refused(recipe, name, value):
-            return Fault(f"{key}.{end}", message)
+            return FieldError(f"{key}.{end}", message)
     own = getattr(recipe, name)
     if not span.low <= own <= span.high:
         written = f"which is tried first, got {span.low:g} to {span.high:g}"
-        return Fault(key, f"must hold recipe.{name} = {own:g}, {written}")
+        return FieldError(key, f"must hold recipe.{name} = {own:g}, {written}")
     return None
 
 

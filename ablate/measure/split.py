@@ -45,7 +45,8 @@ class SplitBlock(nn.Module):
             return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
-        block, conv = self.block, self.block.project.conv
+        block: Any = self.block
+        conv = block.project.conv
         stride = block.spatial.conv.stride[0]
         height, width = ((size - 1) // stride + 1 for size in x.shape[2:])
         out = x.new_zeros(len(x), conv.out_channels, height, width)
@@ -78,7 +79,7 @@ class LiveTensors(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.peak_bytes = 0
         self._bytes: dict[int, int] = {}  # by storage; 0 for one that was there before
 

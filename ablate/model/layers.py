@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -192,3 +193,14 @@ def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
         walk.step("dropout", "dropout")
     walk.step("linear", "classifier", spec.num_classes, bias=True)
     return tuple(walk.met)
+
+
+def tiny_maps(ops: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The convolutions that see more padding than image: a kernel above 1x1 on a map of 1x1 or 2x2 pixels.
+
+    Example:
+        >>> from ablate.model.zoo import mobilenet_v2
+        >>> [layer.name for layer in tiny_maps(layers(mobilenet_v2(), 64, 64))][0]
+        'blocks.14.spatial.conv'
+    """
+    return tuple(op for op in ops if op.kind == "conv" and op.kernel > 1 and max(op.in_hw) <= TINY_MAP)

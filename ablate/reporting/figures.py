@@ -29,7 +29,7 @@ from ablate.reporting.canvas import (
     thin,
 )
 from ablate.reporting.labels import folded
-from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
+from ablate.reporting.style import BAND_COLOUR, COLOURS, CONTROL_COLOUR, Unit, number
 
 SPREAD = 0.3  # rows over which an arm's dots lie, above its interval so that none is hidden
 LINE = 0.14  # rows that the interval lies below the middle
@@ -124,6 +124,30 @@ def _frame(axes: Axes, values: pd.Series, summary: pd.DataFrame) -> str:
         return ""
     axes.set_xlim(*limits)
     return "intervals that leave the frame stand in the table"
+
+
+def compared(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
+    """A row an arm: its difference to the control in two campaigns, A above B, with the margin as a band.
+
+    Args:
+        table: campaign (A or B), arm, mean, low, high; the arms in the order to draw.
+        margin: half the band's width, in the unit of the differences.
+        unit: of the metric.
+    """
+    arms = list(dict.fromkeys(table["arm"]))
+    with page(1.2 + 1.5 * ROW_INCHES * len(arms)) as (figure, (axes,)):
+        axes.axvspan(-margin, margin, color=BAND_COLOUR, alpha=0.6, linewidth=0)
+        axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
+        looks = {"A": (COLOURS[0], "o", -0.15), "B": (COLOURS[1], "D", 0.15)}
+        for line in lines_of(table):
+            colour, marker, shift = looks[str(line.campaign)]
+            row = arms.index(str(line.arm)) + shift
+            axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2)
+            axes.plot([line.mean], [row], marker, markersize=7, color=colour, markeredgecolor="white", zorder=5)
+            right_column(axes, row, f"{line.campaign}: {line.outcome}")
+        name_rows(axes, arms)
+        axes.set_xlabel(f"{unit.difference}, arm minus control\ngrey: within the margin of {margin:g} {unit.short}")
+        return figure
 
 
 def learning_curves(curves: pd.DataFrame, means: pd.DataFrame, label: str, palette: Mapping[str, str]) -> Figure:

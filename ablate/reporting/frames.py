@@ -11,6 +11,7 @@ import math
 
 import pandas as pd
 
+from ablate.design.match import COST_FIELDS, images_seen
 from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.reporting import words
 from ablate.reporting.results import Results
@@ -230,19 +231,24 @@ def matched(results: Results) -> pd.DataFrame:
     for arm in results.plan.arms:
         if arm.match is None or arm.name not in table.index:
             continue
-        field = MATCHED_COSTS[arm.match.quantity]
+        field = COST_FIELDS[arm.match.quantity]
         change = arm.name.removesuffix(f"@{arm.match.quantity}")
         unmatched_too = change != arm.name and change in table.index
         couple = [(False, change)] * unmatched_too + [(True, arm.name)]
         for is_matched, name in couple:
-            spent = ratio(results.cost(name, field), results.cost(CONTROL, field))
+            spent = ratio(_spent(results, name, field), _spent(results, CONTROL, field))
             row = {"change": change, "matched": is_matched, "arm": name, "ratio": spent}
             rows.append(row | {column: table.loc[name, column] for column in ("mean", "low", "high")})
     frame = pd.DataFrame(rows, columns=["change", "matched", "arm", "mean", "low", "high", "ratio"])
     return frame.astype(dict.fromkeys(["mean", "low", "high", "ratio"], float))
 
 
-MATCHED_COSTS = {"macs": "macs", "params": "params", "train_flops": "train_flops", "peak_memory": "train_peak_bytes"}
+def _spent(results: Results, name: str, field: str) -> float | None:
+    """What an arm costs in the quantity that is matched; of training FLOPs, those of all the images that it sees."""
+    spent, arm = results.cost(name, field), results.arm(name)
+    if field != "train_flops" or spent is None:
+        return spent
+    return spent * images_seen(arm.recipe, arm.data, results.plan.data)
 
 
 def steps(results: Results, points: pd.DataFrame) -> pd.DataFrame:

@@ -59,9 +59,8 @@ def _printed(results: Results, found: float) -> float:
 
 
 def best_setting(results: Results, arm: str) -> dict[str, float]:
-    """What the arm's recipe holds of the space that was searched; empty while it is not tuned."""
-    recipe = results.arm(arm).recipe
-    return {} if recipe is None else {name: getattr(recipe, name) for name in results.plan.study.tuning.space}
+    """The setting that an arm's tuning found; empty while it is not tuned."""
+    return results.arm(arm).setting or {}
 
 
 def setting_text(values: dict[str, float]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,14 @@ class Laid:
 
     name: str
     title: str
-    parts: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[dict[str, Any]]
 
 
 def render_page(results: Results) -> tuple[str, tuple[Chart, ...]]:
     """The page, and the charts on it."""
     study = results.plan.study
     made = [(section, section.parts(results)) for section in SECTIONS]
-    laid = [Laid(section.name, section.title, [_laid(part) for part in parts]) for section, parts in made if parts]
+    shown = [laid(section.name, section.title, parts) for section, parts in made if parts]
     charts = tuple(part for _, parts in made for part in parts if isinstance(part, Chart))
     facts = [
         f"{study.name}, budget {study.budget}",
@@ -50,7 +51,12 @@ def render_page(results: Results) -> tuple[str, tuple[Chart, ...]]:
         words.count(study.recipe.epochs, "epoch"),
     ]
     title = f"{words.title(results)}: {short_verdict(results)} ({results.plan.data.name})"
-    return lay_out(title, words.title(results), " · ".join(facts), laid), charts
+    return lay_out(title, words.title(results), " · ".join(facts), shown), charts
+
+
+def laid(name: str, title: str, parts: Sequence[Part]) -> Laid:
+    """A section with its parts ready to be laid out."""
+    return Laid(name, title, [_laid(part) for part in parts])
 
 
 def lay_out(title: str, heading: str, facts: str, sections: list[Laid]) -> str:
@@ -95,7 +101,7 @@ def _laid(part: Part) -> dict[str, Any]:
 # Columns of words stand to the left, all others are numbers and stand to the right.
 _WORDS = {
     "arm", "change", "verdict", "expected", "value", "status", "remark", "trial key", "metric", "effect", "from",
-    "outcome", "aliased with", "best setting", "at the edge", "step", "study", "question", "data", "budget",
+    "outcome", "aliased with", "best setting", "at the edge", "step", "A", "B", "A: verdict", "B: verdict",
 }  # fmt: skip
 _OUTCOMES = ("better", "worse", "equivalent", "no worse", "undecided", "not judged", "failed", "diverged", "missing")
 

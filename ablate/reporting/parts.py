@@ -90,4 +90,27 @@ class Chart:
         return f"Chart({self.name}: {self.caption})"
 
 
-Part = Prose | Bullets | Notice | Listing | Table | Chart
+@dataclass(frozen=True)
+class Entry:
+    """A campaign in an index.
+
+    Attributes:
+        title, facts, question, answer: of the study and of what came out.
+        href: of its report, relative to the page.
+    """
+
+    title: str
+    href: str
+    facts: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The campaigns of an index."""
+
+    entries: tuple[Entry, ...]
+
+
+Part = Prose | Bullets | Notice | Listing | Table | Chart | Entries

@@ -2,91 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ablate.errors import StudyError
 from ablate.reporting import words
+from ablate.reporting.console import screen, text
 
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
+    from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
+    from ablate.design.study import Study
 
+QUICK = "quick"
 PLAIN_WIDTH = 100
+FEW_ARMS = 3
 
 
-def screen() -> Console:
-    """Standard output; a fixed width where it is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
-
-
-def _table(*numeric: str, text: tuple[str, ...]) -> Table:
+def _table(*numeric: str, words_in: tuple[str, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for name in text:
+    for name in words_in:
         table.add_column(name, overflow="fold")
     for name in numeric:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def print_studies(jobs: int, budget: str, overrides: Mapping[str, object]) -> None:
-    """Every study that a name reaches, with a line for each that cannot be read, or not with these fields."""
-    from ablate.design.forecast import rough_forecast
+def print_studies(
+    jobs: int, budget: str, overrides: Mapping[str, object], done: Callable[[Study], int] | None = None
+) -> None:
+    """Every study that a name reaches, a line a budget; then a line for each that cannot be read with these fields.
+
+    Args:
+        jobs: trials at a time, for the estimate of time.
+        budget: which budget; ``quick`` lists all of them.
+        overrides: fields that are changed, by dotted key.
+        done: how many trials of a study have a record already; None: the column is left out.
+    """
     from ablate.design.read import list_studies, load_study
 
-    table = _table("arms", "trials", "minutes", text=("study", "question"))
+    table = _table("arms", "trials", *["done"] * (done is not None), "time", words_in=("study", "budget", "question"))
     broken: list[str] = []
     for path in list_studies():
         try:
-            study = load_study(path, budget=budget, overrides=overrides)
+            for name in _listed(path, budget):
+                study = load_study(path, budget=name, overrides=overrides)
+                first = name in (QUICK, budget)
+                told = (text(study.name, "bold"), text(name), text(study.question)) if first else ("", text(name), "")
+                table.add_row(*told, *_sizes(study, jobs, done))
         except StudyError as error:
             broken.append(str(error))
-            continue
-        expected = rough_forecast(study, jobs=jobs)
-        sizes = (str(expected.arms), str(expected.trials), f"{expected.minutes:.0f}") if expected else ("–", "–", "–")
-        table.add_row(Text(study.name, "bold"), Text(study.question), *sizes)
-    console = screen()
+    console = screen(PLAIN_WIDTH)
     console.print(table)
-    console.print(Text(f"minutes: an estimate for {jobs} trials at a time on this machine's processors", "dim"))
+    console.print(text(f"time: an estimate for {words.count(jobs, 'trial')} at a time on this machine", "dim"))
     for message in broken:
-        console.print(Text(message, "yellow"))
+        console.print(text(message, "yellow"))
 
 
-def print_plan(plan: CampaignPlan, *, jobs: int) -> None:
-    """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained."""
+def _listed(path: Path, budget: str) -> tuple[str, ...]:
+    from ablate.design.read import budget_names
+
+    return budget_names(path) if budget == QUICK else (budget,)
+
+
+def _sizes(study: Study, jobs: int, done: Callable[[Study], int] | None) -> list[str]:
+    from ablate.design.forecast import rough_forecast
+
+    expected = rough_forecast(study, jobs=jobs)
+    finished = [f"{done(study):,}"] if done is not None else []
+    if expected is None:
+        return ["–", "–", *finished, "–"]
+    return [f"{expected.arms:,}", f"{expected.trials:,}", *finished, _minutes(expected.minutes)]
+
+
+def print_plan(
+    plan: CampaignPlan, *, jobs: int, done: int = 0, images_per_s: Mapping[str, float] | None = None
+) -> None:
+    """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained.
+
+    Args:
+        plan: of the campaign.
+        jobs: trials at a time.
+        done: how many of its trials have a record already.
+        images_per_s: training images a second of one trial, for the arms that records exist of.
+    """
     from ablate.campaign.resources import disk_bytes
     from ablate.design.forecast import forecast
     from ablate.verdicts.power_analysis import foresee
 
-    study, console = plan.study, screen()
-    expected = forecast(plan, jobs=jobs)
-    console.print(Text(study.title or study.name, "bold"))
+    study, data, console = plan.study, plan.data, screen(PLAIN_WIDTH)
+    expected = forecast(plan, jobs=jobs, images_per_s=images_per_s)
+    console.print(text(f"{study.title or study.name} (budget {study.budget}, data {data.name})", "bold"))
     if study.question:
-        console.print(Text(study.question))
+        console.print(text(study.question))
     console.print()
     console.print(_arms(plan))
     console.print()
-    recipe, data = study.recipe, plan.data
+    recipe = study.recipe
     size = f"{data.channels}×{data.height}×{data.width}"
     lines = [
         ("data", f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, {size}"),
-        ("recipe", f"{recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}"),
+        (
+            "recipe",
+            f"{words.count(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}",
+        ),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
-        ("trials", _trials(plan)),
-        ("time", f"about {_minutes(expected.minutes)} for {jobs} trials at a time (estimated from FLOPs)"),
+        ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
+        ("time", _time(plan, expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
+        *([("maps", small)] if (small := _small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
     grid = Table.grid(padding=(0, 2))
     for name, value in lines:
-        grid.add_row(Text(name, "bold"), Text(value))
+        grid.add_row(text(name, "bold"), text(value))
     console.print(grid)
+
+
+def _small_maps(plan: CampaignPlan) -> str:
+    """A line for the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
+    from ablate.model.layers import layers, tiny_maps
+
+    counts = {arm.name: len(tiny_maps(layers(arm.spec, plan.data.height, plan.data.width))) for arm in plan.arms}
+    small = [f"{count} in {name}" for name, count in counts.items() if count]
+    if not small:
+        return ""
+    named = ", ".join(small[:FEW_ARMS]) + (f" and in {len(small) - FEW_ARMS} more arms" * (len(small) > FEW_ARMS))
+    return f"warning: convolutions on maps of 2×2 pixels or fewer see mostly padding: {named}"
 
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
@@ -106,7 +153,24 @@ def _trials(plan: CampaignPlan) -> str:
     seeds, arms = plan.study.plan, len(plan.arms)
     if seeds.until == "settled":
         return f"{arms * seeds.seeds} to {len(plan.trials)}: {arms} arms × {seeds.seeds} to {seeds.max_seeds} seeds"
-    return f"{len(plan.trials)}: {arms} arms × {seeds.seeds} seeds"
+    return f"{len(plan.trials)}: {words.count(arms, 'arm')} × {words.count(seeds.seeds, 'seed')}"
+
+
+def _done(done: int, trials: int) -> str:
+    """``16 of 16 done, 0 to train``."""
+    return f"{done:,} of {trials:,} done, {max(0, trials - done):,} to train"
+
+
+def _time(plan: CampaignPlan, expected: Forecast, jobs: int, done: int) -> str:
+    """``about 3 min for 2 trials at a time (estimated from FLOPs)``; of what is still to be trained."""
+    left = max(0, expected.trials - done)
+    if not left:
+        return "none: every trial is done"
+    source = "estimated from FLOPs" if not expected.measured else "measured speeds"
+    if 0 < expected.measured < len(plan.arms):
+        source = f"measured speeds of {expected.measured} of {words.count(len(plan.arms), 'arm')}"
+    minutes = expected.minutes * left / expected.trials
+    return f"about {_minutes(minutes)} for {words.count(jobs, 'trial')} at a time ({source})"
 
 
 def _minutes(minutes: float) -> str:
@@ -116,16 +180,16 @@ def _minutes(minutes: float) -> str:
 def _arms(plan: CampaignPlan) -> Table:
     from ablate.measure.cost import estimate
 
-    data, recipe = plan.data, plan.study.recipe
-    table = _table("params", "MACs", "×", "train MB", "seeds", text=("arm", "change"))
+    data = plan.data
+    table = _table("params", "MACs", "×", "train MB", "seeds", words_in=("arm", "change"))
     base = None
     for arm in plan.arms:
         shape = (data.channels, data.height, data.width)
-        cost = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        cost = estimate(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         base = base or cost.macs
         table.add_row(
-            Text(arm.name, "bold"),
-            Text(words.change(arm, plan.study)),
+            text(arm.name, "bold"),
+            text(words.change(arm, plan.study)),
             f"{cost.params:,}",
             f"{cost.macs:,}",
             f"{cost.macs / base:.2f}",
@@ -137,13 +201,13 @@ def _arms(plan: CampaignPlan) -> Table:
 
 def print_check(check: Check, study: str) -> None:
     """What a check found, a line a fault with its remedy, and what was repaired."""
-    console = screen()
+    console = screen(PLAIN_WIDTH)
     for done in check.repaired:
-        console.print(Text(f"repaired: {words.plain(done)}"))
+        console.print(text(f"repaired: {done}"))
     if check.never_run:
-        console.print(Text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
+        console.print(text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
         return
     for fault in check.faults:
-        console.print(Text(f"{fault.where}: {words.plain(fault.message)} (remedy: {fault.remedy})", "yellow"))
-    console.print(Text(f"{check.records} of {check.trials} planned trials have a sound record"))
-    console.print(Text("nothing is wrong", "green") if check.sound else Text("something is wrong", "bold red"))
+        console.print(text(f"{fault.where}: {fault.message} (remedy: {fault.remedy})", "yellow"))
+    console.print(text(f"{check.records} of {check.trials} planned trials have a sound record"))
+    console.print(text("nothing is wrong", "green") if check.sound else text("something is wrong", "bold red"))

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
 from ablate.design.plan import CampaignPlan, Trial, tuned_arms
 from ablate.design.record import EpochPoint, Record
+from ablate.reporting.console import screen
+from ablate.reporting.words import plain
+
+REFRESH_S = 0.25
+COUNTER = 11  # columns of "9999/10,000"
 
 
 @contextlib.contextmanager
 def progress(plan: CampaignPlan, file: TextIO | None = None) -> Iterator[Observer]:
     """An observer that draws on ``file`` (default: standard output) what the campaign is doing."""
-    console = Console(file=file or sys.stdout, highlight=False, soft_wrap=False)
+    console = screen(file=file)
     if not console.is_terminal:
         yield Lines(plan, console)
         return
     bars = Bars(plan, console)
-    with bars.live:
+    with bars.drawn():
         yield bars
 
 
@@ -42,7 +48,7 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.epochs = plan.study.recipe.epochs
+        self.epochs = {arm.name: arm.recipe.epochs for arm in plan.arms}
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -69,19 +75,25 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        return max(0, self.of * self.epochs - sum(self._reached.values()))
+        mean = sum(self.epochs.values()) / len(self.epochs)
+        return max(0, round(self.of * mean) - sum(self._reached.values()))
 
     def left(self) -> str:
-        """``about 3 min left``; empty until an epoch is done."""
+        """``about 3 min left``; empty until an epoch is done, and when less than a second is left."""
         if not self._epochs_done:
             return ""
-        pace = (time.monotonic() - self._began) / self._epochs_done
-        return f"about {duration(self._epochs_left * pace)} left"
+        seconds = self._epochs_left * self.elapsed_s / self._epochs_done
+        return f"about {duration(seconds)} left" if seconds >= 1 else ""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the clock started."""
+        return time.monotonic() - self._began
 
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
-        self._reached[record.key] = self.epochs
+        self._reached[record.key] = self.epochs[record.arm]
 
 
 def title(trial: Trial) -> str:
@@ -102,7 +114,7 @@ def outcome(trial: Trial, record: Record) -> str:
 
 
 def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else "no reason given"
+    return plain(text.strip().splitlines()[0]) if text.strip() else "no reason given"
 
 
 class Lines:
@@ -113,7 +125,7 @@ class Lines:
         self._console = console
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(plain(text), markup=False, soft_wrap=True)
 
     def said(self, message: str) -> None:
         self._print(message)
@@ -152,47 +164,97 @@ class Lines:
 
 
 class Bars:
-    """Live bars: one for the campaign, one a running trial."""
+    """Live bars: one for the campaign, one a running trial.
+
+    Rich's own refresh thread moves the cursor by the height of the bars as they were when a line was printed, and
+    writes over the line if a bar has come or gone meanwhile. So the bars are refreshed here, and whatever is drawn or
+    printed is done under one lock.
+    """
 
     def __init__(self, plan: CampaignPlan, console: Console) -> None:
         self._tally = Tally(plan)
         self._bars: dict[str, TaskID] = {}
-        self.live = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=18),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}", markup=False),
-            console=console,
-        )
+        self._lock = threading.RLock()
         self._all: TaskID | None = None
+        self._over = False
+        bar, name = (18, 36) if console.width >= 100 else (6, console.width * 3 // 10)
+        rest = max(8, console.width - bar - name - COUNTER - 4)
+        self._live = Progress(
+            TextColumn("{task.description}", markup=False, table_column=_column(name)),
+            BarColumn(bar_width=bar),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[said]}", markup=False, table_column=_column(rest)),
+            console=console,
+            auto_refresh=False,
+        )
+
+    @contextlib.contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draws the bars; at the end only the campaign's stays."""
+        stop = threading.Event()
+        ticking = threading.Thread(target=self._tick, args=(stop,), name="progress", daemon=True)
+        self._live.start()
+        ticking.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            ticking.join()
+            with self._lock:
+                self._over = True
+                for bar in self._bars.values():
+                    self._live.remove_task(bar)
+                self._refresh()
+                self._live.stop()
+
+    def _tick(self, stop: threading.Event) -> None:
+        while not stop.wait(REFRESH_S):
+            with self._lock:
+                self._refresh()
+
+    def _refresh(self) -> None:
+        if self._all is not None:
+            self._live.update(self._all, completed=self._tally.done, said=self._clock())
+        self._live.refresh()
+
+    def _clock(self) -> str:
+        """``1 min, about 3 min left``; ``took 4 min`` when it is over."""
+        elapsed = duration(self._tally.elapsed_s)
+        if self._over:
+            return f"took {elapsed}"
+        return ", ".join(filter(None, [elapsed, self._tally.left()]))
 
     def said(self, message: str) -> None:
-        self.live.console.print(message, markup=False)
+        with self._lock:
+            self._live.console.print(plain(message), markup=False)
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
-        self._tally.begin(todo)
-        self._all = self.live.add_task(f"{plan.study.name}, trials", total=todo, said="")
+        with self._lock:
+            self._tally.begin(todo)
+            self._all = self._live.add_task(f"{plan.study.name}, trials", total=todo, said="")
 
     def added(self, trials: int) -> None:
-        self._tally.add(trials)
-        if self._all is not None:
-            self.live.update(self._all, total=self._tally.of)
+        with self._lock:
+            self._tally.add(trials)
+            if self._all is not None:
+                self._live.update(self._all, total=self._tally.of)
 
     def started(self, trial: Trial, attempt: int) -> None:
         again = f" (attempt {attempt})" if attempt > 1 else ""
-        if trial.key not in self._bars:
-            name = f"  {title(trial)}{again}"
-            self._bars[trial.key] = self.live.add_task(name, total=self._tally.epochs, said="starting")
+        with self._lock:
+            if trial.key not in self._bars:
+                name = f"  {title(trial)}{again}"
+                self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
-        self._tally.epoch(trial.key, point.epoch)
-        plan = self._tally.plan
-        trained, _ = plan.data.split(plan.study.data.validation)
-        left = (self._tally.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
-        accuracy = f"{100 * point.val_accuracy:.1f} % validation"
-        said = f"epoch {point.epoch}, {accuracy}, {images_per_s:,.0f} images/s, {duration(left)}"
-        self.live.update(self._bars[trial.key], completed=point.epoch, said=said)
-        self._update()
+        trained, _ = self._tally.plan.data.split(trial.data)
+        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
+        told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
+        if left >= 1:
+            told.append(duration(left))
+        with self._lock:
+            self._tally.epoch(trial.key, point.epoch)
+            self._live.update(self._bars[trial.key], completed=point.epoch, said=", ".join(told))
 
     def finished(self, trial: Trial, record: Record) -> None:
         self._end(trial, record)
@@ -204,13 +266,14 @@ class Bars:
         self.said(f"{title(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
-        self._tally.done += 1
-        self._tally.skip_rest_of(record)
-        if trial.key in self._bars:
-            self.live.remove_task(self._bars.pop(trial.key))
-        self.live.console.print(outcome(trial, record), markup=False)
-        self._update()
+        with self._lock:
+            self._tally.done += 1
+            self._tally.skip_rest_of(record)
+            if trial.key in self._bars:
+                self._live.remove_task(self._bars.pop(trial.key))
+            self.said(outcome(trial, record))
+            self._refresh()
 
-    def _update(self) -> None:
-        if self._all is not None:
-            self.live.update(self._all, completed=self._tally.done, said=self._tally.left())
+
+def _column(width: int) -> Column:
+    return Column(no_wrap=True, overflow="ellipsis", max_width=width)

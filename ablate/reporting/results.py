@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ablate
@@ -13,6 +14,8 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
 from ablate.reporting.style import Unit, colours, markers, unit
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ablate.design.plan import CampaignPlan
     from ablate.design.record import Record
     from ablate.design.sealed import SealedPlan
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 Costs = Mapping[str, Mapping[str, float | int | None]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Results:
-    """What a campaign found.
+    """What a campaign found. Its repr is the verdicts; in a notebook it is their table.
 
     Attributes:
         plan: study, data, arms and trials as they were planned.
@@ -77,6 +80,40 @@ class Results:
         for part in parts:
             whole.update(part.encode() + b"\0")
         return whole.hexdigest()[:16]
+
+    def frame(self) -> pd.DataFrame:
+        """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran."""
+        from ablate.reporting.frames import trials
+
+        return trials(self)
+
+    def contrasts(self) -> pd.DataFrame:
+        """A row an arm: outcome, mean difference, interval and p-values, in points where the metric is an accuracy."""
+        from ablate.reporting.frames import contrasts
+
+        return contrasts(self)
+
+    def report(self, runs: Path) -> Path:
+        """Writes the report below ``runs/reports`` where something in it changed; returns the page.
+
+        Raises:
+            AblateError: the folder cannot be written.
+        """
+        from ablate.reporting.folders import publish
+
+        return publish(self, runs)
+
+    def __repr__(self) -> str:
+        from ablate.reporting.terminal import verdict_lines
+
+        study = self.plan.study
+        title = f"{study.name} on {self.plan.data.name}, {len(self.records)} records"
+        return "\n".join([title, *(f"  {line}" for line in verdict_lines(self))])
+
+    def _repr_html_(self) -> str:
+        from ablate.reporting.tables import verdict_rows
+
+        return str(verdict_rows(self).to_html(index=False))
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.

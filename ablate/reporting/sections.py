@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.headline import headline
-from ablate.reporting.parts import Bullets, Chart, Listing, Notice, Part, Prose, Table
+from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
 
 FOLDED_ARMS = 7  # a factorial study with more arms opens with its effects, its arms folded
@@ -37,7 +37,7 @@ def _shows(part: Part) -> bool:
         return not part.frame.empty
     if isinstance(part, Bullets | Notice):
         return bool(part.texts)
-    return isinstance(part, Chart) or bool(part.text)
+    return isinstance(part, Chart | Entries) or bool(part.text)
 
 
 def main_chart(results: Results) -> Chart | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
+from ablate.design.plan import CONTROL
 from ablate.reporting import tables, words
+from ablate.reporting.console import screen, text
 from ablate.reporting.labels import folded
 from ablate.reporting.results import Results
+from ablate.reporting.style import p_text, ratio
+from ablate.verdicts.verdict import Verdict
 
 STYLES = {
     "better": "bold green",
@@ -37,51 +40,70 @@ def verdict_lines(results: Results) -> list[str]:
 
 
 def verdict_table(results: Results) -> Table:
-    """Arm, difference, interval, adjusted p, verdict and cost, for a terminal of 80 columns."""
-    printed = tables.verdict_rows(results)
-    printed = printed.rename(columns={name: name.removeprefix("difference ").strip("()") for name in printed.columns})
-    shown = [name for name in printed.columns if name not in ("change", "p", "expected", "MACs / control")] + ["MACs"]
-    printed = printed.rename(columns={"MACs / control": "MACs"}).assign(arm=[folded(arm, 24) for arm in printed["arm"]])
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for name in shown:
+    """Arm, accuracy, difference, interval, adjusted p, verdict and cost, for a terminal of 80 columns."""
+    unit = results.unit
+    head = (
+        "arm",
+        unit.symbol or unit.short,
+        unit.short,
+        f"{words.confidence(results)} interval",
+        "adj. p",
+        "verdict",
+        "MACs",
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
+    for name in head:
         numeric = name not in ("arm", "verdict")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=name != "arm", overflow="fold")
-    for line in printed[shown].itertuples(index=False):
-        outcome = dict(zip(shown, line, strict=True))["verdict"]
-        table.add_row(*(Text(str(cell), STYLES.get(outcome, "") if cell == outcome else "") for cell in line))
+    control = next((v.contrast for v in results.judgement.verdicts if v.contrast is not None), None)
+    if control is not None:
+        table.add_row("control", unit.value(control.control_mean), *["–"] * 4, "1.00×")
+    for arm in results.compared:
+        table.add_row(*_row(results, results.judgement.verdict(arm)))
     return table
+
+
+def _row(results: Results, verdict: Verdict) -> list[RenderableType]:
+    unit, contrast = results.unit, verdict.contrast
+    macs = tables.times(ratio(results.cost(verdict.arm, "macs"), results.cost(CONTROL, "macs")))
+    return [
+        text(folded(verdict.arm, 18)),
+        unit.value(contrast.arm_mean if contrast else None),
+        unit.signed(contrast.mean_difference if contrast else None),
+        words.interval(results, contrast),
+        p_text(contrast.adjusted_p if contrast else None),
+        text(verdict.outcome, STYLES.get(verdict.outcome, "")),
+        macs,
+    ]
 
 
 def print_results(results: Results, console: Console | None = None) -> None:
     """Prints the end of a study; plain text, 80 columns wide, where the output is no terminal."""
-    screen = console or Console(highlight=False)
-    if not screen.is_terminal and console is None:
-        screen = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
-    screen.print(_page(results))
+    (console or screen(WIDTH_WITHOUT_TERMINAL)).print(_page(results))
 
 
 def _page(results: Results) -> Group:
     study = results.plan.study
-    parts: list[RenderableType] = [Text(""), Text(words.title(results), "bold")]
+    parts: list[RenderableType] = [text(""), text(words.title(results), "bold")]
     if study.question:
-        parts.append(Text(study.question))
+        parts.append(text(study.question))
     loud = ("! ", "bold yellow") if words.is_alarming(results) else ("Note: ", "")
-    parts += [Text(loud[0] + statement, loud[1]) for statement in words.gravest(results)]
-    parts.append(Text(""))
+    parts += [text(loud[0] + statement, loud[1]) for statement in words.gravest(results)]
+    parts.append(text(""))
     for line in verdict_lines(results):
-        parts.append(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
     if results.judgement.effects:
         parts += [
-            Text(""),
-            *(Padding(Text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(results)),
+            text(""),
+            *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(results)),
         ]
-    parts += [Text(""), verdict_table(results), Text(""), Text(_rule(results), "dim")]
+    parts += [text(""), verdict_table(results), text(""), text(_rule(results), "dim")]
     return Group(*parts)
 
 
 def _rule(results: Results) -> str:
     judged = results.judgement
-    seeds = f"{judged.num_seeds} seed{'s' * (judged.num_seeds != 1)} an arm"
+    seeds = f"{words.count(judged.num_seeds, 'seed')} an arm"
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
         f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's."

@@ -22,6 +22,7 @@ from ablate.training.embedded import MAKERS
 from ablate.training.split import stratified
 
 Report = Callable[[str], None]
+_FRACTION = 1  # the draw after that of the validation images
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +94,21 @@ def load_images(
             )
         val = Part(train.images[held_back], train.labels[held_back])
         train = Part(train.images[~held_back], train.labels[~held_back])
+    train = _reduced(train, spec)
     if len(train) < 2:
         raise DataError(f"{path}: {len(train)} training image is too few for batch norm, at least two are needed")
     mean, std = _statistics(train.images)
     return Images(
         *_tensors(train), *_tensors(val), *_tensors(arrays.test), info=_info(spec, arrays), mean=mean, std=std
     )
+
+
+def _reduced(train: Part, spec: DataSpec) -> Part:
+    """The share of the training images that is trained on: of each class alike, at least one."""
+    if spec.fraction == 1:
+        return train
+    dropped = stratified(train.labels, 1 - spec.fraction, spec.split_seed, draw=_FRACTION)
+    return Part(train.images[~dropped], train.labels[~dropped])
 
 
 def _prepared(

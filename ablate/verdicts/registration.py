@@ -83,11 +83,15 @@ def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
 
     Of a study that tunes, with the recipes that its arms were given since: they were not known when it was sealed.
     """
-    recipes = {arm.name: arm.recipe for arm in plan.arms}
-    old = sealed.plan
-    if not any(recipes.get(arm.name) for arm in old.arms):
+    found, old = {arm.name: arm for arm in plan.arms}, sealed.plan
+    if all(arm.setting is None for arm in plan.arms):
         return old
-    arms = tuple(dataclasses.replace(arm, recipe=recipes.get(arm.name)) for arm in old.arms)
+    arms = tuple(
+        dataclasses.replace(arm, recipe=found[arm.name].recipe, setting=found[arm.name].setting)
+        if arm.name in found
+        else arm
+        for arm in old.arms
+    )
     return dataclasses.replace(old, arms=arms, trials=trials(old.study, arms, old.data), tuning=plan.tuning)
 
 

@@ -37,7 +37,10 @@ def plan_of(
     )
     tiny = replace(TINY, num_classes=KNOWN[data].num_classes)
     nets = [replace(tiny, stem_channels=8 * (i + 1)) for i in range(len(arms))]
-    made = tuple(Arm(name=arm, spec=net, changes=diff(nets[0], net)) for arm, net in zip(arms, nets, strict=True))
+    made = tuple(
+        Arm(name=arm, spec=net, recipe=study.recipe, data=study.data, changes=diff(nets[0], net))
+        for arm, net in zip(arms, nets, strict=True)
+    )
     trials = tuple(
         Trial(study=name, arm=arm.name, seed=seed, spec=arm.spec, recipe=study.recipe, data=study.data)
         for seed in range(seeds)

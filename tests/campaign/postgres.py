@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HINT = "PostgreSQL is not installed: apt-get install postgresql, and python -m pip install 'ablate[postgres]'"
+HINT = "PostgreSQL is not installed: apt-get install postgresql, and python -m pip install '.[postgres]'"
 
 
 def program(name: str) -> str | None:

@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from ablate.campaign.tracking import Tracking
 from driver import killing_plan
 from fakes import outcome, until
 from fire import campaign_under_fire, dispatch, end_server, kill_one, new_runs, server, stored, uninterrupted
-
-from ablate.campaign.tracking import Tracking
 
 
 def test_a_campaign_killed_at_random_instants_loses_no_record(tmp_path: Path, empty_store: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ablate.campaign.outbox import Outbox
+from ablate.campaign.spool import desk
 from fakes import outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
 from instant import Instant, go
 from pydantic import ValidationError
 
-from ablate.campaign.outbox import Outbox
-from ablate.campaign.spool import desk
 from ablate.design.plan import make_plan
 from ablate.design.read import load_study
 from ablate.design.study import Study

@@ -10,16 +10,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from ablate.campaign.dispatch import run_campaign
+from ablate.campaign.doctor import check_campaign, repair_campaign
+from ablate.campaign.queue import open_queue, queue_states
+from ablate.campaign.tracking import Tracking
 from driver import killing_plan, stepwise
 from fakes import Notes, no_costs, null, outcome, plan_of, until
 from fire import end_server, server
 from postgres import HINT, PostgresServer, free_port, installed
 
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.doctor import check_campaign, repair_campaign
 from ablate.campaign.local import LocalExecutor
-from ablate.campaign.queue import open_queue, queue_states
-from ablate.campaign.tracking import Tracking
 from ablate.errors import AblateError
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not installed(), reason=HINT)]

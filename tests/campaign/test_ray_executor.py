@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ablate.campaign.dispatch import run_campaign
+from ablate.campaign.executors import Event, Executor, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.node import owner_of, scratch
+from ablate.campaign.result import CampaignStopped
 from driver import killing_plan, prepare_data, stepwise
 from executor_contract import ExecutorContract
 from fakes import Notes, no_costs, null, outcome, plan_of
 from fire import ENVIRONMENT, new_runs, uninterrupted
 
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import Event, Executor, Finished, Job, Lost, Progress, Trainer
-from ablate.campaign.node import owner_of, scratch
 from ablate.campaign.ray_executor import NODES_LOST, RayExecutor
-from ablate.campaign.result import CampaignStopped
 from ablate.errors import AblateError
 
-pytest.importorskip("ray", reason="Ray is not installed: python -m pip install 'ablate[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: python -m pip install '.[ray]'")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray's own, of its log files

@@ -95,6 +95,30 @@ def test_each_fault_names_the_file_what_was_found_and_what_was_expected(
     assert "expected an .npz file with train_images" in str(fault.value)
 
 
+def test_keras_names_are_found_and_the_expected_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "mnist.npz"
+    own = arrays()
+    np.savez(path, x_train=own["train_images"], y_train=own["train_labels"], x_test=own["test_images"],
+             y_test=own["test_labels"])  # fmt: skip
+    with pytest.raises(DataError) as error:
+        read_npz(path)
+    assert "it holds x_test, x_train, y_test, y_train; save x_train as train_images, y_train as train_labels, " in str(
+        error.value
+    )
+    assert "expected an .npz file with train_images, train_labels, test_images and test_labels" in str(error.value)
+
+
+def test_every_problem_of_a_file_comes_in_one_answer(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        read_npz(write(tmp_path / "own.npz", train_images=np.zeros((12, 30)), test_labels=np.zeros(4)))
+    for told in ("train_images have dtype float64", "train_images have shape 12x30", "test_labels have dtype float64"):
+        assert told in str(error.value)
+    with pytest.raises(DataError) as error:
+        read_npz(write(tmp_path / "own.npz", test_images=np.zeros((4, 6, 6), np.uint8), test_labels=np.full(4, 3)))
+    for told in ("test_labels go up to 3, but train_labels to 2", "test_images are 6x6x1, but train_images are 5x6x1"):
+        assert told in str(error.value)
+
+
 @pytest.mark.parametrize("keep", [0, 10, 300, 900, -30, -3])
 def test_a_truncated_file_is_said_to_be_so_at_whatever_byte_it_ends(tmp_path: Path, keep: int) -> None:
     path = write(tmp_path / "own.npz")

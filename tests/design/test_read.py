@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ablate.design.read import find_study, list_studies, load_study, merge
+from ablate.design.layered import merge
+from ablate.design.read import find_study, list_studies, load_study
 from ablate.errors import StudyError
+from ablate.model.spec import ACTIVATIONS
 
 Write = Callable[[str], Path]
 GOOD = """
@@ -88,7 +90,7 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
     assert found["recipe.batch_size"] == "must be a whole number, got 2.5"
     assert found["recipe.flip"] == "must be true or false, got 1"
     assert found["recipe.momentum"] == "must be a finite number, got nan"
-    assert found["decision.metric"].endswith("got 'accuracy'; did you mean 'val_accuracy'?")
+    assert found["decision.metric"].endswith("got 'accuracy'; did you mean 'test_accuracy'?")
     assert found["plan.seedz"].startswith("is not a key of a study; did you mean 'seeds'?")
     assert found["budget.full.recipe.ema"] == "must be at least 0 and below 1, got 2"
     assert len(found) == 14
@@ -99,7 +101,7 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
     [
         ("[arms.a]\nbottleneck='linear'", "arms.a", "changes nothing: bottleneck = 'linear' is what the control has"),
         ("[arms.a]", "arms.a", "changes nothing: an empty table is what the control has"),
-        ("[arms.a]\nconv='full'\n[arms.b]\nconv='full'", "arms.b", "is the same net as arms.a"),
+        ("[arms.a]\nconv='full'\n[arms.b]\nconv='full'", "arms.b", "is the same as arms.a"),
         ("[arms.control]\nconv='full'", "arms.control", "may not be called 'control'"),
         ("[arms.noise_floor]\nconv='full'", "arms.noise_floor", "may not be called 'noise_floor'"),
         ("[arms.a]\nnet='resnet'", "arms.a.net", "did you mean 'resnet50'?"),
@@ -131,10 +133,66 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
         ("[design]\nruns=8" + GOOD, "design.runs", "is not read by a study of design 'one_change'"),
         ("[design]\nkind='add_one_in'", "design.to", "is missing"),
         ("[design]\nkind='factorial'", "factors", "must hold at least one factor"),
+        ("[recipe]\nlearning_rate=1" + GOOD, "recipe.learning_rate", "did you mean 'lr'?"),
+        ("learning_rate=1" + GOOD, "learning_rate", "did you mean 'recipe.lr'?"),
+        ("[arms.a]\nactivation='ReLU'", "arms.a.activation", "got 'ReLU'; did you mean 'relu'?"),
+        ("[arms.a]\nactivation='Hard-Swish'", "arms.a.activation", "got 'Hard-Swish'; did you mean 'hardswish'?"),
+        ("match='flops'" + GOOD, "match", "got 'flops'; did you mean 'macs'?"),
+        ("match='MACs'" + GOOD, "match", "got 'MACs'; did you mean 'macs'?"),
+        (
+            "[decision]\nmargin=0.5" + GOOD,
+            "decision.margin",
+            "must be at most 0.2, got 0.5: test_accuracy goes from 0 to",
+        ),
+        ("[arms]\nbottleneck='relu'", "arms.bottleneck", "write [arms.NAME], with bottleneck = 'relu' below it"),
+        ("[arms]\nmine='relu'", "arms.mine", "must be a table, got 'relu': write [arms.NAME], with bottleneck = "),
+        ("[arms.a]\nrecipe.lr=1\n'recipe.lr'=2", "arms.a.recipe.lr", "is written twice: in quotes and as a table"),
     ],
 )
 def test_each_fault_is_named_with_its_key_and_what_is_allowed(write: Write, text: str, key: str, message: str) -> None:
     assert message in problems(write(text))[key]
+
+
+def test_another_librarys_activation_is_no_typo_of_ours(write: Write) -> None:
+    message = problems(write("[arms.a]\nactivation='gelu'"))["arms.a.activation"]
+    assert message == f"must be one of {', '.join(ACTIVATIONS)}; got 'gelu'"
+
+
+@pytest.mark.parametrize("margin", [0.2, 0.005])
+def test_a_margin_of_a_loss_and_a_margin_in_the_unit_of_accuracy_are_taken(write: Write, margin: float) -> None:
+    assert load_study(write(f"[decision]\nmargin={margin}" + GOOD)).decision.margin == margin
+    assert load_study(write("[decision]\nmetric='test_loss'\nmargin=0.5" + GOOD)).decision.margin == 0.5
+
+
+def test_what_is_wrong_in_several_tables_comes_in_one_answer_with_what_contradicts(write: Write) -> None:
+    found = problems(
+        write("[recipe]\nlr=0\n[decision]\nmargin=0.5\n[data]\nname='mnits'\n[arms.a]\nconv='half'\n[tuning]\ntrials=2")
+    )
+    assert set(found) == {"recipe.lr", "decision.margin", "data.name", "arms.a.conv"}
+    found = problems(write("[decision]\nmargin=0.5\n[data]\nname='mnits'\n[tuning]\ntrials=2\n[arms.a]\nrecipe.lr=0"))
+    assert set(found) == {"decision.margin", "data.name", "tuning.space", "arms.a.recipe.lr"}
+
+
+def test_each_error_is_told_under_the_layer_that_wrote_it_last(write: Write) -> None:
+    text = (
+        GOOD + "[recipe]\nlr = 0\nema = 2\n[plan]\nseeds = 0\n[budget.full]\nrecipe.lr = -1\nplan.until = 'settled'\n"
+    )
+    with pytest.raises(StudyError) as caught:
+        load_study(write(text), budget="full", overrides={"recipe.ema": 3, "arms.relu.bottleneck": "linear"})
+    where = {(problem.where, problem.key) for problem in caught.value.problems}
+    file = str(caught.value.problems[0].where)
+    assert where == {
+        (file, "budget.full.recipe.lr"), ("--set", "recipe.ema"), (file, "plan.seeds"), ("--set", "arms.relu"),
+        (file, "recipe.lr"), (file, "recipe.ema"),  # of the budget quick
+    }  # fmt: skip
+
+
+def test_a_key_that_nobody_wrote_is_told_where_its_table_was_written(write: Write) -> None:
+    path = write(GOOD + "[budget.full]\ntuning.seeds = 2\n")
+    assert set(problems(path)) == {"budget.full.tuning.trials"}
+    with pytest.raises(StudyError) as caught:
+        load_study(write(GOOD), overrides={"tuning.seeds": 2})
+    assert [(problem.where, problem.key) for problem in caught.value.problems] == [("--set", "tuning.trials")]
 
 
 def test_a_file_that_is_no_toml_is_placed_by_line_and_column(write: Write) -> None:
@@ -146,7 +204,7 @@ def test_a_file_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, write:
     assert "must be UTF-8 text; byte 9 is not" in problems(tmp_path / "latin.toml")[""]
     assert "is not a file" in problems(tmp_path)[""]
     assert "there is no such file" in problems(tmp_path / "none.toml")[""]
-    assert "it names the study" in problems(write(GOOD, "a b.toml"))[""]
+    assert "that is the study's name" in problems(write(GOOD, "a b.toml"))[""]
 
 
 @pytest.mark.parametrize(

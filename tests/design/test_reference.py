@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from ablate.design.reference import rows, table
+import pytest
+
+from ablate.design.forecast import ELEMENT_S, EVALUATED, MAC_S, START_S
+from ablate.design.reference import assumptions, rows, updated
 
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
 
 
-def test_the_documentation_holds_the_table_as_it_is_made_now() -> None:
-    assert table() in PAGE.read_text(), "python -m ablate.design.reference prints what belongs into docs/studies.md"
+def test_the_documentation_says_what_the_code_says_now() -> None:
+    page = PAGE.read_text()
+    assert updated(page) == page, "python -m ablate.design.reference docs/studies.md"
+
+
+def test_a_page_without_its_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="must hold <!-- keys"):
+        updated("# Study files\n")
+
+
+def test_the_assumptions_are_those_of_the_forecast() -> None:
+    found = [float(number) for number in re.findall(r"[\d.]+(?= ps| ns|%| s)", assumptions())]
+    assert found == pytest.approx([1e12 * MAC_S, 1e9 * ELEMENT_S, 100 * EVALUATED, START_S], rel=0.02)
 
 
 def test_every_key_says_what_is_allowed_and_what_it_means() -> None:

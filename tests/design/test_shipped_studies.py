@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ablate.design.forecast import forecast
 from ablate.design.plan import make_plan
 from ablate.design.read import load_study, read_toml
 
 FOLDER = Path(__file__).parents[2] / "studies"
+BUDGETS = ("quick", "laptop", "full")
+LARGE = {"mnist_digits": "mnist"}  # what laptop and full train on; all others: cifar10
 SHIPPED = sorted(FOLDER.glob("*.toml"))
 
 
@@ -30,20 +33,39 @@ def test_each_says_its_question_its_source_and_what_is_expected(path: Path) -> N
 def test_each_names_its_commands_first(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0].startswith(f"# python -m ablate.study {path.stem} ")
-    assert lines[1].startswith(f"# python -m ablate.study {path.stem} --budget full ")
+    for line, budget in zip(lines[1:], BUDGETS[1:], strict=False):
+        assert line.startswith(f"# python -m ablate.study {path.stem} --budget {budget} ")
 
 
-@pytest.mark.parametrize("budget", ["quick", "full"])
+@pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_each_is_planned_in_both_budgets_as_its_header_counts(path: Path, budget: str) -> None:
+def test_each_is_planned_in_every_budget_as_its_header_counts(path: Path, budget: str) -> None:
     study = load_study(path, budget=budget)
     plan = make_plan(study)
-    assert study.data.name == {"quick": "mnist5k", "full": "cifar10"}[budget]
-    assert {name.partition("@")[0] for name in study.expect} <= {arm.name.partition("@")[0] for arm in plan.arms}
-    header = path.read_text().splitlines()[budget == "full"]
+    assert study.data.name == ("mnist5k" if budget == "quick" else LARGE.get(path.stem, "cifar10"))
+    known = {name.partition("@")[0] for name in study.expect}
+    assert known <= {arm.name.partition("@")[0] for arm in plan.arms} | study.factors.keys()
+    header = path.read_text().splitlines()[BUDGETS.index(budget)]
     arms = len(plan.arms) - study.noise_floor
-    assert f": {study.data.name}, {arms} arms " in header
+    assert f" {budget}: {study.data.name}, {arms} arms " in header
     assert header.endswith(f" x {study.plan.seeds} seeds x {study.recipe.epochs} epochs")
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_each_has_the_seeds_with_which_its_exact_test_can_decide(path: Path, budget: str) -> None:
+    study = load_study(path, budget=budget)
+    plan = make_plan(study)
+    smallest_p = 2 / 2**study.plan.seeds
+    assert smallest_p <= study.decision.alpha / (len(plan.arms) - 1)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_laptop_budget_takes_about_an_hour_for_eight_seeds_of_one_contrast(path: Path) -> None:
+    plan = make_plan(load_study(path, budget="laptop"))
+    hours = forecast(plan, jobs=2).minutes / 60
+    eights = (len(plan.arms) - 1) * plan.study.plan.seeds / 8
+    assert hours / eights < 2  # the control's trials count once
 
 
 def test_linear_bottleneck_is_the_sample_of_the_documentation() -> None:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from ablate.design.plan import make_plan
-from ablate.design.steps import between, steps
+from ablate.design.steps import between, net_steps
 from ablate.design.study import Study
 from ablate.errors import StudyError
 from ablate.model.spec import BlockSpec, NetSpec, StageSpec
@@ -28,14 +28,14 @@ def roadmap(kind: str, **design: object) -> Study:
 
 
 def test_from_mobilenet_v1_to_v2_is_these_steps() -> None:
-    assert sorted(steps(V1, V2)) == sorted(WAY)
-    assert steps(V1, V1) == ()
+    assert sorted(net_steps(V1, V2)) == sorted(WAY)
+    assert net_steps(V1, V1) == ()
 
 
 @pytest.mark.parametrize(("start", "end"), list(itertools.permutations(NETS, 2)))
 def test_all_steps_together_are_the_other_net_and_none_are_the_first(start: str, end: str) -> None:
     a, b = NETS[start](in_channels=3, num_classes=10), NETS[end](in_channels=3, num_classes=10)
-    way = steps(a, b)
+    way = net_steps(a, b)
     assert way
     assert between(a, b, way) == b
     assert between(a, b, ()) == a
@@ -74,7 +74,7 @@ def test_a_toggle_that_varies_along_a_net_is_read_at_the_same_depth_of_the_other
         ({"order": [*WAY[:-1], "dropuot"]}, "got 'dropuot'; did you mean 'dropout'?"),
         ({"order": WAY[:-1]}, "design.order must also hold dropout"),
         ({"order": [*WAY, "layout"]}, "must hold every step once"),
-        ({"to": {"net": "mobilenet_v1"}}, "design.to is the same net as the control"),
+        ({"to": {"net": "mobilenet_v1"}}, "design.to is the same as the control"),
         ({"to": {"net": "mobilenet_v2", "conf": 1}}, "design.to.conf is not a field of a net"),
     ],
 )
@@ -90,6 +90,6 @@ def test_a_step_without_effect_at_its_place_is_refused() -> None:
         return NetSpec(stages=tuple(StageSpec(block=BlockSpec(residual=one), channels=16) for one in residuals))
 
     a, b = net("inverted", "inverted"), net("inverted", "classic", "inverted")
-    assert steps(a, b) == ("residual", "layout")
+    assert net_steps(a, b) == ("residual", "layout")
     assert between(a, b, {"residual"}) == a
     assert between(a, b, {"residual", "layout"}) == b

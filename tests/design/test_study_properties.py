@@ -198,7 +198,7 @@ def test_arms_that_are_allowed_are_planned_and_read_back(
     except StudyError as error:
         outcome = error
     if isinstance(outcome, StudyError):
-        reasons = ("changes nothing", "is the same net as")
+        reasons = ("changes nothing", "is the same as")
         assert all(any(reason in problem.message for reason in reasons) for problem in outcome.problems)
     else:
         assert CampaignPlan.from_json(outcome.to_json()) == outcome

@@ -75,7 +75,7 @@ def test_a_tuning_table_is_planned_or_refused_with_its_key(table: dict[str, Any]
     for name, span in study.tuning.space.items():
         for end in (span.low, span.high):
             assert getattr(tuned_recipe(study.recipe, {name: end}), name) == end
-    made = setting(study, plan.control, plan.data, own_values(study))
+    made = setting(study, plan.control, plan.data, own_values(study, plan.control))
     assert all(trial.recipe == study.recipe for trial in made.trials)
     assert CampaignPlan.from_json(plan.to_json()) == plan
 
@@ -149,7 +149,7 @@ def test_tuning_seeds_never_meet_the_confirming_ones_nor_the_noise_floors(first:
 
 def test_the_phase_enters_the_key_of_a_tuning_trial_alone() -> None:
     plan = make_plan(study_of())
-    tuning = setting(plan.study, plan.control, plan.data, own_values(plan.study)).trials[0]
+    tuning = setting(plan.study, plan.control, plan.data, own_values(plan.study, plan.control)).trials[0]
     confirming = plan.trials[0]
     assert confirming.key == make_plan(Study(name="x", arms=plan.study.arms)).trials[0].key
     assert tuning.key != type(tuning)(**{**_fields(tuning), "phase": "confirm"}).key

@@ -10,9 +10,9 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-
 from ablate.campaign.entries import trial_entry
 from ablate.campaign.tracking import Tracking
+
 from ablate.reporting import charts
 from ablate.reporting.folders import ReportError, report_folder
 from ablate.reporting.load import load_results

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.reporting import parts
-from ablate.reporting.page import Laid, _laid, lay_out, lay_table, render_page
+from ablate.reporting.page import laid, lay_out, lay_table, render_page
 from ablate.reporting.results import Results
 from ablate.reporting.sections import SECTIONS
 from tests.reporting.pagereader import Page
@@ -20,8 +20,8 @@ from tests.reporting.pagereader import Page
 EVIL = "<script>alert('x')</script>\"><img src=http://e.example/x.png onerror=alert(1)>"
 
 
-def laid(*shown: parts.Part) -> Page:
-    return Page(lay_out("title", "heading", "", [Laid("one", "One", [_laid(part) for part in shown])]))
+def page_of(*shown: parts.Part) -> Page:
+    return Page(lay_out("title", "heading", "", [laid("one", "One", shown)]))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_no_text_of_a_part_becomes_a_tag() -> None:
         parts.Prose(EVIL, EVIL), parts.Bullets((EVIL,)), parts.Notice((EVIL,), EVIL), parts.Listing(EVIL, EVIL),
         parts.Table(frame, EVIL), parts.Table(frame, EVIL, folded=True),
     ]  # fmt: skip
-    page = laid(*every)
+    page = page_of(*every)
     assert not {"script", "img"} & page.tags
     assert not any(name.startswith("on") for _, attributes in page.found for name in attributes)
     assert page.text.count("alert('x')") == 13  # each text once, the tables' four twice
@@ -45,14 +45,14 @@ def test_no_text_of_a_part_becomes_a_tag() -> None:
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=60, deadline=None)
 def test_no_control_character_reaches_the_page(text: str) -> None:
-    shown = lay_out("t", text, text, [Laid("one", text, [_laid(parts.Prose(text)), _laid(parts.Listing(text, text))])])
+    shown = lay_out("t", text, text, [laid("one", text, [parts.Prose(text), parts.Listing(text, text)])])
     table = lay_table(pd.DataFrame({"arm": [text], "remark": [text]}))
     whole = shown + "".join(str(cell["text"]) for row in table["rows"] for cell in row)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", whole)
 
 
 def test_numbers_stand_to_the_right_words_to_the_left_and_verdicts_have_a_class() -> None:
-    page = laid(parts.Table(pd.DataFrame({"arm": ["a+b"], "p": [".008"], "verdict": ["not judged"]}), "Verdicts"))
+    page = page_of(parts.Table(pd.DataFrame({"arm": ["a+b"], "p": [".008"], "verdict": ["not judged"]}), "Verdicts"))
     cells = [(tag, attributes.get("class")) for tag, attributes in page.found if tag in ("td", "th")][3:]
     assert cells == [("th", "word"), ("td", "number"), ("td", "word not-judged")]
     assert "a+b" in page.text

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
 from ablate.campaign.agenda import unfold
+
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record
@@ -112,7 +112,6 @@ def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(resu
     assert row["validation accuracy (%), best"] == f"{values.max():.2f}"
     assert row["validation accuracy (%), recipe as written"] == f"{90 + 10 * math.log10(0.6):.2f}"
     recipe = results.arm("control").recipe
-    assert recipe is not None
     assert row["best setting"] == f"lr {recipe.lr:.3g}"
     assert printed.loc["full", "failed or diverged"] == 33
     assert printed.loc["full", "best setting"] == "lr 0.006"

@@ -157,3 +157,26 @@ def test_a_validation_part_that_would_leave_nothing_to_train_on_is_refused(tmp_p
     np.savez(tmp_path / "two.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
     with pytest.raises(DataError, match="2 training images are too few"):
         load_images(DataSpec(name=str(tmp_path / "two.npz")), tmp_path, tmp_path)
+
+
+def test_a_fraction_of_the_training_images_is_of_every_class_alike_and_holds_the_smaller_ones(digits: Path) -> None:
+    def images(fraction: float) -> Images:
+        return load_images(DataSpec(name="mnist5k", fraction=fraction), digits / "root", digits)
+
+    whole, half, tenth = images(1.0), images(0.5), images(0.1)
+    assert [torch.bincount(one.train_labels).tolist() for one in (whole, half, tenth)] == [
+        [n] * 10 for n in (360, 180, 36)
+    ]
+    for one in (half, tenth):
+        assert torch.equal(one.val, whole.val)
+        assert torch.equal(one.test, whole.test)
+    sets = [{image.numpy().tobytes() for image in one.train} for one in (tenth, half, whole)]
+    assert sets[0] < sets[1] < sets[2]
+    spec = DataSpec(name="mnist5k", fraction=0.5)
+    assert len(half.train) == KNOWN["mnist5k"].split(spec)[0]
+
+
+def test_the_smallest_fraction_keeps_an_image_of_every_class(tmp_path: Path) -> None:
+    path = own_file(tmp_path / "own.npz")
+    found = load_images(DataSpec(name=str(path), fraction=1e-6), tmp_path, tmp_path)
+    assert torch.bincount(found.train_labels).tolist() == [1, 1]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.design.plan import make_plan
+from ablate.design.plan import make_plan, with_settings
 from ablate.design.record import Measured
 from ablate.design.sealed import SealedPlan, shared_trials
 from ablate.design.study import Study
@@ -133,11 +133,7 @@ def test_a_tuned_study_is_confirmatory_after_its_tuning_and_judged_as_sealed_wit
 ) -> None:
     tuning = {"trials": 2, "space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
     made = trained(campaign, tuning=tuning)
-    recipe = made.plan.study.recipe.model_copy(update={"lr": 0.01})
-    arms = tuple(dataclasses.replace(arm, recipe=recipe) for arm in made.plan.arms)
-    later = make_plan(made.plan.study)
-    later = dataclasses.replace(later, arms=arms, trials=tuple(
-        dataclasses.replace(trial, recipe=recipe) for trial in made.plan.trials))  # fmt: skip
+    later = with_settings(made.plan, {arm.name: {"lr": 0.01} for arm in made.plan.arms}, tuning=())
     records = {
         new.key: dataclasses.replace(made.records[old.key], key=new.key)
         for old, new in zip(made.plan.trials, later.trials, strict=True)

@@ -26,7 +26,7 @@ def trials_of(plan: CampaignPlan) -> list[Trial]:
     chosen = [trial for arm in plan.arms for trial in plan.arm_trials(arm.name)[:2]]
     if plan.study.tuned:
         for arm in plan.arms:
-            chosen += setting(plan.study, arm, plan.data, own_values(plan.study)).trials
+            chosen += setting(plan.study, arm, plan.data, own_values(plan.study, arm)).trials
     return chosen
 
 

@@ -1,16 +1,34 @@
-"""Pydantic's errors in plain language: key, what is allowed, what was found."""
+"""Validation errors of a study in plain language: key, what is allowed, what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ablate.design.arms import Fault
-from ablate.design.study import Study
+from ablate.design.study import NAME_RULE, Study
 from ablate.errors import nearest, one_of
+from ablate.model.spec import CHANGEABLE
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one key of a study; whoever knows the file adds it."""
+
+    key: str  # dotted: "arms.relu.bottleneck"
+    message: str  # "must be one of linear, relu; got 'rel'"
+
+
+class FieldsError(Exception):
+    """Every FieldError that one check found."""
+
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(f"{error.key} {error.message}" for error in self.errors))
+
 
 _KINDS = {
     "int_type": "a whole number",
@@ -26,14 +44,18 @@ _KINDS = {
 _BOUNDS = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
 _WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _LEVEL_KINDS = ("str", "int", "float", "bool")
-_NAME = "must start with a letter or digit and hold only letters, digits, '_', '.', '+' and '-', at most 64"
 
 
-def plain_faults(error: ValidationError) -> list[Fault]:
-    """One Fault a key."""
-    faults: dict[str, Fault] = {}
+def field_errors(error: ValidationError, above: tuple[str, ...] = ()) -> list[FieldError]:
+    """One FieldError a key.
+
+    Args:
+        error: pydantic's, of a Study or a part of it.
+        above: where in a study that part belongs: ``("recipe",)``.
+    """
+    errors: dict[str, FieldError] = {}
     for detail in error.errors(include_url=False):
-        parts = [str(part) for part in detail["loc"]]
+        parts = [*above, *(str(part) for part in detail["loc"])]
         message = _message(detail, parts)
         if "[key]" in parts:
             parts = parts[: parts.index("[key]")]
@@ -43,8 +65,8 @@ def plain_faults(error: ValidationError) -> list[Fault]:
             field, _, message = message.partition(" ")
             parts = [*parts, field]
         key = ".".join(parts)
-        faults.setdefault(key, Fault(key, message))
-    return list(faults.values())
+        errors.setdefault(key, FieldError(key, message))
+    return list(errors.values())
 
 
 def _is_level(detail: ErrorDetails, parts: list[str]) -> bool:
@@ -61,11 +83,14 @@ def _message(detail: ErrorDetails, parts: list[str]) -> str:
     if kind == "extra_forbidden":
         return _unknown(parts)
     if "[key]" in parts:
-        return _NAME
+        return NAME_RULE
     if _is_level(detail, parts) and parts[0] in ("control", "arms", "factors", "design"):
         return f"must be text, a number, true or false, got {shown(found)}"
     if kind == "literal_error":
         return one_of(short(found), _choices(parts))
+    if kind == "dict_type" and parts[0] == "arms" and len(parts) == 2:
+        example = f"{parts[1]} = {shown(found)}" if parts[1] in CHANGEABLE else 'bottleneck = "relu"'
+        return f"must be a table, got {shown(found)}: write [arms.NAME], with {example} below it"
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, got {shown(found)}"
     if kind in _BOUNDS:
@@ -106,8 +131,10 @@ def _limits(parts: list[str], context: Mapping[str, Any], kind: str, found: obje
 def _unknown(parts: list[str]) -> str:
     allowed = sorted(_names_at(parts[:-1]))
     here = parts[-1]
-    homes = [key for key in _all_keys(Study) if key.split(".")[-1] == here]
-    meant = f"; did you mean {homes[0]!r}?" if homes else nearest(here, allowed)
+    everywhere = list(_all_keys(Study))
+    homes = [key for key in everywhere if key.split(".")[-1] == here]
+    called = nearest(here, [*allowed, *everywhere], cutoff=1)
+    meant = f"; did you mean {homes[0]!r}?" if homes else called or nearest(here, allowed)
     return f"is not a key of a study{meant} (allowed here: {', '.join(allowed)})"
 
 

@@ -1,0 +1,62 @@
+"""What is wrong with a study whose fields are each allowed: they contradict each other, the arms, or common sense."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import get_args
+
+from ablate.design.arms import Arm
+from ablate.design.datasets import KNOWN
+from ablate.design.study import Matched, Study
+from ablate.design.tuning import tuning_errors
+from ablate.design.validation import FieldError
+from ablate.errors import nearest, one_of
+
+LARGEST_MARGIN = 0.2  # of an accuracy, which goes from 0 to 1; whoever writes more means points
+
+
+def study_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
+    """What is wrong with the decision rule, and with the tuning of these arms."""
+    return decision_errors(study) + tuning_errors(study, arms)
+
+
+def decision_errors(study: Study) -> list[FieldError]:
+    """A margin of accuracy that was written in points, or verdicts on the images that settings are chosen by."""
+    metric, margin = study.decision.metric, study.decision.margin
+    errors = []
+    if metric.endswith("accuracy") and margin > LARGEST_MARGIN:
+        message = (
+            f"must be at most {LARGEST_MARGIN:g}, got {margin:g}: {metric} goes from 0 to 1, so {margin:g} is "
+            f"{100 * margin:g} points; half a point is written as 0.005"
+        )
+        errors.append(FieldError("decision.margin", message))
+    if metric.startswith("val_") and study.tuning.trials is not None:
+        told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
+        errors.append(FieldError("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
+    return errors
+
+
+def data_errors(study: Study) -> list[FieldError]:
+    """A data set that has no such name; whether a file is there is not looked at."""
+    if study.data.name in KNOWN or study.data.name.endswith(".npz"):
+        return []
+    return [FieldError("data.name", f"{one_of(study.data.name, KNOWN)} (or the path of an .npz file of your own)")]
+
+
+def expect_errors(study: Study, arms: Sequence[Arm]) -> list[FieldError]:
+    """An expectation must be of an arm, of an arm at equal cost (``NAME@macs``), or of a factor or two (``a:b``).
+
+    Whether this budget matches, and what, may differ from the one that the expectation was written for.
+    """
+    plain = [arm.name for arm in arms[1:]]
+    costs = get_args(Matched) if "@" in "".join(study.expect) else ()
+    names = plain + [f"{name}@{cost}" for cost in costs if cost != "none" for name in plain]
+    names += [*study.factors, *(f"{one}:{two}" for one, two in itertools.combinations(study.factors, 2))]
+    return [
+        FieldError(
+            f"expect.{name}", f"is not an arm of this study{nearest(name, names)} (arms: {', '.join(names) or 'none'})"
+        )
+        for name in study.expect
+        if name not in names
+    ]
