@@ -69,7 +69,8 @@ def deleted(*names: str) -> Drive:
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
         seeds = 4 * tries
         plan, runs = killing_plan(seeds), new_runs(folder)
-        notes = _Deleting([runs / name for name in names], tries, 2 * seeds - 2, dice)
+        campaign(killing_plan(1), runs)  # so that there is something of each to delete
+        notes = _Deleting([runs / name for name in names], tries, 2 * seeds - 3, dice)
         campaign(plan, runs, LocalExecutor(2, train=stepwise, preload=()), notes)
         again = campaign(plan, runs)
         broken = f"{again.trained} trials trained again" if again.trained else ""
