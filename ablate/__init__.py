@@ -13,12 +13,27 @@ if TYPE_CHECKING:
     from ablate.campaign.options import RunOptions
     from ablate.design.read import load_study
     from ablate.measure.cost import cost
+    from ablate.measure.quantise import quantised
     from ablate.model import zoo
     from ablate.model.nets import build
     from ablate.reporting.session import records, results, run
+    from ablate.training.weights import load_weights
 
 __version__ = "0.2.0"
-__all__ = ["RunOptions", "build", "cost", "load_net", "load_study", "plan", "records", "results", "run", "zoo"]
+__all__ = [
+    "RunOptions",
+    "build",
+    "cost",
+    "load_net",
+    "load_study",
+    "load_weights",
+    "plan",
+    "quantised",
+    "records",
+    "results",
+    "run",
+    "zoo",
+]
 
 DISTRIBUTION = "ablate-harness"
 _HOMES = {
@@ -27,7 +42,9 @@ _HOMES = {
     "cost": "ablate.measure.cost",
     "load_net": "ablate.campaign.api",
     "load_study": "ablate.design.read",
+    "load_weights": "ablate.training.weights",
     "plan": "ablate.campaign.api",
+    "quantised": "ablate.measure.quantise",
     "records": "ablate.reporting.session",
     "results": "ablate.reporting.session",
     "run": "ablate.reporting.session",

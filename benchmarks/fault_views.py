@@ -141,10 +141,15 @@ def moved(folder: Path, tries: int, dice: random.Random) -> Toll:
         old.rename(new)
         campaign(plan, new)
         again = campaign(plan, new)
-        broken = f"{again.trained} trained again" if again.trained else "the old place is back" if old.exists() else ""
+        broken = f"{again.trained} trained again" if again.trained else _left(old)
         return count(plan, RunOptions(runs=new), 1, broken=broken)
 
     return _each(folder, tries, once)
+
+
+def _left(old: Path) -> str:
+    found = sorted(str(path.relative_to(old)) for path in old.rglob("*")) if old.exists() else []
+    return f"the old place is back with {', '.join(found[:3])}" if found else ""
 
 
 def copied(folder: Path, tries: int, dice: random.Random) -> Toll:
