@@ -48,7 +48,8 @@ class Toll:
     Attributes:
         tries: how often it was provoked.
         planned: records that there should be.
-        missing: of these, how many are not in the runs folder, or not in MLflow or Optuna.
+        lost: of these, how many are not in the runs folder.
+        unseen: of the others, how many MLflow or Optuna does not show.
         twice: how many MLflow or Optuna shows more than once.
         differ: how many differ in any bit from those of an undisturbed campaign.
         remark: what else a reader may want to know.
@@ -57,7 +58,8 @@ class Toll:
 
     tries: int
     planned: int
-    missing: int = 0
+    lost: int = 0
+    unseen: int = 0
     twice: int = 0
     differ: int = 0
     remark: str = ""
@@ -102,12 +104,14 @@ def count(
     store = RecordStore(options.runs, plan.study.name)
     records = {trial.key: store.read(trial.key) for trial in plan.trials}
     views = [in_mlflow(plan, options), in_optuna(plan, options)]
-    missing = [key for key, record in records.items() if record is None or any(not view[key] for view in views)]
+    lost = [key for key, record in records.items() if record is None]
+    unseen = [key for key in records if key not in lost and any(not view[key] for view in views)]
     differ = [t for t in plan.trials if (found := records[t.key]) is not None and not found.same_result(expected(t))]
     return Toll(
         tries=tries,
         planned=len(plan.trials),
-        missing=len(missing),
+        lost=len(lost),
+        unseen=len(unseen),
         twice=sum(any(view[key] > 1 for view in views) for key in records),
         differ=len(differ),
         remark=remark,

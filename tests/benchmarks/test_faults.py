@@ -13,13 +13,14 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 @pytest.mark.parametrize(
     ("toll", "cells", "sound"),
     [
-        ({}, ["5", "9", "0", "0", "0", ""], True),
-        ({"remark": "a remark"}, ["5", "9", "0", "0", "0", "a remark"], True),
-        ({"missing": 1}, ["5", "9", "**1**", "0", "0", ""], False),
-        ({"twice": 1}, ["5", "9", "0", "**1**", "0", ""], False),
-        ({"differ": 1}, ["5", "9", "0", "0", "**1**", ""], False),
-        ({"tries": 0}, ["0", "9", "0", "0", "0", "**provoked less often than the 5 times asked**"], False),
-        ({"broken": "2 trials were run twice"}, ["5", "9", "0", "0", "0", "**2 trials were run twice**"], False),
+        ({}, ["5", "9", "0", "0", "0", "0", ""], True),
+        ({"remark": "a remark"}, ["5", "9", "0", "0", "0", "0", "a remark"], True),
+        ({"lost": 1}, ["5", "9", "**1**", "0", "0", "0", ""], False),
+        ({"unseen": 1}, ["5", "9", "0", "**1**", "0", "0", ""], False),
+        ({"twice": 1}, ["5", "9", "0", "0", "**1**", "0", ""], False),
+        ({"differ": 1}, ["5", "9", "0", "0", "0", "**1**", ""], False),
+        ({"tries": 0}, ["0", "9", "0", "0", "0", "0", "**provoked less often than the 5 times asked**"], False),
+        ({"broken": "2 trials were run twice"}, ["5", "9", "0", "0", "0", "0", "**2 trials were run twice**"], False),
     ],
 )
 def test_a_fault_is_survived_if_it_was_provoked_as_often_as_asked_and_every_promise_was_kept(
