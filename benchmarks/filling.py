@@ -114,7 +114,7 @@ def _patterns(path: Path, study: str) -> tuple[dict[str, str], set[str]]:
     """A run of each arm of the study, and the keys that are there."""
     rows = (
         "SELECT value, run_uuid FROM tags JOIN runs USING (run_uuid) JOIN experiments e USING (experiment_id) "
-        "WHERE e.name = ? AND key = ?"
+        "WHERE e.name = ? AND key = ? AND run_uuid IN (SELECT run_uuid FROM tags WHERE value = 'trial')"
     )
     with closing(sqlite3.connect(path)) as database:
         arms = dict(database.execute(rows, (study, "arm")).fetchall())

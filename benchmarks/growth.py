@@ -69,6 +69,7 @@ def dispatch(name: str, trials: int, runs: Path, stop_after: int | None) -> Cost
     """Runs what is missing of a campaign of ``trials``, or ``stop_after`` of it; processor time of the whole call."""
     from filling import NullExecutor
 
+    from ablate.campaign.check import repair_campaign
     from ablate.campaign.options import CampaignInterrupted, RunOptions
     from ablate.campaign.run import run_campaign
 
@@ -80,6 +81,7 @@ def dispatch(name: str, trials: int, runs: Path, stop_after: int | None) -> Cost
     except CampaignInterrupted:
         if stop_after is None:
             raise
+        repair_campaign(plan, RunOptions(runs=runs), lambda message: None)  # an interrupted call leaves the views early
     return Cost(time.process_time() - began, _peak())
 
 
