@@ -81,7 +81,7 @@ def dispatch(name: str, trials: int, runs: Path, stop_after: int | None) -> Cost
     except CampaignInterrupted:
         if stop_after is None:
             raise
-        repair_campaign(plan, RunOptions(runs=runs), lambda message: None)  # an interrupted call leaves the views early
+        repair_campaign(plan, RunOptions(runs=runs), print)  # an interrupted call leaves its views
     return Cost(time.process_time() - began, _peak())
 
 
