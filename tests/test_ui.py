@@ -129,6 +129,7 @@ def test_the_server_serves_artifacts_alone_and_ends_with_the_command(tmp_path: P
             with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60) as reply:
                 return int(reply.status)
         except urllib.error.HTTPError as error:
+            error.close()
             return error.code
 
     asked = [("in", "record.json"), ("in", "link"), ("out", "record.json")]
@@ -136,5 +137,6 @@ def test_the_server_serves_artifacts_alone_and_ends_with_the_command(tmp_path: P
     assert get("in", "record.json", "wrong") == 403
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=30)
+    process.stdout.close()
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2]))):
         pass
