@@ -13,12 +13,25 @@ if TYPE_CHECKING:
     from ablate.campaign.options import RunOptions
     from ablate.design.read import load_study
     from ablate.measure.cost import cost
+    from ablate.measure.quantise import quantised
     from ablate.model import zoo
     from ablate.model.nets import build
     from ablate.reporting.session import records, results, run
 
 __version__ = "0.2.0"
-__all__ = ["RunOptions", "build", "cost", "load_net", "load_study", "plan", "records", "results", "run", "zoo"]
+__all__ = [
+    "RunOptions",
+    "build",
+    "cost",
+    "load_net",
+    "load_study",
+    "plan",
+    "quantised",
+    "records",
+    "results",
+    "run",
+    "zoo",
+]
 
 DISTRIBUTION = "ablate-harness"
 _HOMES = {
@@ -28,6 +41,7 @@ _HOMES = {
     "load_net": "ablate.campaign.api",
     "load_study": "ablate.design.read",
     "plan": "ablate.campaign.api",
+    "quantised": "ablate.measure.quantise",
     "records": "ablate.reporting.session",
     "results": "ablate.reporting.session",
     "run": "ablate.reporting.session",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("study", "report", "ui", "information", "memory")
-USAGE = """usage: ablate {study,report,ui,information,memory} ...
+COMMANDS = ("study", "report", "judge", "ui", "information", "memory")
+USAGE = """usage: ablate {study,report,judge,ui,information,memory} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from what MLflow holds
+  ablate judge FILE    the verdicts on runs that were trained elsewhere
   ablate ui            browse the results in MLflow
   ablate information   what ReLU keeps of its input: a spiral, or the nets of a study
   ablate memory        memory at inference over the depth of nets

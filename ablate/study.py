@@ -178,14 +178,12 @@ def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
 
 def _conclude(result: CampaignResult, how: RunOptions, *, report: bool) -> Conclusion:
     """Prints the verdicts, writes the report where something in it changed, and says what the views show of it."""
-    from ablate.campaign.records import sealed_plans
     from ablate.reporting.conclusion import conclusion_of
     from ablate.reporting.folders import publish
-    from ablate.reporting.results import results_of
+    from ablate.reporting.load import results_from
     from ablate.reporting.terminal import print_results
 
-    sealed = sealed_plans(how.runs, result.plan.study.name)
-    results = results_of(result.plan, result.costs, result.records, sealed=sealed)
+    results = results_from(result, how.runs)
     print_results(results)
     page = publish(results, how.runs) if report else None
     if page is not None:

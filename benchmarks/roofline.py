@@ -186,7 +186,7 @@ def measure_net(name: str, repeats: int, limits: Limits) -> Roofline:
     spec, (_, height, width) = workload.spec, workload.shape
     net = build(spec).train()
     lines: list[Line] = []
-    with processor(torch.get_num_threads(), fused=False):
+    with processor(torch.get_num_threads()):
         inputs = _inputs(net, next(batches(workload))[0])
         for number, layer in enumerate(layers(spec, height, width)):
             needed = needs(layer, BATCH, first=number == 0)

@@ -18,6 +18,7 @@ from ablate.campaign.dispatch import run_campaign
 from ablate.design.datasets import describe
 from ablate.design.plan import CampaignPlan, Trial, make_plan
 from ablate.design.study import DataSpec, Plan, Recipe, Study
+from ablate.model.fused import with_kernels
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
 from ablate.model.zoo import NETS
@@ -118,12 +119,14 @@ def harness_step(net: str, steps: int, keep: bool = True, fused: bool = True) ->
         keep_memory()
     workload = WORKLOADS[net]
     model = build(workload.spec).train()
+    if fused and torch.get_num_threads() == 1:
+        with_kernels(model)
     optimizer = make_optimizer(model, Recipe(batch_size=BATCH, optimizer="adam", lr=1e-3))
     source = ((x.to(memory_format=torch.channels_last), y) for x, y in batches(workload))
     kept = itertools.cycle(list(itertools.islice(source, 4)))
 
     def turn() -> Work:
-        with processor(torch.get_num_threads(), fused=fused):
+        with processor(torch.get_num_threads()):
             for x, y in itertools.islice(kept, steps):
                 optimizer.zero_grad(set_to_none=True)
                 functional.cross_entropy(model(x), y).backward()

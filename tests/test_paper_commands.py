@@ -37,6 +37,23 @@ def test_figure_7_of_an_arm_of_a_study(tmp_path: Path, capsys: pytest.CaptureFix
     assert "did you mean 'relu'" in capsys.readouterr().err
 
 
+def test_figure_7_of_a_trained_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.toml").write_text(
+        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nbottleneck = "relu"\n'
+        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
+    )
+    assert information.main(["small.toml", "--trained"]) == 2
+    capsys.readouterr()
+    assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
+    for arguments in (["small.toml", "--seed", "1"], ["small.toml", "--seed", "1", "--trained"]):
+        assert information.main(arguments) == 0
+    initial, trained = (pd.read_csv(tmp_path / f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
+    assert list(initial["layer"]) == list(trained["layer"])
+    assert not (initial["mean"] == trained["mean"]).any()
+    assert information.main(["small.toml", "--seed", "7", "--trained"]) == 2
+    assert "seed must be one of 0, 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

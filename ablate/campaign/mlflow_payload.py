@@ -66,6 +66,7 @@ def trial_payload(plan: CampaignPlan, item: Item, cost: Costs) -> Payload:
         "hardware": measured.hardware,
         "device": measured.device,
         "threads": str(measured.threads),
+        "kernels": measured.kernels,
         "settings": ", ".join(measured.settings),
         "attempts": str(measured.attempts),
         "reason": record.reason[:4000],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ablate.campaign.local import run_in_subprocess
@@ -55,31 +55,28 @@ def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, s
     Raises:
         CostError: two counters disagree.
     """
-    missing = [arm for arm in plan.arms if _kept(_path(plan, arm, folder, device, threads)) is None]
+    paths = {arm.name: _path(plan, arm, folder, device, threads) for arm in plan.arms}
+    missing = [arm for arm in plan.arms if _kept(paths[arm.name]) is None]
     if missing:
         say(f"measuring what {'the arm costs' if len(missing) == 1 else f'{len(missing)} arms cost'}")
-    found: ArmCosts = {}
-    for arm in plan.arms:
-        path = _path(plan, arm, folder, device, threads)
-        kept = _kept(path)
-        if kept is None:
-            kept = dataclasses.asdict(arm_cost(arm, plan.data, device, threads))
-            write_whole(path, json.dumps(kept).encode())
-        found[arm.name] = kept
-    return found
+        for name, measured in arm_costs(missing, plan.data, device, threads).items():
+            write_whole(paths[name], json.dumps(dataclasses.asdict(measured)).encode())
+    found = {name: _kept(path) for name, path in paths.items()}
+    return {name: kept for name, kept in found.items() if kept is not None}
 
 
-def arm_cost(arm: Arm, data: DataInfo, device: str, threads: int) -> Cost:
-    """Counted, checked against two other counters, and timed; loads torch."""
-    from ablate.measure.latency import latency_ms
+def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int) -> dict[str, Cost]:
+    """Counted, checked against two other counters, and timed in turns; loads torch."""
+    from ablate.measure.latency import with_latency
 
-    batch_size, optimizer = arm.recipe.batch_size, arm.recipe.optimizer
     shape = (data.channels, data.height, data.width)
-    return dataclasses.replace(
-        cost(arm.spec, shape, batch_size=batch_size, optimizer=optimizer),
-        latency_ms=latency_ms(arm.spec, shape, batch_size=1, device=device, threads=threads),
-        latency_batch_ms=latency_ms(arm.spec, shape, batch_size=batch_size, device=device, threads=threads),
-    )
+    counted = {
+        arm.name: cost(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
+        for arm in arms
+    }
+    specs = {arm.name: arm.spec for arm in arms}
+    sizes = {arm.name: arm.recipe.batch_size for arm in arms}
+    return with_latency(counted, specs, shape, batch_sizes=sizes, device=device, threads=threads)
 
 
 def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) -> tuple[ArmCosts, bool]:

@@ -41,6 +41,7 @@ class Measured:
         images_per_s: training images a second over the whole trial.
         peak_bytes: cuda: max_memory_allocated; cpu: growth of the process's resident set.
         device, threads, hardware, commit, versions: where the number came from.
+        kernels: what computed: "native avx2" (this package's, compiled) or "torch"; "" in records of earlier versions.
         settings: of processor and allocator, with the threads: ``flush_denormal``, ``keep_memory``.
     """
 
@@ -51,6 +52,7 @@ class Measured:
     peak_bytes: int = 0
     device: str = "cpu"
     threads: int = 1
+    kernels: str = ""
     settings: tuple[str, ...] = ()
     hardware: str = ""
     commit: str = ""

@@ -39,8 +39,9 @@ class Cost:
         train_peak_bytes: parameters, gradients, optimiser state and the activations that a forward pass of the training
             batch saves, fp32 (the function ``train_peak_bytes`` and measure/saved.py say what is counted).
         fvcore_flops: fvcore's own total, one a multiply-add, batch norm and pooling included.
-        latency_ms: of a forward pass with one image.
-        latency_batch_ms: of a forward pass with the training batch.
+        latency_ms, latency_low_ms, latency_high_ms: of a forward pass with one image: median, shortest and longest.
+        latency_batch_ms, latency_batch_low_ms, latency_batch_high_ms: the same with the training batch.
+        latency_busy: whether other work took the processor while latencies were measured.
     """
 
     params: int
@@ -52,7 +53,12 @@ class Cost:
     train_peak_bytes: int
     fvcore_flops: int | None = None
     latency_ms: float | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
     latency_batch_ms: float | None = None
+    latency_batch_low_ms: float | None = None
+    latency_batch_high_ms: float | None = None
+    latency_busy: bool | None = None
 
 
 def train_peak_bytes(ops: Sequence[Layer], *, batch_size: int, optimizer: str) -> int:

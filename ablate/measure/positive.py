@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from ablate.errors import AblateError
-from ablate.model.fused import fused_kernels
 from ablate.model.kernels import ReLU6
 from ablate.model.layers import layers
 from ablate.model.spec import NetSpec
@@ -94,7 +93,7 @@ def positive_channels(
     for name, module in copied.named_modules():
         if isinstance(module, ACTIVATIONS):
             module.register_forward_hook(_counter(name, needed.get(name), found))
-    with torch.no_grad(), fused_kernels(False):  # the compiled kernels call no hooks
+    with torch.no_grad():
         copied(images)
     if not found:
         raise PositiveError("positive channels: the net has no activation that is a module of its own")

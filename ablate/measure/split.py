@@ -16,26 +16,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ablate.measure.depth import SplitError, check_parts
-from ablate.model.blocks import InvertedBlock
 
 
 class SplitBlock(nn.Module):
     """An inverted block for inference that computes its wide channels in ``parts`` parts, one after the other.
 
     Args:
-        block: an InvertedBlock with an expansion and a depthwise convolution; its weights are shared, not copied.
+        block: a block of a net of ours; its weights are shared, not copied.
         parts: a divisor of its wide channels; with 1 the whole inner tensor is made at once.
 
     Raises:
         SplitError: the block cannot be split, or ``parts`` does not divide.
     """
 
-    def __init__(self, block: InvertedBlock, parts: int) -> None:
+    def __init__(self, block: nn.Module, parts: int) -> None:
         super().__init__()
-        if isinstance(block.expand, nn.Identity):
-            raise SplitError("this block cannot be split: it has no expansion, so no wide inner tensor")
-        hidden = block.spatial.conv.in_channels
-        check_parts("this block", parts, hidden, block.spatial.conv.groups)
+        children: dict[str, Any] = {
+            name: child for name, child in block.named_children() if not isinstance(child, nn.Identity)
+        }
+        units = [name for name in children if name != "shortcut"]
+        if units != ["expand", "spatial", "project"]:
+            raise SplitError(f"this block cannot be split: it is {', '.join(units)}, not expand, spatial, project")
+        if not all(isinstance(children[name].norm, nn.BatchNorm2d) for name in units):
+            raise SplitError("this block cannot be split: its norms mix channels or images")
+        spatial = children["spatial"].conv
+        check_parts("this block", parts, spatial.in_channels, spatial.groups)
         self.block = block
         self.parts = parts
 
@@ -55,7 +60,9 @@ class SplitBlock(nn.Module):
             part = slice(start, start + size)
             inner = _unit(block.expand, functional.conv2d(x, block.expand.conv.weight[part]), part)
             spatial = block.spatial.conv.weight[part]
-            inner = _unit(block.spatial, functional.conv2d(inner, spatial, None, stride, 1, 1, size), part)
+            inner = _unit(
+                block.spatial, functional.conv2d(inner, spatial, None, stride, spatial.shape[-1] // 2, 1, size), part
+            )
             weight = conv.weight[:, part, 0, 0].expand(len(x), -1, -1)
             out.view(len(x), conv.out_channels, -1).baddbmm_(weight, inner.flatten(2))
         out = _unit(block.project, out, slice(None))

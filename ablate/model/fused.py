@@ -3,16 +3,15 @@
 A map is written once, by its convolution, which adds up its statistics while it is in the cache. Batch norm and
 activation are carried out by whoever reads it next; the backward pass mirrors it. Units that follow one another are one
 node of autograd's graph (``_Chain``). The arithmetic is that of torch's modules up to the order of additions;
-tests/model/test_fused.py holds both to float64. Hooks on the modules inside a unit are not called.
+tests/model/test_fused.py holds both to float64. ``with_kernels`` puts them into a built net.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,34 +19,103 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from ablate.cpu import cpu_facts
+from ablate.errors import AblateError
 from ablate.model import compiled
+from ablate.model.blocks import Block, ConvUnit
 from ablate.model.compiled import library
 
 LAYOUT = torch.channels_last
 CODES: dict[str | None, int] = {None: 0, "relu": 1, "relu6": 2}  # as in native/native.h
 
-_used = False  # whether the kernels are in use
+
+N = TypeVar("N", bound=nn.Module)
 
 
-@contextmanager
-def fused_kernels(wanted: bool = True) -> Iterator[bool]:
-    """Nets that are run in here on the processor, in float32, use the compiled kernels; whether there are any.
+def kernels_name() -> str | None:
+    """What records call the compiled kernels, "native avx2" for one; None where there are none that can be used.
 
     Kernels that a compiler got wrong are not used: each process lets them prove themselves on a small net first.
     """
-    global _used
-    before = _used
-    _used = wanted and library() is not None and sound()
-    try:
-        yield _used
-    finally:
-        _used = before
+    if library() is None or not sound():
+        return None
+    return " ".join(["native", *[name for name in ("avx512f", "avx2", "asimd") if name in cpu_facts()[1]][:1]])
 
 
-def in_use(x: Tensor) -> bool:
-    """Whether units of this input are carried out here."""
-    on_processor = x.device.type == "cpu" and x.dtype == torch.float32
-    return _used and on_processor and not torch.is_autocast_enabled("cpu")
+def with_kernels(net: N) -> N:
+    """Swaps the compiled kernels into a net, in place, where they cover what it does; the rest stays torch's.
+
+    Parameters, state dict and numbers stay as they are, up to the order of additions. From here on the net is for
+    float32 on a processor, and hooks inside a unit or a block are refused when it runs.
+
+    >>> from ablate.model.nets import build
+    >>> from ablate.model.zoo import mobilenet_v2_mnist
+    >>> net = with_kernels(build(mobilenet_v2_mnist())) if kernels_name() else build(mobilenet_v2_mnist())
+    """
+    for name, child in net.named_children():
+        if isinstance(child, Block) and all(_covered(module) for module in child.body):
+            setattr(net, name, FusedBlock(child))
+        elif _covered(child):
+            setattr(net, name, FusedUnit(child))
+        else:
+            with_kernels(child)
+    return net
+
+
+def _covered(module: nn.Module) -> TypeGuard[ConvUnit]:
+    return isinstance(module, ConvUnit) and isinstance(module.norm, nn.BatchNorm2d)
+
+
+class _Fused(nn.Module):
+    """Runs as one what its children stand for; they are not called, so hooks on them would be passed by."""
+
+    hidden: tuple[tuple[str, nn.Module], ...]
+
+    def refuse_hooks(self) -> None:
+        """Raises an AblateError where a child has one."""
+        for name, module in self.hidden:
+            if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:  # noqa: SLF001
+                raise AblateError(
+                    f"a hook on {name!r} would not be called: the compiled kernels run a whole unit or block at once; "
+                    "remove it, or run the net without with_kernels (in a study: ABLATE_KERNELS=torch)"
+                )
+
+
+class FusedUnit(_Fused):
+    """A ConvUnit on the compiled kernels."""
+
+    def __init__(self, unit: ConvUnit) -> None:
+        super().__init__()
+        self.conv, self.norm, self.activation = unit.conv, unit.norm, unit.activation
+        self.activation_name = unit.part.activation
+        self.hidden = tuple(self.named_children())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As of ``ConvUnit``."""
+        self.refuse_hooks()
+        return run([self], x)
+
+
+class FusedBlock(_Fused):
+    """A Block on the compiled kernels, under the same names."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.units: list[FusedUnit] = []
+        for part in block.part.body:
+            unit = FusedUnit(block.get_submodule(part.name))  # type: ignore[arg-type]
+            self.add_module(part.name, unit)
+            self.units.append(unit)
+        self.hidden = tuple((name, module) for name, module in self.named_modules() if name)
+        shortcut = block.shortcut
+        self.shortcut = FusedUnit(shortcut) if isinstance(shortcut, ConvUnit) else shortcut
+        self.activation = block.activation
+        self.activation_name = block.part.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As of ``Block``."""
+        self.refuse_hooks()
+        return run(self.units, x, self.shortcut, self if self.activation_name else None)
 
 
 class Activated(Protocol):
@@ -169,6 +237,8 @@ def _kind(conv: nn.Module) -> str:
 
 def _dense(x: Tensor) -> Tensor:
     """The same numbers, N H W C in memory without gaps."""
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        raise TypeError(f"the compiled kernels are for float32 on a processor, not {x.dtype} on {x.device}")
     return x if x.is_contiguous(memory_format=LAYOUT) else x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ablate.errors import SpecError
-from ablate.model.spec import BlockSpec, NetSpec, StageSpec
+from ablate.model.parts import BlockPart, ConvPart, parts
+from ablate.model.spec import NetSpec
 
 # Depthwise convolutions pad maps of at most this many pixels a side before they start (kernels.py says why).
 TINY_MAP = 2
@@ -75,7 +76,6 @@ class _Walk:
 
     channels: int
     hw: tuple[int, int]
-    activation: str
     block: int | None = None
     met: list[Layer] = field(default_factory=list)
 
@@ -89,82 +89,38 @@ class _Walk:
         stride: int = 1,
         groups: int = 1,
         bias: bool = False,
+        activation: str | None = None,
     ) -> None:
         height, width = self.hw
         out_hw = (1, 1) if kind == "mean_pool" else ((height - 1) // stride + 1, (width - 1) // stride + 1)
         full_name = name if self.block is None else f"blocks.{self.block}.{name}"
         out = out or self.channels
-        activation = self.activation if kind == "activation" else None
         shape = (self.channels, out, kernel, stride, groups, self.hw, out_hw)
         self.met.append(Layer(full_name, kind, *shape, self.block, bias, activation))
         self.channels, self.hw = out, out_hw
 
-    def unit(
-        self, name: str, out: int, *, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
-    ) -> None:
-        """A convolution, its norm and, where asked for, its activation."""
-        self.step("conv", f"{name}.conv", out, kernel=kernel, stride=stride, groups=groups)
-        self.step("norm", f"{name}.norm")
+    def act(self, name: str, activation: str | None) -> None:
         if activation:
-            self.step("activation", f"{name}.activation")
+            self.step("activation", name, activation=activation)
 
+    def conv(self, part: ConvPart) -> None:
+        """A convolution, its norm and its activation."""
+        name = part.name
+        self.step("conv", f"{name}.conv", part.out_channels, kernel=part.kernel, stride=part.stride, groups=part.groups)
+        self.step("norm", f"{name}.norm")
+        self.act(f"{name}.activation", part.activation)
 
-def hidden_width(spec: BlockSpec, in_channels: int, narrow: int) -> int:
-    """Channels that the 3x3 convolution of a block works on: wide in an inverted block, narrow in a classic one."""
-    return round(in_channels * spec.expand_ratio) if spec.residual == "inverted" else narrow
-
-
-def block_width(spec: BlockSpec, narrow: int) -> int:
-    """Channels that leave a block: narrow from an inverted block, wide = t * narrow from a classic one."""
-    return narrow if spec.residual == "inverted" else round(narrow * spec.expand_ratio)
-
-
-def shortcut_kind(spec: BlockSpec, in_channels: int, out_channels: int, stride: int) -> str:
-    """What joins a block's input to its output: ``identity``, ``projection`` or ``none``."""
-    if spec.shortcut == "none":
-        return "none"
-    if stride == 1 and in_channels == out_channels:
-        return "identity"
-    return "projection" if spec.shortcut == "projection" else "none"
-
-
-def _inverted(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
-    hidden = hidden_width(spec, walk.channels, narrow)
-    if spec.expand_ratio != 1:
-        walk.unit("expand", hidden)
-    walk.unit("spatial", hidden, kernel=3, stride=stride, groups=hidden if spec.conv == "depthwise" else 1)
-    walk.unit("project", narrow, activation=spec.bottleneck == "relu")
-
-
-def _classic(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
-    grows = spec.expand_ratio != 1
-    walk.unit("reduce", narrow, activation=spec.bottleneck == "relu")
-    groups = narrow if spec.conv == "depthwise" else 1
-    walk.unit("spatial", narrow, kernel=3, stride=stride, groups=groups, activation=grows)
-    if grows:
-        walk.unit("expand", block_width(spec, narrow), activation=False)
-
-
-_BODIES = {"inverted": _inverted, "classic": _classic}
-
-
-def _block(walk: _Walk, spec: BlockSpec, narrow: int, stride: int) -> None:
-    walk.activation = spec.activation
-    entry_channels, entry_hw = walk.channels, walk.hw
-    out = block_width(spec, narrow)
-    _BODIES[spec.residual](walk, spec, narrow, stride)
-    shortcut = shortcut_kind(spec, entry_channels, out, stride)
-    if shortcut == "projection":
-        walk.channels, walk.hw = entry_channels, entry_hw
-        walk.unit("shortcut", out, stride=stride, activation=False)
-    if shortcut != "none":
-        walk.step("add", "add")
-    if spec.residual == "classic":
-        walk.step("activation", "activation")
-
-
-def _strides(stage: StageSpec) -> tuple[int, ...]:
-    return (stage.stride, *[1] * (stage.repeats - 1))
+    def residual(self, part: BlockPart) -> None:
+        """A block."""
+        entry = self.channels, self.hw
+        for conv in part.body:
+            self.conv(conv)
+        if isinstance(part.shortcut, ConvPart):
+            self.channels, self.hw = entry
+            self.conv(part.shortcut)
+        if part.shortcut:
+            self.step("add", "add")
+        self.act("activation", part.activation)
 
 
 def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
@@ -178,16 +134,15 @@ def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
     for name, value in (("height", height), ("width", width)):
         if value < 1:
             raise SpecError(name, f"must be at least 1, got {value}")
-    walk = _Walk(spec.in_channels, (height, width), spec.activation)
-    walk.unit("stem", spec.width(spec.stem_channels), kernel=spec.stem_kernel, stride=spec.stem_stride)
+    walk, whole = _Walk(spec.in_channels, (height, width)), parts(spec)
+    walk.conv(whole.stem)
     if spec.stem_pool:
         walk.step("max_pool", "stem_pool", kernel=3, stride=2)
-    steps = [(stage, stride) for stage in spec.stages for stride in _strides(stage)]
-    for walk.block, (stage, stride) in enumerate(steps):
-        _block(walk, stage.block, spec.width(stage.channels), stride)
-    walk.block, walk.activation = None, spec.activation
-    if spec.head_width:
-        walk.unit("head", spec.head_width)
+    for walk.block, part in enumerate(whole.blocks):
+        walk.residual(part)
+    walk.block = None
+    if whole.head:
+        walk.conv(whole.head)
     walk.step("mean_pool", "pool")
     if spec.dropout:
         walk.step("dropout", "dropout")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablate.model.blocks import ConvUnit, build_block
+from ablate.model.blocks import Block, ConvUnit
 from ablate.model.kernels import ChannelsLast, Dropout
+from ablate.model.parts import parts
 from ablate.model.spec import NetSpec
 
 
@@ -19,23 +20,15 @@ class Net(nn.Module):
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
+        whole = parts(spec)
         self.layout = ChannelsLast()
-        channels = spec.width(spec.stem_channels)
-        self.stem = ConvUnit(
-            spec.in_channels, channels, kernel=spec.stem_kernel, stride=spec.stem_stride, activation=spec.activation
-        )
+        self.stem = ConvUnit(whole.stem)
         self.stem_pool = nn.MaxPool2d(3, 2, padding=1) if spec.stem_pool else nn.Identity()
-        self.blocks = nn.Sequential()
-        for stage in spec.stages:
-            for stride in (stage.stride, *[1] * (stage.repeats - 1)):
-                block = build_block(stage.block, channels, spec.width(stage.channels), stride)
-                self.blocks.append(block)
-                channels = block.out_channels
-        head = spec.head_width
-        self.head = ConvUnit(channels, head, activation=spec.activation) if head else nn.Identity()
+        self.blocks = nn.Sequential(*map(Block, whole.blocks))
+        self.head = ConvUnit(whole.head) if whole.head else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = Dropout(spec.dropout) if spec.dropout else nn.Identity()
-        self.classifier = nn.Linear(head or channels, spec.num_classes)
+        self.classifier = nn.Linear(whole.features, spec.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images N C H W to logits N num_classes."""

@@ -16,6 +16,7 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, ratio, unit
+from ablate.verdicts.statements import mixed_kernels
 
 METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_loss")
 COSTS = (
@@ -28,7 +29,12 @@ COSTS = (
     "inference_peak_block_bytes",
     "train_peak_bytes",
     "latency_ms",
+    "latency_low_ms",
+    "latency_high_ms",
     "latency_batch_ms",
+    "latency_batch_low_ms",
+    "latency_batch_high_ms",
+    "latency_busy",
 )
 
 
@@ -165,13 +171,17 @@ def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.D
 
 
 def arm_costs(results: Results) -> pd.DataFrame:
-    """The arm and every cost field, with the mean measured peak and training time; nan where a number is not known."""
+    """The arm and every cost field, with the mean measured peak and training time.
+
+    nan where a number is not known; measured ones also where trials ran on different kernels.
+    """
     table = pd.DataFrame(
         [{"arm": arm} | {name: results.cost(arm, name) for name in COSTS} for arm in results.arms],
         columns=["arm", *COSTS],
     ).astype(dict.fromkeys(COSTS, float))
     measured = trials(results)
-    done = measured[measured["status"] == "finished"].groupby("arm")
+    comparable = not mixed_kernels(record for _, record in results.outcomes() if record is not None)
+    done = measured[(measured["status"] == "finished") & comparable].groupby("arm")
     table["measured_peak_bytes"] = table["arm"].map(done["peak_bytes"].mean().astype(float))
     table["train_s"] = table["arm"].map(done["train_s"].mean().astype(float))
     return table
@@ -217,6 +227,20 @@ def effects(results: Results) -> pd.DataFrame:
         "aliases",
     ]
     return pd.DataFrame(rows, columns=names)
+
+
+def importance(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """factor, share, mean: Optuna's share of the variance of single trials, and the main effect; the seed comes last.
+
+    Args:
+        results: of a factorial study.
+        table: its ``effects``.
+    """
+    mains = table[table["order"] == 1].drop_duplicates("term").set_index("term")["mean"]
+    shares = results.rank_factors()
+    rows = [(name, share, mains.get(name, math.nan)) for name, share in shares.items()]
+    frame = pd.DataFrame(rows, columns=["factor", "share", "mean"])
+    return frame.sort_values("factor", key=lambda names: names == "seed", kind="stable", ignore_index=True)
 
 
 def cells(results: Results, values: pd.DataFrame) -> pd.DataFrame:

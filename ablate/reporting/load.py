@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ablate.campaign.api import load
-from ablate.campaign.options import RunOptions
+from ablate.campaign.options import CampaignResult, RunOptions
+from ablate.campaign.optuna_driver import importance
 from ablate.campaign.records import sealed_plans
 from ablate.reporting.results import Results, results_of
 
@@ -24,5 +26,16 @@ def load_results(study_name: str, *, runs: Path, tracking_uri: str | None = None
         AblateError: there is no such campaign.
     """
     options = RunOptions(runs=runs, tracking_uri=tracking_uri)
-    held = load(options, study_name, digest)
-    return results_of(held.plan, held.costs, held.records, sealed=sealed_plans(options.runs, study_name))
+    return results_from(load(options, study_name, digest), options.runs)
+
+
+def results_from(held: CampaignResult, runs: Path) -> Results:
+    """The results of a campaign that was run or loaded, with the sealed plans of its runs folder."""
+    sealed = sealed_plans(runs, held.plan.study.name)
+    return results_of(
+        held.plan,
+        held.costs,
+        held.records,
+        sealed=sealed,
+        rank_factors=partial(importance, held.plan, held.records),
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ class Results:
         records: trial key -> Record; two arms that are the same net share their records.
         judgement: the verdicts.
         needed: keys of the trials that the verdicts need; None: all of the plan.
+        rank_factors: gives Optuna's importance of each factor; called when a report is written, since it takes seconds.
     """
 
     plan: CampaignPlan
@@ -41,6 +42,7 @@ class Results:
     records: Mapping[str, Record]
     judgement: Judgement
     needed: frozenset[str] | None = None
+    rank_factors: Callable[[], Mapping[str, float]] = field(default=dict, compare=False)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -137,7 +139,11 @@ class Results:
 
 
 def results_of(
-    plan: CampaignPlan, costs: Costs, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None
+    plan: CampaignPlan,
+    costs: Costs,
+    records: Mapping[str, Record],
+    sealed: Sequence[SealedPlan] | None = None,
+    rank_factors: Callable[[], Mapping[str, float]] = dict,
 ) -> Results:
     """The results of a campaign, judged from its plan, costs and records alone.
 
@@ -147,6 +153,7 @@ def results_of(
         records: trial key -> Record, failures included; records of other trials are ignored.
         sealed: the sealed plans of the runs folder; the judgement then says whether it follows one. None: it says
             nothing about that.
+        rank_factors: as of ``Results``.
     """
     from ablate.verdicts.judge import judge, wanted
 
@@ -154,4 +161,11 @@ def results_of(
     if plan.study.plan.until == "settled":
         reached = {trial.key for trial in plan.trials if trial.key in records}
         needed = frozenset(reached | {trial.key for trial in wanted(plan, records)})
-    return Results(plan=plan, costs=costs, records=records, judgement=judge(plan, records, sealed), needed=needed)
+    return Results(
+        plan=plan,
+        costs=costs,
+        records=records,
+        judgement=judge(plan, records, sealed),
+        needed=needed,
+        rank_factors=rank_factors,
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import pandas as pd
+
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.headline import headline
 from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
@@ -57,10 +59,18 @@ def _answer(results: Results) -> Iterator[Part | None]:
     yield main_chart(results)
 
 
+def _importance(results: Results, effects: pd.DataFrame) -> Iterator[Part | None]:
+    """Optuna's view of a factorial study beside the linear model's."""
+    ranked = frames.importance(results, effects) if not effects.empty else effects
+    yield Table(tables.importance_rows(ranked), "Optuna's importance of each factor beside its main effect")
+    yield Prose(words.importance_differs(ranked), "rule")
+
+
 def _verdicts(results: Results) -> Iterator[Part | None]:
     judged, unit = results.judgement, results.unit
     effects = frames.effects(results)
     yield Table(tables.effect_rows(results, effects), f"Effects on {unit.metric.replace('_', ' ')}")
+    yield from _importance(results, effects)
     many = not effects.empty and len(judged.verdicts) > FOLDED_ARMS
     yield Table(
         tables.verdict_rows(results),

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from ablate.campaign.api import load, plan
 from ablate.campaign.options import RunOptions, Silent
-from ablate.campaign.records import sealed_plans
 from ablate.design.study import Study
-from ablate.reporting.results import Results, results_of
+from ablate.reporting.load import results_from
+from ablate.reporting.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ablate.campaign.options import CampaignResult
 
 
 def run(study: Study, options: RunOptions | None = None, *, progress: bool = True) -> Results:
@@ -43,7 +41,7 @@ def run(study: Study, options: RunOptions | None = None, *, progress: bool = Tru
     with contextlib.ExitStack() as shown:
         observer = shown.enter_context(bars(planned)) if progress else Silent()
         result = run_campaign(planned, how, observer=observer)
-    return _results(result, how)
+    return results_from(result, how.runs)
 
 
 def results(study: Study, options: RunOptions | None = None) -> Results:
@@ -57,7 +55,7 @@ def results(study: Study, options: RunOptions | None = None) -> Results:
         AblateError: this study, as it is, was not run in the runs folder.
     """
     how = options or RunOptions()
-    return _results(load(how, study.name, study.digest), how)
+    return results_from(load(how, study.name, study.digest), how.runs)
 
 
 def records(study: Study, options: RunOptions | None = None) -> pd.DataFrame:
@@ -71,8 +69,3 @@ def records(study: Study, options: RunOptions | None = None) -> pd.DataFrame:
         AblateError: this study, as it is, was not run in the runs folder.
     """
     return results(study, options).frame()
-
-
-def _results(result: CampaignResult, options: RunOptions) -> Results:
-    sealed = sealed_plans(options.runs, result.plan.study.name)
-    return results_of(result.plan, result.costs, result.records, sealed=sealed)

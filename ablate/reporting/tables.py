@@ -145,6 +145,19 @@ def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     return printed.drop(columns=[name for name, unused in empty.items() if unused])
 
 
+def importance_rows(ranked: pd.DataFrame) -> pd.DataFrame:
+    """factor, importance and main effect, printed; an empty frame stays empty."""
+    if ranked.empty:
+        return pd.DataFrame()
+    return pd.DataFrame(
+        {
+            "factor": ranked["factor"],
+            "importance (% of variance)": _column(ranked["share"], 0, 100),
+            "main effect": _column(ranked["mean"], 2, signed=True),
+        }
+    )
+
+
 def step_rows(results: Results) -> pd.DataFrame:
     """Each step of the way to another net against the one before; empty where arms are not built upon another."""
     unit = results.unit
@@ -205,11 +218,22 @@ def memory_rows(table: pd.DataFrame) -> pd.DataFrame:
             "inference peak, block as one operation (KB)": _column(table["inference_peak_block_bytes"], 1, 1e-3),
             "training step, live tensors (MB)": _column(table["train_peak_bytes"], 1, 1e-6),
             "training, measured on the device (MB)": _column(table["measured_peak_bytes"], 1, 1e-6),
-            "latency, batch 1 (ms)": _column(table["latency_ms"], 2),
-            "latency, training batch (ms)": _column(table["latency_batch_ms"], 2),
+            "latency, batch 1 (ms)": _latencies(table, "latency"),
+            "latency, training batch (ms)": _latencies(table, "latency_batch"),
             "training time a trial (s)": _column(table["train_s"], 1),
         }
     )
+
+
+def _latencies(table: pd.DataFrame, name: str) -> list[str]:
+    """Median, and the range of the repeats; marked where other work took the processor meanwhile."""
+    medians = _column(table[f"{name}_ms"], 2)
+    ranges = _intervals(table, 2, names=(f"{name}_low_ms", f"{name}_high_ms"))
+    busy = [", busy machine" if value == 1 else "" for value in table["latency_busy"]]
+    return [
+        median if spread == "–" else f"{median} {spread}{note}"
+        for median, spread, note in zip(medians, ranges, busy, strict=True)
+    ]
 
 
 def _whole(values: Iterable[float]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pandas as pd
+
 from ablate.design.plan import NOISE_FLOOR, Arm
 from ablate.design.study import Study
 from ablate.model.spec import Change
@@ -220,3 +222,23 @@ def _toml(value: object) -> str:
 
 def _toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def importance_differs(ranked: pd.DataFrame) -> str:
+    """How Optuna's importance and the linear model's effects differ, for these factors; empty where there are none."""
+    factors = ranked[ranked["factor"] != "seed"] if not ranked.empty else ranked
+    if factors.empty:
+        return ""
+    by_share = list(factors.sort_values("share", ascending=False)["factor"])
+    by_effect = list(factors.sort_values("mean", key=lambda column: -column.abs())["factor"])
+    order = (
+        "Both rank the factors alike."
+        if by_share == by_effect
+        else f"Importance ranks {', '.join(by_share)}; the size of the main effect ranks {', '.join(by_effect)}."
+    )
+    return (
+        f"{order} Importance (fANOVA, as Optuna computes it) is the share of the variance of single trials that a "
+        "random forest gives to a factor, its interactions aside, with the seed as a further parameter. It has no sign "
+        "and no error rate. A main effect is a difference of means with an interval and a corrected p-value. Verdicts "
+        "rest on it alone."
+    )

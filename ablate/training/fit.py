@@ -17,6 +17,7 @@ from ablate.design.record import EpochPoint, Record
 from ablate.design.study import Recipe
 from ablate.errors import AblateError, DataError
 from ablate.measure.memory import PeakMemory
+from ablate.model.fused import with_kernels
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.data import Images
@@ -24,7 +25,7 @@ from ablate.training.feed import Feed
 from ablate.training.hardware import check_device
 from ablate.training.optim import make_optimizer, rate_at, set_rate
 from ablate.training.outcome import DivergedError, diverged, evaluate, finished, logits_of, tested
-from ablate.training.processor import processor
+from ablate.training.processor import TORCH, kernels, processor
 from ablate.training.state import WEIGHTS, State, start
 from ablate.training.streams import generator
 
@@ -58,10 +59,10 @@ def fit(
         AblateError: the device, the data or the folder cannot serve the trial.
     """
     _check(trial, images, device, folder)
-    fused = device == "cpu" and trial.recipe.precision == "fp32"
-    with PeakMemory(device) as memory, processor(threads, fused=fused) as settings:
+    computing = kernels(device, threads, trial.recipe.precision)
+    with PeakMemory(device) as memory, processor(threads) as settings:
         feed = Feed(images, trial.recipe, trial.seed, device)
-        state = start(trial, device=device, folder=folder)
+        state = start(trial, device=device, folder=folder, native=computing != TORCH)
         try:
             while len(state.curve) < trial.recipe.epochs:
                 state.curve.append(_epoch(state, feed))
@@ -74,7 +75,10 @@ def fit(
             record = diverged(state, error)
     if trial.keep_weights and folder is not None:
         state.keep_weights(folder / WEIGHTS)
-    return dataclasses.replace(record, measured=state.measured(device, threads, memory.bytes, settings))
+    measured = state.measured(
+        device=device, threads=threads, kernels=computing, peak_bytes=memory.bytes, settings=settings
+    )
+    return dataclasses.replace(record, measured=measured)
 
 
 def _epoch(state: State, feed: Feed) -> EpochPoint:
@@ -165,6 +169,8 @@ def warm_up(device: str, threads: int) -> None:
     images = torch.randn(32, spec.in_channels, 16, 16, generator=random).to(device)
     with processor(threads):
         net = build(spec, generator=random).to(device)
+        if kernels(device, threads, "fp32") != TORCH:
+            with_kernels(net)
         optimizer = make_optimizer(net, Recipe())
         functional.cross_entropy(net(images), torch.zeros(32, dtype=torch.int64, device=device)).backward()
         optimizer.step()

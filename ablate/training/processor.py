@@ -8,38 +8,44 @@ from contextlib import contextmanager
 
 import torch
 
-from ablate.model.fused import fused_kernels
+from ablate.model.fused import kernels_name
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT_BYTES = 1 << 30
+TORCH = "torch"
 
 _kept = False  # whether ``keep_memory`` has worked, here or in the server that this process was forked from
 
 
 @contextmanager
-def processor(threads: int, *, fused: bool = True) -> Iterator[tuple[str, ...]]:
-    """``threads`` threads for torch until the block ends; with one, compiled kernels, and tiny numbers become 0.
-
-    The kernels of ablate/model/fused.py are used where there is a compiler for them, and not if ``fused`` is false:
-    they are for float32 on a processor.
+def processor(threads: int) -> Iterator[tuple[str, ...]]:
+    """``threads`` threads for torch until the block ends; with one, tiny numbers become 0.
 
     Tiny are those too small for a normal float. Adam's averages of a gradient that stays 0 (a channel that ReLU has
     switched off) shrink into that range, where a processor computes more slowly: a step of nothing else takes 1.5 times
     as long on an AMD EPYC. A pool of several threads takes the setting over or not, depending on when it was made, so
     there it stays off: the same trial gives the same bits at the same thread count.
 
-    Gives what is set beside the threads, as records name it: ``flush_denormal``, ``keep_memory``, ``fused``.
+    Gives what is set besides, as records name it: ``flush_denormal``, ``keep_memory``.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     flushes = torch.set_flush_denormal(threads == 1) and threads == 1
     try:
-        with fused_kernels(fused and threads == 1) as fuses:
-            settings = (("flush_denormal", flushes), ("keep_memory", _kept), ("fused", fuses))
-            yield tuple(name for name, is_set in settings if is_set)
+        settings = (("flush_denormal", flushes), ("keep_memory", _kept))
+        yield tuple(name for name, is_set in settings if is_set)
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)
+
+
+def kernels(device: str, threads: int, precision: str) -> str:
+    """The kernels that a trial trains on, as records name them: "native avx2", or "torch".
+
+    The compiled ones (ablate/model/fused.py) are for one thread of a processor and float32.
+    """
+    native = kernels_name() if (device, threads, precision) == ("cpu", 1, "fp32") else None
+    return native or TORCH
 
 
 def keep_memory() -> bool:

@@ -20,6 +20,7 @@ from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
 from ablate.errors import AblateError
 from ablate.files import write_whole
+from ablate.model.fused import with_kernels
 from ablate.model.kernels import Dropout
 from ablate.model.nets import Net, build
 from ablate.provenance import commit
@@ -134,7 +135,9 @@ class State:
         except OSError as error:
             raise AblateError(f"{path}: the weights cannot be written ({error.strerror or error})") from error
 
-    def measured(self, device: str, threads: int, peak_bytes: int, settings: tuple[str, ...]) -> Measured:
+    def measured(
+        self, *, device: str, threads: int, kernels: str, peak_bytes: int, settings: tuple[str, ...]
+    ) -> Measured:
         """What the clock and the machine said."""
         return Measured(
             train_s=self.clock.train_s,
@@ -144,6 +147,7 @@ class State:
             peak_bytes=peak_bytes,
             device=device,
             threads=threads,
+            kernels=kernels,
             settings=settings,
             hardware=hardware_name(device),
             commit=commit(),
@@ -153,29 +157,31 @@ class State:
         )
 
 
-def start(trial: Trial, *, device: str, folder: Path | None) -> State:
-    """The trial as its folder's checkpoint has it, or from its initial weights.
+def start(trial: Trial, *, device: str, folder: Path | None, native: bool = False) -> State:
+    """The trial as its folder's checkpoint has it, or from its initial weights; on compiled kernels if ``native``.
 
     A checkpoint that cannot be used is set aside, which the record's notes say; the trial then starts again.
     """
     path = None if folder is None else folder / CHECKPOINT
     if path is None or not path.exists():
-        return _fresh(trial, device, path)
+        return _fresh(trial, device, path, native)
     try:
         saved = checkpoint.load(path, key=trial.key, device=device)
     except checkpoint.DamagedError as error:
-        state = _fresh(trial, device, path)
+        state = _fresh(trial, device, path, native)
         aside = checkpoint.set_aside(path)
         state.notes.append(f"started again from the first epoch: {error}; set aside as {aside.name}")
         return state
-    state = _fresh(trial, device, path)
+    state = _fresh(trial, device, path, native)
     state.restore(saved)
     return state
 
 
-def _fresh(trial: Trial, device: str, path: Path | None) -> State:
+def _fresh(trial: Trial, device: str, path: Path | None, native: bool) -> State:
     # drawn on the CPU, so that every device starts from the same weights
     net = build(trial.spec, generator=generator(trial.seed, "weights")).to(device)
+    if native:
+        with_kernels(net)
     return State(
         trial=trial,
         net=net,

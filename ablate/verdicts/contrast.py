@@ -13,6 +13,7 @@ from ablate.verdicts.bootstrap import crossed
 from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.sequential import Decided, Look, planned_looks
+from ablate.verdicts.stats import Floats
 from ablate.verdicts.verdict import Contrast
 
 IMAGES_METRIC = "test_accuracy"  # the predictions that are kept are those on the test images
@@ -69,14 +70,20 @@ class Rule:
 
 def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confidence: float) -> Contrast:
     """The contrast over the first n pairs of seeds, without what needs the family or the margin."""
-    values, against = arm.values(metric, n), control.values(metric, n)
+    return paired_contrast(arm.name, metric, arm.seeds(n), arm.values(metric, n), control.values(metric, n), confidence)
+
+
+def paired_contrast(
+    arm: str, metric: str, seeds: tuple[int, ...], values: Floats, against: Floats, confidence: float
+) -> Contrast:
+    """The contrast of the arm's values (n,) and the control's (n,), paired in the order of the seeds."""
     differences = values - against
     paired = stats.paired_interval(differences, confidence)
     welch = stats.welch_interval(values, against, confidence)
     return Contrast(
-        arm=arm.name,
+        arm=arm,
         metric=metric,
-        seeds=arm.seeds(n),
+        seeds=seeds,
         differences=tuple(float(difference) for difference in differences),
         control_mean=float(against.mean()),
         arm_mean=float(values.mean()),
@@ -89,7 +96,7 @@ def describe(arm: ArmResults, control: ArmResults, metric: str, n: int, confiden
         welch_low=welch.low,
         welch_high=welch.high,
         median_difference=float(np.median(differences)),
-        outliers=tuple(arm.seeds(n)[place] for place in outliers(differences)),
+        outliers=tuple(seeds[place] for place in outliers(differences)),
         asymmetric=is_asymmetric(differences),
         pairing_helps=None if paired.width is None or welch.width is None else paired.width < welch.width,
     )
@@ -111,20 +118,22 @@ def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, n
         equivalence_p=decided.equivalence_p,
         equivalence_holm_p=decided.equivalence_holm_p,
     )
-    return _with_power(_with_images(contrast, arm, control, rule, 1 - alpha), rule, alpha, num_contrasts)
+    return with_power(_with_images(contrast, arm, control, rule, 1 - alpha), rule, alpha, num_contrasts)
 
 
-def _with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int) -> Contrast:
+def with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int) -> Contrast:
+    """What the paired seeds could have found, and how many would settle the question, at the spread seen."""
     sd = contrast.sd_difference
     if sd is None:
         return contrast
     last = rule.alpha * rule.looks[-1].share
+    settle = None
+    if rule.margin:
+        settle = power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse)
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
-        seeds_to_settle=power.seeds_to_settle(
-            rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
-        ),
+        seeds_to_settle=settle,
     )
 
 

@@ -131,9 +131,9 @@ def decide(
             now = _at(differences[arm][: look.seeds], look, alpha=alpha, margin=margin, good=good)
             now = replace(now, adjusted_p=max(now.p, float(p)) / look.share, joint=interval)
             state[arm] = _since(now, state.get(arm))
-        state = _with_holm(state, num_contrasts)
+        state = with_holm(state, num_contrasts)
         for arm in open_arms:
-            state[arm] = _concluded(state[arm], alpha, good)
+            state[arm] = concluded(state[arm], alpha, good)
     return state
 
 
@@ -169,7 +169,7 @@ def _since(now: Decided, before: Decided | None) -> Decided:
     )
 
 
-def _with_holm(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, Decided]:
+def with_holm(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, Decided]:
     """The adjusted equivalence p: Holm over the t tests, and never below the contrast's own exact p."""
     rest = [1.0] * (num_contrasts - len(state))
     shown = holm([*(one.looks_tost_p for one in state.values()), *rest])
@@ -179,7 +179,8 @@ def _with_holm(state: Mapping[str, Decided], num_contrasts: int) -> dict[str, De
     }
 
 
-def _concluded(one: Decided, alpha: float, good: Literal[1, -1] | None) -> Decided:
+def concluded(one: Decided, alpha: float, good: Literal[1, -1] | None = None) -> Decided:
+    """What the adjusted p-values and the interval support; equivalence goes before a difference."""
     different = one.adjusted_p <= alpha and one.interval.excludes_zero
     is_better = different and good is not None and good * (one.interval.low or 0.0) > 0
     if one.equivalence_holm_p <= alpha and not is_better:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from ablate.design.record import Record
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule
 from ablate.verdicts.gather import ArmResults
@@ -34,6 +35,24 @@ def method(looks: tuple[Look, ...], *, no_worse: bool = False) -> str:
     return (
         f"{rule} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
         "spent as t^2, Kim & DeMets 1987, and added up by the union bound)."
+    )
+
+
+def mixed_kernels(records: Iterable[Record]) -> str:
+    """Which arms ran on which kernels, where they differ; "" where they do not, or where earlier records do not say.
+
+    Times and memory are not to be compared then.
+    """
+    arms: dict[str, set[str]] = {}
+    for record in records:
+        if record.measured.kernels:
+            arms.setdefault(record.measured.kernels, set()).add(record.arm)
+    if len(arms) < 2:
+        return ""
+    told = "; ".join(f"{kernels}: {', '.join(sorted(names))}" for kernels, names in sorted(arms.items()))
+    return (
+        f"Trials ran on different kernels ({told}). Their accuracies may be compared, since the kernels agree up to "
+        "rounding; measured times and memory may not be, and are left out."
     )
 
 
@@ -75,6 +94,7 @@ def statements(
     if faults:
         said.append(f"Not every planned seed has a sound record: {'; '.join(faults)}.")
     said += [
+        mixed_kernels(record for one in every for record in one.records),
         wording.failures(failed, rule.alpha),
         wording.outlying(verdicts),
         wording.asymmetric(verdicts),

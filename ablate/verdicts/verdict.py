@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.registration import Registration
 
 Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
@@ -50,6 +51,11 @@ class Contrast:
         median_difference: of the differences; far from the mean where a few seeds make the mean.
         outliers: seeds whose difference lies too far from the others for a normal sample.
         asymmetric: whether the differences are more skewed than 95 % of normal samples; None below five seeds.
+        control_runs: runs of the control where arm and control are two samples without pairs; ``differences`` is empty
+            then, the interval Welch's and p that of the permutation test. None: paired by seed.
+        data_set: of a contrast on one of several data sets, which one.
+        pooled: of a contrast over several data sets: its random-effects mean; ``differences`` are the data sets' mean
+            differences, ``seeds`` is empty, and p counts each data set as one unit.
     """
 
     arm: str
@@ -84,11 +90,14 @@ class Contrast:
     median_difference: float | None = None
     outliers: tuple[int, ...] = ()
     asymmetric: bool | None = None
+    control_runs: int | None = None
+    data_set: str = ""
+    pooled: Pooled | None = None
 
     @property
     def n(self) -> int:
-        """Number of paired seeds."""
-        return len(self.differences)
+        """Number of paired seeds; of the arm's runs where they are not paired; of data sets where those are pooled."""
+        return len(self.differences) or len(self.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +215,7 @@ class Judgement:
     """Everything a study's records say, under the rule that was fixed before the runs.
 
     Attributes:
-        metric, higher_is_better, alpha, margin: the rule.
+        metric, higher_is_better, alpha, margin: the rule; a margin of 0 says that none was declared.
         num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
         num_contrasts: the size of the family: every arm but the control and the noise floor.
         stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
@@ -219,6 +228,8 @@ class Judgement:
         steps: where arms are built one upon another, each arm minus the arm before it, adjusted over the steps; no
             verdict rests on them.
         effects: of a factorial study, else empty.
+        per_set: of runs on several data sets, the contrast of each arm on each of them, unadjusted; no verdict rests on
+            one of them alone.
         effect_checks: what the table of effects leaves out; None where that cannot be tested.
         method: the rule in words, for the foot of the table.
         registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
@@ -240,6 +251,7 @@ class Judgement:
     exploratory: tuple[Contrast, ...] = ()
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
+    per_set: tuple[Contrast, ...] = ()
     effect_checks: EffectChecks | None = None
     method: str = ""
     registration: Registration | None = None

@@ -65,7 +65,7 @@ def test_a_record_without_a_field_that_has_a_default_has_that_default(part: tupl
         at = plain
         for step in part:
             at = at[step]
-        del at[field.name]
+        at.pop(field.name, None)  # a field that is newer than the kept file is not in it
         found: Any = Record.from_json(signed(plain))
         for step in part:
             found = found[step] if isinstance(step, int) else getattr(found, step)

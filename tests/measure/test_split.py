@@ -112,7 +112,7 @@ def test_a_block_without_a_wide_inner_tensor_or_with_a_full_convolution_is_refus
             split_cost(block_of(spec, number), 2)
     with pytest.raises(SplitError, match="mixes the wide channels"):
         SplitBlock(build(full).blocks[2], 2)
-    with pytest.raises(SplitError, match="no expansion"):
+    with pytest.raises(SplitError, match="it is spatial, project, not expand"):
         SplitBlock(build(SPEC).blocks[0], 2)
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ablate.model import fused
 from ablate.model.compiled import library
-from ablate.model.fused import fused_kernels
+from ablate.model.fused import kernels_name, with_kernels
 from ablate.model.kernels import convolution
 from ablate.model.nets import Net, build
 from ablate.model.spec import NetSpec
@@ -33,8 +33,7 @@ def _compiled() -> None:
 
 
 def test_where_there_is_a_compiler_the_kernels_prove_sound_and_are_used() -> None:
-    with fused_kernels() as used:
-        assert used
+    assert str(kernels_name()).startswith("native")
 
 
 def unit(kernel: int, stride: int, channels: int, out: int) -> nn.ModuleList:
@@ -71,8 +70,7 @@ def run(modules: nn.ModuleList, act: str | None, images: Tensor, *, waits: bool,
     x = images.clone().requires_grad_()
     if ours:
         parts = [Part(nn.Identity(), entry, act), Part(conv, norm, act)]
-        with fused_kernels():
-            y = fused.run(parts if waits else parts[1:], x)
+        y = fused.run(parts if waits else parts[1:], x)
     else:
         seen = ACTIVATIONS[act](entry(x)) if waits else x
         y = ACTIVATIONS[act](
@@ -178,9 +176,9 @@ def test_what_is_a_thousand_deviations_off_zero_keeps_its_variance() -> None:
 
 
 def two_of(spec: NetSpec) -> tuple[Net, Net]:
-    """The same net twice, to be run with and without the kernels."""
+    """The same net twice, with and without the kernels."""
     ours, plain = (build(spec, generator=torch.Generator().manual_seed(3)).train() for _ in range(2))
-    return ours, plain
+    return with_kernels(ours), plain
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 7])
@@ -192,8 +190,7 @@ def test_every_toggle_combination_has_the_gradients_of_plain_float64(
         images = torch.randn(16, in_channels, size, size, generator=torch.Generator().manual_seed(in_channels))
         labels = torch.arange(16) % 4
         ours, plain = two_of(spec)
-        with fused_kernels():
-            functional.cross_entropy(ours(images), labels).backward()
+        functional.cross_entropy(ours(images), labels).backward()
         functional.cross_entropy(plain(images), labels).backward()
         weights = {name: p.detach().double().contiguous().requires_grad_() for name, p in plain.named_parameters()}
         functional.cross_entropy(reference(spec, weights, images.double()), labels).backward()
@@ -216,8 +213,7 @@ def test_every_activation_and_shortcut_has_the_gradients_of_plain_float64(
             nn.init.constant_(module.weight, 4.0)  # so that relu6 clips
     images = 3 * torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(2))
     weights = {name: p.detach().double().contiguous().requires_grad_() for name, p in net.named_parameters()}
-    with fused_kernels():
-        net(images).square().sum().backward()
+    with_kernels(net)(images).square().sum().backward()
     reference(spec, weights, images.double()).square().sum().backward()
     exact = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
     assert largest_error(gradients_of(net), exact) < 1e-4
@@ -229,8 +225,7 @@ def test_a_net_of_the_zoo_has_torchs_logits_statistics_and_gradients(name: str, 
     images = torch.randn(8, spec.in_channels, 28, 28, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(8)
     ours, plain = two_of(spec)
-    with fused_kernels():
-        functional.cross_entropy(ours(images), labels).backward()
+    functional.cross_entropy(ours(images), labels).backward()
     functional.cross_entropy(plain(images), labels).backward()
     exact = two_of(spec)[1].double()
     functional.cross_entropy(exact(images.double()), labels).backward()
@@ -239,7 +234,7 @@ def test_a_net_of_the_zoo_has_torchs_logits_statistics_and_gradients(name: str, 
     assert largest_error(gradients_of(ours), gradients_of(exact)) < 1e-4 + 3 * error_of_torch
     for name, buffer in ours.named_buffers():
         torch.testing.assert_close(buffer.double(), exact.get_buffer(name).double(), rtol=1e-4, atol=1e-5)
-    with fused_kernels(), torch.no_grad():
+    with torch.no_grad():
         logits = ours.eval()(images)
     torch.testing.assert_close(logits.double(), exact.eval()(images.double()), rtol=1e-4, atol=1e-4)
 
@@ -247,8 +242,7 @@ def test_a_net_of_the_zoo_has_torchs_logits_statistics_and_gradients(name: str, 
 def gradients_both_ways(net: Net, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Ours, and torch's own in float64."""
     exact = copy.deepcopy(net).double()
-    with fused_kernels():
-        net(images).square().sum().backward()
+    with_kernels(net)(images).square().sum().backward()
     exact(images.double()).square().sum().backward()
     return gradients_of(net), gradients_of(exact)
 
@@ -257,7 +251,7 @@ def gradients_both_ways(net: Net, images: Tensor) -> tuple[dict[str, Tensor], di
 def test_a_norm_that_does_not_learn_has_the_gradients_of_fixed_statistics(
     eval_of: str, tiny: Callable[..., NetSpec], largest_error: LargestError
 ) -> None:
-    net = two_of(tiny())[0]
+    net = two_of(tiny())[1]
     images = torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0))
     for _ in range(5):
         net(2 * images + 1)  # so that the running statistics are not the batch's
@@ -273,7 +267,7 @@ def test_a_norm_that_does_not_learn_has_the_gradients_of_fixed_statistics(
 def test_frozen_parameters_leave_the_others_their_gradients(
     frozen: str, tiny: Callable[..., NetSpec], largest_error: LargestError
 ) -> None:
-    net = two_of(tiny(expand_ratio=1))[0]  # a depthwise convolution comes right behind the stem
+    net = two_of(tiny(expand_ratio=1))[1]  # a depthwise convolution comes right behind the stem
     for parameter in net.get_submodule(frozen).parameters():
         parameter.requires_grad_(requires_grad=False)
     ours, exact = gradients_both_ways(net, torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0)))
@@ -284,7 +278,7 @@ def test_frozen_parameters_leave_the_others_their_gradients(
 def test_a_stem_of_one_channel_that_is_depthwise_too_trains(
     tiny: Callable[..., NetSpec], largest_error: LargestError
 ) -> None:
-    net = two_of(tiny(in_channels=1, stem_channels=1))[0]
+    net = two_of(tiny(in_channels=1, stem_channels=1))[1]
     ours, exact = gradients_both_ways(net, torch.randn(8, 1, 9, 9, generator=torch.Generator().manual_seed(0)))
     assert largest_error(ours, exact) < 1e-4
 
@@ -295,13 +289,12 @@ def test_weights_count_by_their_values_however_they_lie_in_memory(tiny: Callable
         name: weight.detach().transpose(0, 1).contiguous().transpose(0, 1) if weight.ndim > 1 else weight
         for name, weight in net.named_parameters()
     }
-    with fused_kernels():
-        torch.testing.assert_close(torch.func.functional_call(net, turned, (images,)), net(images))
+    torch.testing.assert_close(torch.func.functional_call(net, turned, (images,)), net(images))
 
 
 def test_the_default_dtype_and_device_change_nothing(tiny: Callable[..., NetSpec]) -> None:
     net, images = two_of(tiny())[0].eval(), torch.randn(4, 3, 9, 9)
-    with fused_kernels(), torch.no_grad():
+    with torch.no_grad():
         expected = net(images)
         torch.set_default_dtype(torch.float64)
         try:
@@ -314,25 +307,29 @@ def test_the_default_dtype_and_device_change_nothing(tiny: Callable[..., NetSpec
 
 def test_what_the_kernels_are_not_made_for_is_refused(tiny: Callable[..., NetSpec]) -> None:
     net, images = two_of(tiny())[0], torch.randn(4, 3, 9, 9)
-    with fused_kernels():
-        loss = net(images).square().sum()
-        (first, *_) = torch.autograd.grad(loss, [net.stem.conv.weight], create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            first.sum().backward()
-        with pytest.raises(TypeError, match="float32"):
-            fused.run([Part(convolution(3, 8, 1, 1).double(), nn.BatchNorm2d(8), None)], images)
-        wide = convolution(4, 8, 1, 1)
-        with pytest.raises(ValueError, match="takes 4 channels, got 3"):
-            fused.run([Part(wide, nn.BatchNorm2d(8), None)], images)
-        with pytest.raises(ValueError, match="does not join"):
-            fused.run([Part(convolution(3, 8, 1, 1), nn.BatchNorm2d(8), None)], images, nn.Identity())
+    loss = net(images).square().sum()
+    (first, *_) = torch.autograd.grad(loss, [net.stem.conv.weight], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+    with pytest.raises(TypeError, match="float32"):
+        fused.run([Part(convolution(3, 8, 1, 1).double(), nn.BatchNorm2d(8), None)], images)
+    pointwise = Part(convolution(3, 8, 1, 1), nn.BatchNorm2d(8), None)
+    for wrong in (images.double(), images.to("meta")):
+        with pytest.raises(TypeError, match="for float32 on a processor"):
+            fused.run([pointwise], wrong)
+    with pytest.raises(TypeError, match="bfloat16"), torch.autocast("cpu", torch.bfloat16):
+        net(images)
+    with pytest.raises(ValueError, match="takes 4 channels, got 3"):
+        fused.run([Part(convolution(4, 8, 1, 1), nn.BatchNorm2d(8), None)], images)
+    with pytest.raises(ValueError, match="does not join"):
+        fused.run([pointwise], images, nn.Identity())
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2_mnist", "mobilenet_v2_cifar"])
 def test_they_keep_about_half_of_what_torchs_own_keep_for_the_backward_pass(name: str) -> None:
     net, images = build(NETS[name]()), torch.randn(2, NETS[name]().in_channels, 28, 28)
 
-    def kept() -> int:
+    def kept(net: Net) -> int:
         """Bytes of what is saved, each piece of memory once; weights, which are there anyway, left out."""
         weights = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
         saved: dict[int, int] = {}
@@ -346,23 +343,21 @@ def test_they_keep_about_half_of_what_torchs_own_keep_for_the_backward_pass(name
         assert logits.requires_grad
         return sum(size for at, size in saved.items() if at not in weights)
 
-    torchs = kept()
-    with fused_kernels():
-        assert 0.4 * torchs < kept() < 0.65 * torchs
+    torchs = kept(net)
+    assert 0.4 * torchs < kept(with_kernels(net)) < 0.65 * torchs
 
 
 def test_they_prove_themselves_without_gradients_too() -> None:
     fused.sound.cache_clear()
-    with torch.inference_mode(), fused_kernels() as used:
-        assert used
+    with torch.inference_mode():
+        assert kernels_name()
 
 
 def test_two_runs_give_the_same_bits(tiny: Callable[..., NetSpec]) -> None:
     images = torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0))
-    nets = two_of(tiny())
-    with fused_kernels():
-        for net in nets:
-            net(images).square().sum().backward()
+    nets = [two_of(tiny())[0] for _ in range(2)]
+    for net in nets:
+        net(images).square().sum().backward()
     first, second = (gradients_of(net) for net in nets)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -376,18 +371,5 @@ def test_a_value_that_is_no_number_stays_one_so_that_divergence_is_seen(act: str
 
 
 def test_batch_norm_of_one_value_a_channel_is_an_error_as_it_is_torchs() -> None:
-    with fused_kernels(), pytest.raises(ValueError, match="more than 1 value"):
+    with pytest.raises(ValueError, match="more than 1 value"):
         fused.run([Part(convolution(4, 4, 1, 1), nn.BatchNorm2d(4), None)], torch.randn(1, 4, 1, 1))
-
-
-def test_outside_the_block_and_for_other_numbers_than_float32_torch_computes(tiny: Callable[..., NetSpec]) -> None:
-    images = torch.randn(2, 3, 8, 8)
-    assert not fused.in_use(images)
-    with fused_kernels():
-        assert fused.in_use(images)
-        assert not fused.in_use(images.double())
-        assert not fused.in_use(images.to("meta"))
-        with torch.autocast("cpu", torch.bfloat16):
-            assert not fused.in_use(images)
-    with fused_kernels(wanted=False):
-        assert not fused.in_use(images)

@@ -104,5 +104,5 @@ def test_it_is_fully_convolutional_so_images_of_any_size_give_logits(height: int
 
 @pytest.mark.parametrize(("size", "tiny"), [(224, 0), (65, 0), (64, 3), (32, 10), (16, 13)])
 def test_kernels_that_see_mostly_padding_are_found(size: int, tiny: int) -> None:
-    # images of 64 x 64 are halved five times, so blocks 14 to 16 see 2x2 pixels; at 32 it is 7 to 16, at 16 it is 4 to 16
+    # images of 64 x 64 are halved five times, so blocks 14 to 16 see 2x2 pixels; at 32, 7 to 16; at 16, 4 to 16
     assert len(tiny_maps(layers(mobilenet_v2(), size, size))) == tiny

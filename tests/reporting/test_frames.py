@@ -88,6 +88,23 @@ def test_costs_carry_what_was_counted_and_what_was_measured(results: Results) ->
     assert math.isnan(table.loc["control", "latency_batch_ms"])
 
 
+def test_measured_times_and_memory_are_left_out_where_arms_ran_on_different_kernels(results: Results) -> None:
+    def on(kernels: dict[str, str]) -> pd.DataFrame:
+        records = {
+            key: dataclasses.replace(
+                record, measured=dataclasses.replace(record.measured, kernels=kernels.get(record.arm, "torch"))
+            )
+            for key, record in results.records.items()
+        }
+        return frames.arm_costs(dataclasses.replace(results, records=records))
+
+    measured = ["measured_peak_bytes", "train_s"]
+    pd.testing.assert_frame_equal(on({}), frames.arm_costs(results))
+    apart = on({"control": "native avx2"})
+    assert apart[measured].isna().all().all()
+    pd.testing.assert_frame_equal(apart.drop(columns=measured), frames.arm_costs(results).drop(columns=measured))
+
+
 def test_cells_of_a_factorial_study_carry_each_arms_levels(toggles: Results) -> None:
     cells = frames.cells(toggles, frames.scores(frames.trials(toggles), "test_accuracy"))
     assert len(cells) == 16 * 3

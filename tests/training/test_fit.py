@@ -88,7 +88,9 @@ def test_what_was_measured_says_where_and_with_what(images: Images, make_trial: 
     assert measured.images_per_s == pytest.approx(2 * 576 / measured.train_s)
     assert 0 < measured.train_s + measured.eval_s <= measured.wall_s
     assert (measured.device, measured.threads, measured.resumed) == ("cpu", 1, 0)
-    assert measured.settings == ("flush_denormal", *(["fused"] if library() else []))
+    assert measured.settings == ("flush_denormal",)
+    assert measured.kernels.split()[0] == ("native" if library() else "torch")
+    assert fit(make_trial(epochs=1), images, threads=2).measured.kernels == "torch"
     assert measured.hardware
     assert measured.versions["torch"] == torch.__version__
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from ablate.model.compiled import library
-from ablate.model.fused import in_use
-from ablate.training.processor import processor
+from ablate.training.processor import TORCH, kernels, processor
 
 
 def test_threads_are_set_within_the_block_only() -> None:
@@ -31,7 +30,6 @@ def test_tiny_numbers_are_flushed_with_one_thread_and_only_within_the_block(thre
 def test_the_settings_that_are_in_force_are_told_and_no_others() -> None:
     code = """
 from ablate.model.compiled import library
-from ablate.model.fused import in_use
 from ablate.training.processor import keep_memory, processor
 def told(threads):
     with processor(threads) as settings:
@@ -46,12 +44,10 @@ told(1), told(2)
 
 
 @pytest.mark.skipif(library() is None, reason="no C compiler")
-def test_compiled_kernels_are_used_with_one_thread_alone_and_told() -> None:
-    images = torch.zeros(1, 1, 2, 2)
-    for threads, fused, expected in ((1, True, True), (2, True, False), (1, False, False)):
-        with processor(threads, fused=fused) as settings:
-            assert ("fused" in settings) == in_use(images) == expected
-    assert not in_use(images)
+def test_compiled_kernels_are_for_one_thread_of_a_processor_and_float32() -> None:
+    assert kernels("cpu", 1, "fp32").startswith("native")
+    for elsewhere in (("cpu", 2, "fp32"), ("cpu", 1, "bf16"), ("cuda", 1, "fp32")):
+        assert kernels(*elsewhere) == TORCH
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the fork server's preload is looked at through /proc")

@@ -1,0 +1,339 @@
+"""A judgement as JSON for programs: one versioned schema, made from the models below. Numbers are not rounded.
+
+``python -m ablate.reporting.json_output`` prints the description of every field and the JSON schema; docs/json.md
+carries them, and a test holds the two alike.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ablate.verdicts.random_effects import Pooled
+from ablate.verdicts.registration import Registration
+from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class PooledJson(_Part):
+    """The random-effects mean over data sets."""
+
+    num_sets: int = Field(description="data sets pooled")
+    standard_error: float = Field(description="of the mean, after Hartung and Knapp")
+    p: float = Field(description="t test of the mean being 0, num_sets - 1 degrees of freedom; not adjusted")
+    tau: float = Field(description="standard deviation of the true effects between data sets")
+    i_squared: float = Field(description="share (0 to 1) of the variance that lies between data sets")
+    heterogeneity_p: float = Field(description="Cochran's Q test of equal effects on all data sets")
+    prediction_low: float | None = Field(description="interval for the effect on a new data set")
+    prediction_high: float | None = Field(description="its other end")
+
+
+class ContrastJson(_Part):
+    """An arm minus the control. Differences are in the metric's own unit."""
+
+    arm: str = Field(description="whose contrast")
+    metric: str = Field(description="in what")
+    data_set: str | None = Field(description="on which of several data sets; null: on the only one, or over all")
+    difference: float = Field(description="mean of the arm minus mean of the control")
+    low: float | None = Field(description="interval of the difference at 1 - alpha; null: not known (one run)")
+    high: float | None = Field(description="its other end")
+    joint_low: float | None = Field(description="interval that holds together with those of all contrasts")
+    joint_high: float | None = Field(description="its other end")
+    p: float = Field(description="exact two-sided p, not adjusted")
+    adjusted_p: float | None = Field(description="p adjusted over the contrasts; null: no verdict rests on it")
+    equivalence_p: float | None = Field(description="p of the equivalence tests, not adjusted; null: no margin")
+    equivalence_adjusted_p: float | None = Field(description="the same, adjusted over the contrasts")
+    tost_low: float | None = Field(description="the interval at 1 - 2 alpha that belongs to the equivalence tests")
+    tost_high: float | None = Field(description="its other end")
+    paired: bool = Field(description="true: paired by seed; false: two samples")
+    n: int = Field(description="paired seeds; of two samples the arm's runs; over data sets their number")
+    control_n: int = Field(description="the same of the control")
+    seeds: list[int] = Field(description="the arm's seeds; empty over data sets")
+    differences: list[float] = Field(description="arm minus control, by seed or by data set; empty for two samples")
+    control_mean: float = Field(description="mean of the control")
+    arm_mean: float = Field(description="mean of the arm")
+    sd_difference: float | None = Field(description="standard deviation of the differences")
+    correlation: float | None = Field(description="of arm and control over the pairs")
+    detectable: float | None = Field(description="smallest true difference that so many runs find with 80 % power")
+    seeds_to_settle: int | None = Field(description="seeds that would settle the question at the margin; null: unknown")
+    welch_low: float | None = Field(description="the interval that ignores the pairing")
+    welch_high: float | None = Field(description="its other end")
+    median_difference: float | None = Field(description="of the differences")
+    outliers: list[int] = Field(description="seeds whose difference lies too far from the others for a normal sample")
+    asymmetric: bool | None = Field(description="whether the differences are more skewed than 95 % of normal samples")
+    images_low: float | None = Field(description="interval for new test images as well as new seeds")
+    images_high: float | None = Field(description="its other end")
+    seed_share: float | None = Field(description="share of the variance that only more seeds would remove")
+    both_share: float | None = Field(description="share that either more seeds or more test images would remove")
+    image_share: float | None = Field(description="share that only more test images would remove")
+    pooled: PooledJson | None = Field(description="over data sets: the random-effects mean")
+
+    @classmethod
+    def of(cls, contrast: Contrast) -> ContrastJson:
+        """The contrast under the names of the schema."""
+        return cls(
+            arm=contrast.arm,
+            metric=contrast.metric,
+            data_set=contrast.data_set or None,
+            difference=contrast.mean_difference,
+            low=contrast.low,
+            high=contrast.high,
+            joint_low=contrast.joint_low,
+            joint_high=contrast.joint_high,
+            p=contrast.p,
+            adjusted_p=contrast.adjusted_p,
+            equivalence_p=contrast.equivalence_p,
+            equivalence_adjusted_p=contrast.equivalence_holm_p,
+            tost_low=contrast.tost_low,
+            tost_high=contrast.tost_high,
+            paired=contrast.control_runs is None,
+            n=contrast.n,
+            control_n=contrast.n if contrast.control_runs is None else contrast.control_runs,
+            seeds=list(contrast.seeds),
+            differences=list(contrast.differences),
+            control_mean=contrast.control_mean,
+            arm_mean=contrast.arm_mean,
+            sd_difference=contrast.sd_difference,
+            correlation=contrast.correlation,
+            detectable=contrast.detectable,
+            seeds_to_settle=contrast.seeds_to_settle,
+            welch_low=contrast.welch_low,
+            welch_high=contrast.welch_high,
+            median_difference=contrast.median_difference,
+            outliers=list(contrast.outliers),
+            asymmetric=contrast.asymmetric,
+            images_low=contrast.images_low,
+            images_high=contrast.images_high,
+            seed_share=contrast.seed_share,
+            both_share=contrast.both_share,
+            image_share=contrast.image_share,
+            pooled=None if contrast.pooled is None else _pooled(contrast.pooled),
+        )
+
+
+class VerdictJson(_Part):
+    """What is said about one arm. The numbers are those of its contrast, repeated here for scripts."""
+
+    arm: str = Field(description="its name")
+    outcome: Outcome = Field(description="the verdict")
+    difference: float | None = Field(description="as in contrast; null where nothing could be measured")
+    low: float | None = Field(description="as in contrast")
+    high: float | None = Field(description="as in contrast")
+    p: float | None = Field(description="as in contrast")
+    adjusted_p: float | None = Field(description="as in contrast")
+    n: int | None = Field(description="as in contrast")
+    why: str = Field(description="a sentence or two for people")
+    expected: str | None = Field(description="what was expected beforehand; null: nothing")
+    held: bool | None = Field(description="whether that came true; null: nothing was expected, or it is not decided")
+    tested: bool = Field(description="whether the runs could have contradicted what was expected")
+    settled_at: int | None = Field(description="of a study until settled: seeds at which the outcome was decided")
+    contrast: ContrastJson | None = Field(description="every number behind the verdict")
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> VerdictJson:
+        """The verdict under the names of the schema."""
+        contrast = None if verdict.contrast is None else ContrastJson.of(verdict.contrast)
+        return cls(
+            arm=verdict.arm,
+            outcome=verdict.outcome,
+            difference=None if contrast is None else contrast.difference,
+            low=None if contrast is None else contrast.low,
+            high=None if contrast is None else contrast.high,
+            p=None if contrast is None else contrast.p,
+            adjusted_p=None if contrast is None else contrast.adjusted_p,
+            n=None if contrast is None else contrast.n,
+            why=verdict.why,
+            expected=verdict.expected,
+            held=verdict.held,
+            tested=verdict.tested,
+            settled_at=verdict.settled_at,
+            contrast=contrast,
+        )
+
+
+class EffectJson(_Part):
+    """A main effect or two-way interaction of a factorial study."""
+
+    term: str = Field(description="a factor, or two with a colon between them")
+    contrast: str = Field(description="what is subtracted from what")
+    estimate: float = Field(description="in the metric's unit")
+    low: float | None = Field(description="interval at 1 - alpha")
+    high: float | None = Field(description="its other end")
+    joint_low: float | None = Field(description="interval that holds together with those of all effects")
+    joint_high: float | None = Field(description="its other end")
+    p: float = Field(description="exact sign-flip p of the seeds' estimates, not adjusted")
+    adjusted_p: float = Field(description="adjusted over all effects")
+    outcome: Outcome = Field(description="the verdict")
+    aliases: list[str] = Field(description="effects of a fractional design that cannot be told from this one")
+
+    @classmethod
+    def of(cls, effect: Effect) -> EffectJson:
+        """The effect under the names of the schema."""
+        return cls(
+            term=effect.term,
+            contrast=effect.contrast,
+            estimate=effect.estimate,
+            low=effect.low,
+            high=effect.high,
+            joint_low=effect.joint_low,
+            joint_high=effect.joint_high,
+            p=effect.p,
+            adjusted_p=effect.adjusted_p,
+            outcome=effect.outcome,
+            aliases=list(effect.aliases),
+        )
+
+
+class FailureRateJson(_Part):
+    """How often an arm's training failed: it diverged, or ended far worse than the other seeds."""
+
+    arm: str = Field(description="whose")
+    failed: int = Field(description="seeds that failed")
+    of: int = Field(description="seeds")
+    upper: float = Field(description="the highest rate (0 to 1) that they do not exclude, with 95 % confidence")
+    p: float | None = Field(description="Fisher's exact test against the control's rate; null for the control")
+    adjusted_p: float | None = Field(description="the same, adjusted over the arms")
+
+
+class RegistrationJson(_Part):
+    """Whether a study's rule, expectations, arms and seeds are those that were sealed before its first trial."""
+
+    is_confirmatory: bool = Field(description="true: as sealed before the first trial; false: exploratory")
+    reasons: list[str] = Field(description="why it is exploratory")
+    sentence: str = Field(description="the same for people")
+
+
+class JudgementJson(_Part):
+    """The whole document."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
+    control: str = Field(description="the arm that every other arm is compared with")
+    metric: str = Field(description="the one that verdicts rest on")
+    higher_is_better: bool = Field(description="the metric's direction")
+    alpha: float = Field(description="error rate over all contrasts")
+    margin: float | None = Field(
+        description="smallest difference that matters, in the metric's unit; null: none declared"
+    )
+    num_contrasts: int = Field(description="size of the family that p-values are adjusted over")
+    num_seeds: int = Field(description="most seeds of an arm")
+    stands: bool = Field(description="false: the noise floor did not pass, and every arm is not judged")
+    verdicts: list[VerdictJson] = Field(description="one an arm, without control and noise floor")
+    noise_floor: VerdictJson | None = Field(description="the verdict on the control against itself; null: no such arm")
+    per_set: list[ContrastJson] = Field(description="of several data sets: each arm on each of them, not adjusted")
+    exploratory: list[ContrastJson] = Field(description="contrasts of further metrics, not adjusted")
+    steps: list[ContrastJson] = Field(description="where arms build on one another: each arm minus the one before it")
+    effects: list[EffectJson] = Field(description="of a factorial study")
+    failure_rates: list[FailureRateJson] = Field(description="of a study: how often training failed, by arm")
+    registration: RegistrationJson | None = Field(description="of a study; null: nothing is known of a sealed plan")
+    as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
+    warnings: list[str] = Field(description="what a reader must know, the gravest first")
+    method: str = Field(description="the rule in words")
+
+    @classmethod
+    def of(cls, judgement: Judgement, *, control: str) -> JudgementJson:
+        """The judgement under the names of the schema."""
+        floor, seal, under_seal = judgement.noise_floor, judgement.registration, judgement.as_sealed
+        return cls(
+            control=control,
+            metric=judgement.metric,
+            higher_is_better=judgement.higher_is_better,
+            alpha=judgement.alpha,
+            margin=judgement.margin or None,
+            num_contrasts=judgement.num_contrasts,
+            num_seeds=judgement.num_seeds,
+            stands=judgement.stands,
+            verdicts=[VerdictJson.of(one) for one in judgement.verdicts],
+            noise_floor=None if floor is None else VerdictJson.of(floor),
+            per_set=[ContrastJson.of(one) for one in judgement.per_set],
+            exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
+            steps=[ContrastJson.of(one) for one in judgement.steps],
+            effects=[EffectJson.of(one) for one in judgement.effects],
+            failure_rates=[
+                FailureRateJson(
+                    arm=arm, failed=one.failed, of=one.of, upper=one.upper, p=one.p, adjusted_p=one.adjusted_p
+                )
+                for arm, one in judgement.failure_rates.items()
+            ],
+            registration=None if seal is None else _registration(seal),
+            as_sealed=None if under_seal is None else cls.of(under_seal, control=control),
+            warnings=list(judgement.statements),
+            method=judgement.method,
+        )
+
+
+def judgement_json(judgement: Judgement, *, control: str) -> str:
+    """The judgement as a JSON document, indented, without a newline at its end.
+
+    Args:
+        judgement: of a study or of runs trained elsewhere.
+        control: the control's name.
+    """
+    return str(JudgementJson.of(judgement, control=control).model_dump_json(by_alias=True, indent=2))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of ``judgement_json``, as it is written out (every field is there)."""
+    return JudgementJson.model_json_schema(by_alias=True, mode="serialization")
+
+
+def reference() -> str:
+    """Every field with its type and meaning, and the schema itself, as markdown."""
+    return "\n".join([*_tables(), "## JSON schema", "", "```json", json.dumps(json_schema(), indent=1), "```", ""])
+
+
+def _tables() -> Iterator[str]:
+    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, FailureRateJson, RegistrationJson):
+        name = model.__name__.removesuffix("Json").lower()
+        yield from (f"### {name}", "", f"{(model.__doc__ or '').strip()}", "")
+        yield from ("| key | type | meaning |", "| --- | --- | --- |")
+        for key, field in _properties(model).items():
+            yield f"| `{key}` | {_kind(field)} | {field['description']} |"
+        yield ""
+
+
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    own = schema if "properties" in schema else schema["$defs"][model.__name__]  # a model that refers to itself
+    return dict(own["properties"])
+
+
+def _kind(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_kind(one) for one in field["anyOf"])
+    if "$ref" in field:
+        return str(field["$ref"].rsplit("/")[-1].removesuffix("Json").lower())
+    if "enum" in field:
+        return ", ".join(json.dumps(one) for one in field["enum"])
+    if "const" in field:
+        return json.dumps(field["const"])
+    if field["type"] == "array":
+        return f"list of {_kind(field['items'])}"
+    return {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(field["type"], field["type"])
+
+
+def _registration(found: Registration) -> RegistrationJson:
+    return RegistrationJson(is_confirmatory=found.is_confirmatory, reasons=list(found.reasons), sentence=found.sentence)
+
+
+def _pooled(found: Pooled) -> PooledJson:
+    return PooledJson(
+        num_sets=found.num_sets,
+        standard_error=found.standard_error,
+        p=found.p,
+        tau=found.tau,
+        i_squared=found.i_squared,
+        heterogeneity_p=found.heterogeneity_p,
+        prediction_low=found.prediction_low,
+        prediction_high=found.prediction_high,
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,312 @@
+"""The judgement of runs that were trained elsewhere, from their results alone: arrays in, a Judgement out.
+
+The rule is that of a study. An arm that shares seeds with the control is compared pair by pair; one that shares none is
+compared as a second sample, by Welch's interval and a permutation test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ablate.verdicts import runs_wording as wording
+from ablate.verdicts.contrast import Rule, paired_contrast, with_power
+from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.sequential import Decided, Look, concluded, decide, with_holm
+from ablate.verdicts.stats import Floats, Interval, holm, paired_interval, spread, welch_interval
+from ablate.verdicts.two_samples import (
+    detectable_two_samples,
+    permutation_p,
+    permutation_tost_p,
+    smallest_p,
+    welch_tost_p,
+)
+from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
+from ablate.verdicts.wording import pairing
+
+Values = Mapping[str, Mapping[int, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of the runs.
+
+    Attributes:
+        metric: by name; it only appears in words.
+        control: the arm that every other arm is compared with.
+        higher_is_better: the direction of the metric.
+        alpha: error rate over all contrasts.
+        margin: the smallest difference that matters, in the metric's unit; 0: none, so no arm can be equivalent.
+        unpaired: whether equal seeds mean nothing, so that arms are two samples even where they share seeds.
+        noise_floor: an arm that is the control again, under other seeds; "" for none.
+        expect: arm -> better, worse, equivalent, different or undecided, written down beforehand.
+    """
+
+    metric: str
+    control: str
+    higher_is_better: bool
+    alpha: float = 0.05
+    margin: float = 0.0
+    unpaired: bool = False
+    noise_floor: str = ""
+    expect: Mapping[str, str] = field(default_factory=dict)
+
+    def arms(self, values: Values) -> tuple[str, ...]:
+        """The arms that get a verdict, in the order given."""
+        return tuple(arm for arm in values if arm not in (self.control, self.noise_floor))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An arm's values and the control's that they are compared with; of equal length and in pairs where ``paired``.
+
+    ``seeds`` are the arm's. ``left_out`` are seeds of only one of the two that a paired comparison cannot use.
+    """
+
+    arm: str
+    seeds: tuple[int, ...]
+    values: Floats
+    against: Floats
+    paired: bool
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def differences(self) -> Floats:
+        """Arm minus control in each pair."""
+        return self.values - self.against
+
+    @property
+    def difference(self) -> float:
+        """Of the means."""
+        return float(self.values.mean() - self.against.mean())
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the difference; None where a spread is not known."""
+        parts = (self.differences,) if self.paired else (self.values, self.against)
+        found = [(spread(part), part.size) for part in parts]
+        if any(sd is None for sd, _ in found):
+            return None
+        return float(np.sqrt(sum((sd or 0.0) ** 2 / size for sd, size in found)))
+
+
+def sample(values: Values, arm: str, question: Question) -> Sample:
+    """The arm against the control: the seeds that both have, or all runs of both where they share none."""
+    mine, theirs = values[arm], values[question.control]
+    shared = sorted(mine.keys() & theirs.keys())
+    if shared and not question.unpaired:
+        left_out = tuple(sorted(mine.keys() ^ theirs.keys()))
+        pairs = [np.array([runs[seed] for seed in shared], dtype=np.float64) for runs in (mine, theirs)]
+        return Sample(arm, tuple(shared), pairs[0], pairs[1], paired=True, left_out=left_out)
+    both = [np.array([runs[seed] for seed in sorted(runs)], dtype=np.float64) for runs in (mine, theirs)]
+    return Sample(arm, tuple(sorted(mine)), both[0], both[1], paired=False)
+
+
+def judge_runs(values: Values, question: Question) -> Judgement:
+    """The verdicts on runs trained elsewhere.
+
+    Args:
+        values: arm -> seed -> the metric, finite; the control, at least one other arm, and at least one run of each.
+        question: the control, the metric's direction, alpha, margin.
+
+    Example:
+        >>> runs = {"base": {s: 0.90 for s in range(6)}, "new": {s: 0.91 + 0.001 * s for s in range(6)}}
+        >>> judge_runs(runs, Question(metric="acc", control="base", higher_is_better=True)).verdicts[0].outcome
+        'better'
+    """
+    samples = [sample(values, arm, question) for arm in question.arms(values)]
+    decided = decide_samples(samples, question)
+    verdicts = tuple(
+        verdict(contrast_of(one, decided[one.arm], question, len(samples)), decided[one.arm], question)
+        for one in samples
+    )
+    floor = _floor(values, question)
+    stands = floor is None or floor.outcome not in ("better", "worse")
+    said = [
+        *([] if stands or floor is None else [wording.floor_failed(floor)]),
+        wording.UNKNOWN,
+        *wording.comparison(samples, unpaired=question.unpaired),
+        *wording.out_of_reach(samples, question.alpha),
+        *([wording.floor_passed(floor)] if stands and floor is not None else []),
+        pairing(verdicts),
+        *wording.outliers(verdicts),
+        *([] if question.margin else [wording.NO_MARGIN]),
+    ]
+    return Judgement(
+        metric=question.metric,
+        higher_is_better=question.higher_is_better,
+        alpha=question.alpha,
+        margin=question.margin,
+        num_seeds=max(len(one.seeds) for one in samples),
+        num_contrasts=len(samples),
+        stands=stands,
+        verdicts=verdicts if stands else tuple(_withheld(one) for one in verdicts),
+        noise_floor=floor,
+        statements=tuple(sentence for sentence in said if sentence),
+        method=wording.method(samples),
+    )
+
+
+def decide_samples(
+    samples: Sequence[Sample], question: Question, num_contrasts: int | None = None
+) -> dict[str, Decided]:
+    """Where each contrast is: as in a study where all arms have the same pairs, else each alone and Holm over them.
+
+    ``num_contrasts``: the size of the family, where it is larger: arms that cannot be judged count in it.
+    """
+    family = len(samples) if num_contrasts is None else num_contrasts
+    first = samples[0]
+    if all(one.paired and one.seeds == first.seeds for one in samples):
+        return decide(
+            {one.arm: one.differences for one in samples},
+            (Look(len(first.seeds), 1.0),),
+            alpha=question.alpha,
+            margin=question.margin,
+            num_contrasts=family,
+        )
+    alone = [_alone(one, question, family) for one in samples]
+    differ = holm([*(one.adjusted_p for one in alone), *[1.0] * (family - len(samples))])
+    found = {one.arm: replace(by, adjusted_p=p) for one, by, p in zip(samples, alone, differ, strict=False)}
+    return {arm: concluded(by, question.alpha) for arm, by in with_holm(found, family).items()}
+
+
+def _alone(one: Sample, question: Question, family: int) -> Decided:
+    """One contrast by itself: p-values for no other contrast, a joint interval for the family by the union bound."""
+    alpha = question.alpha
+    look = Look(len(one.seeds), 1.0)
+    if one.paired:
+        rule = {one.arm: one.differences}
+        found = decide(rule, (look,), alpha=alpha, margin=question.margin, num_contrasts=1)[one.arm]
+        joint = paired_interval(one.differences, 1 - alpha / family)
+        return replace(found, conclusion="open", also_different=False, joint=joint)
+    p = permutation_p(one.values, one.against)
+    tost = welch_tost_p(one.values, one.against, question.margin)
+    exact = permutation_tost_p(one.values, one.against, question.margin)
+    return Decided(
+        conclusion="open",
+        also_different=False,
+        look=look,
+        p=p,
+        equivalence_p=max(tost, exact),
+        adjusted_p=p,
+        looks_tost_p=tost,
+        looks_exact_p=exact,
+        equivalence_holm_p=1.0,
+        interval=welch_interval(one.values, one.against, 1 - alpha),
+        joint=welch_interval(one.values, one.against, 1 - alpha / family),
+    )
+
+
+def contrast_of(one: Sample, decided: Decided | None, question: Question, num_contrasts: int) -> Contrast:
+    """Every number of a contrast; without adjusted p-values and power where nothing is ``decided`` from it."""
+    plain = _paired(one, question) if one.paired else _unpaired(one, question)
+    if decided is None:
+        return plain
+    known = bool(question.margin)
+    tost = _tost_interval(one, question.alpha) if known else Interval(None, None)
+    contrast = replace(
+        plain,
+        joint_low=decided.joint.low,
+        joint_high=decided.joint.high,
+        tost_low=tost.low,
+        tost_high=tost.high,
+        adjusted_p=decided.adjusted_p,
+        equivalence_p=decided.equivalence_p if known else None,
+        equivalence_holm_p=decided.equivalence_holm_p if known else None,
+    )
+    if not one.paired:
+        level = question.alpha / num_contrasts
+        return replace(contrast, detectable=detectable_two_samples(one.values, one.against, level=level))
+    rule = Rule(
+        metric=question.metric,
+        higher_is_better=question.higher_is_better,
+        alpha=question.alpha,
+        margin=question.margin,
+        looks=(decided.look,),
+        num_contrasts=num_contrasts,
+        num_test=0,
+        num_classes=0,
+    )
+    return with_power(contrast, rule, question.alpha, num_contrasts)
+
+
+def _tost_interval(one: Sample, alpha: float) -> Interval:
+    confidence = 1 - 2 * alpha
+    if one.paired:
+        return paired_interval(one.differences, confidence)
+    return welch_interval(one.values, one.against, confidence)
+
+
+def _paired(one: Sample, question: Question) -> Contrast:
+    return paired_contrast(one.arm, question.metric, one.seeds, one.values, one.against, 1 - question.alpha)
+
+
+def _unpaired(one: Sample, question: Question) -> Contrast:
+    interval = welch_interval(one.values, one.against, 1 - question.alpha)
+    return Contrast(
+        arm=one.arm,
+        metric=question.metric,
+        seeds=one.seeds,
+        differences=(),
+        control_mean=float(one.against.mean()),
+        arm_mean=float(one.values.mean()),
+        mean_difference=one.difference,
+        sd_difference=None,
+        correlation=None,
+        low=interval.low,
+        high=interval.high,
+        p=permutation_p(one.values, one.against),
+        welch_low=interval.low,
+        welch_high=interval.high,
+        control_runs=one.against.size,
+    )
+
+
+def verdict(contrast: Contrast, decided: Decided, question: Question) -> Verdict:
+    """What the numbers say about the arm, in the words of a study."""
+    better = (contrast.mean_difference > 0) == question.higher_is_better
+    direction: Outcome = "better" if better else "worse"
+    outcome: Outcome = direction
+    if decided.conclusion != "different":
+        outcome = "equivalent" if decided.conclusion == "equivalent" else "undecided"
+    expected = question.expect.get(contrast.arm)
+    tested = _could_fail(expected, contrast, question)
+    return Verdict(
+        arm=contrast.arm,
+        outcome=outcome,
+        why=wording.why(outcome, contrast, alpha=question.alpha, also_different=decided.also_different),
+        contrast=contrast,
+        expected=expected,
+        held=held(expected, outcome, direction if decided.also_different else None) if tested else None,
+        tested=tested,
+    )
+
+
+def _could_fail(expected: str | None, contrast: Contrast, question: Question) -> bool:
+    """Whether so many runs can contradict the expectation at all."""
+    if contrast.control_runs is None:
+        return could_fail(expected, contrast.n, question.alpha)
+    return smallest_p(contrast.n, contrast.control_runs) <= question.alpha or expected is None
+
+
+def _floor(values: Values, question: Question) -> Verdict | None:
+    """The arm that is the control again, in a family of its own; any difference counts, however small."""
+    if not question.noise_floor:
+        return None
+    one = sample(values, question.noise_floor, question)
+    found = decide_samples([one], question)[one.arm]
+    if found.also_different:
+        found = replace(found, conclusion="different")
+    return verdict(contrast_of(one, found, question, 1), found, question)
+
+
+def _withheld(one: Verdict) -> Verdict:
+    return Verdict(
+        arm=one.arm,
+        outcome="not judged",
+        why="the noise floor did not pass, so no verdict of these runs stands.",
+        contrast=one.contrast,
+        expected=one.expected,
+    )
