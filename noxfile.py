@@ -46,7 +46,7 @@ def ray(session: nox.Session) -> None:
 
 @nox.session
 def postgres(session: nox.Session) -> None:
-    """Queue and MLflow on a real PostgreSQL server, started and removed here; needs Debian's package postgresql."""
+    """MLflow and Optuna on a real PostgreSQL server, started and removed here; needs Debian's package postgresql."""
     install(session, "tests")
     session.install("-e", ".[postgres]")
     session.run("pytest", "-m", "slow", "tests/campaign/test_postgres.py", *session.posargs, env=ONE_THREAD)
@@ -96,7 +96,7 @@ def smoke(session: nox.Session) -> None:
         session.run(*study, env=ONE_THREAD)
         session.run(*study, env=ONE_THREAD)  # trains nothing
         session.run("python", "-m", "ablate.report", "linear_bottleneck")
-        if not Path("runs/reports/linear_bottleneck/report.html").stat().st_size:
+        if not Path("runs/reports/linear_bottleneck/latest/report.html").stat().st_size:
             session.error("the report is empty")
 
 

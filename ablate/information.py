@@ -13,11 +13,12 @@ from ablate.paths import default_data_root, default_runs
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from torch.nn import Module
 
     from ablate.design.plan import Arm, CampaignPlan
     from ablate.training.data import Images
 
-ONLY_WITH_STUDY = ("budget", "images", "data_root")
+ONLY_WITH_STUDY = ("budget", "images", "data_root", "trained")
 ONLY_WITHOUT_STUDY = ("dims", "draws")
 
 
@@ -26,17 +27,25 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate information",
         description="Without a study: a spiral through random ReLU layers and back. With one: the share of positive "
-        "channels after each activation of its arms' nets, as initialised. Prints a table, and writes figures and CSV.",
+        "channels after each activation of its arms' nets. Prints a table, and writes figures and CSV.",
     )
     new.add_argument("study", nargs="?", metavar="STUDY", help="a study's name, or the path of its .toml file")
     new.add_argument("arms", nargs="*", metavar="ARM", help="arms of the study (default: all)")
-    new.add_argument("--seed", type=int, default=0, metavar="N", help="of the random matrices or weights (%(default)s)")
+    new.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the random matrices, or of the nets (%(default)s)"
+    )
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/information)")
     spiral = new.add_argument_group("without a study")
     spiral.add_argument("--dims", type=int, nargs="+", metavar="N", help="channels of the layers (2 3 5 15 30)")
     spiral.add_argument("--draws", type=int, metavar="N", help="random matrices for each (1000)")
     nets = new.add_argument_group("with a study")
     nets.add_argument("--budget", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
+    nets.add_argument(
+        "--trained",
+        action="store_true",
+        default=None,
+        help="nets as trained by `ablate study STUDY --set keep_weights=true` (default: with initial weights)",
+    )
     nets.add_argument("--images", type=int, metavar="N", help="training images to show to each net (256)")
     nets.add_argument("--data-root", type=Path, metavar="DIR", help=f"where data sets lie ({default_data_root()})")
     return new
@@ -73,7 +82,7 @@ def spiral(options: argparse.Namespace) -> None:
 
 
 def channels(options: argparse.Namespace) -> None:
-    """Figure 7 for the arms of a study, with their initial weights."""
+    """Figure 7 for the arms of a study, with their initial or their trained weights."""
     import pandas as pd
 
     from ablate.design.plan import make_plan
@@ -82,11 +91,14 @@ def channels(options: argparse.Namespace) -> None:
     from ablate.reporting.console import print_frame
     from ablate.reporting.frames_information import printed_channels
 
-    plan = make_plan(load_study(options.study, budget=options.budget or "quick"), options.data_root)
+    kept = {"keep_weights": True} if options.trained else {}
+    study = load_study(options.study, budget=options.budget or "quick", overrides=kept)
+    plan = make_plan(study, options.data_root)
     arms, images = chosen(plan, options.arms), data_of(plan, options)
-    frame = pd.concat([counted(arm, images, options) for arm in arms], ignore_index=True)
+    frame = pd.concat([counted(plan, arm, images, options) for arm in arms], ignore_index=True)
     print_frame(printed_channels(frame))
-    keep(options, f"{plan.study.name}_channels", figures_information.positive_channels(frame), frame)
+    name = f"{plan.study.name}_channels{'_trained' if options.trained else ''}"
+    keep(options, name, figures_information.positive_channels(frame), frame)
 
 
 def chosen(plan: CampaignPlan, names: list[str]) -> list[Arm]:
@@ -114,22 +126,32 @@ def data_of(plan: CampaignPlan, options: argparse.Namespace) -> Images:
     )
 
 
-def counted(arm: Arm, images: Images, options: argparse.Namespace) -> pd.DataFrame:
-    """The positive channels of one arm's net as initialised, batch norm with the statistics of the images."""
+def counted(plan: CampaignPlan, arm: Arm, images: Images, options: argparse.Namespace) -> pd.DataFrame:
+    """The positive channels of one arm's net on the first training images."""
     import dataclasses
 
     import pandas as pd
     import torch
 
     from ablate.measure.positive import positive_channels
-    from ablate.model.nets import build
 
     batch = images.train[: options.images or 256].float()
     mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (images.mean, images.std))
-    net = build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
-    found = positive_channels(net, (batch - mean) / std)
+    found = positive_channels(net_of(plan, arm, options), (batch - mean) / std)
     rows = [dataclasses.asdict(one) for one in found]
     return pd.DataFrame(rows).assign(arm=arm.name, depth=range(len(rows)))
+
+
+def net_of(plan: CampaignPlan, arm: Arm, options: argparse.Namespace) -> Module:
+    """The net as trained, or as initialised, where batch norm uses the statistics of the images."""
+    import torch
+
+    from ablate.campaign.api import load_net
+    from ablate.model.nets import build
+
+    if options.trained:
+        return load_net(plan.study, arm.name, options.seed)
+    return build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
 
 
 def keep(options: argparse.Namespace, name: str, figure: Figure, frame: pd.DataFrame) -> None:

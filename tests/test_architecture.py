@@ -20,6 +20,7 @@ FLOORS = (
     "formats",
     "paths",
     "provenance",
+    "serve",
     "model",
     "measure",
     "design",
@@ -28,11 +29,11 @@ FLOORS = (
     "campaign",
     "reporting",
 )
-COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "__main__")
+COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "low_precision", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
     "optuna": ("campaign/optuna_",),
-    "mlflow": ("campaign/mlflow_", "ui.py"),
+    "mlflow": ("campaign/mlflow_", "serve.py"),
     "fvcore": ("measure/",),
     "ray": ("campaign/ray_executor.py",),
     "seaborn": ("reporting/",),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablate import information, memory, study
+from ablate import information, low_precision, memory, study
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,23 @@ def test_figure_7_of_an_arm_of_a_study(tmp_path: Path, capsys: pytest.CaptureFix
     assert "blocks.9.project" in capsys.readouterr().out
     assert information.main(["small.toml", "rellu"]) == 2
     assert "did you mean 'relu'" in capsys.readouterr().err
+
+
+def test_figure_7_of_a_trained_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.toml").write_text(
+        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nbottleneck = "relu"\n'
+        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
+    )
+    assert information.main(["small.toml", "--trained"]) == 2
+    capsys.readouterr()
+    assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
+    for arguments in (["small.toml", "--seed", "1"], ["small.toml", "--seed", "1", "--trained"]):
+        assert information.main(arguments) == 0
+    initial, trained = (pd.read_csv(tmp_path / f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
+    assert list(initial["layer"]) == list(trained["layer"])
+    assert not (initial["mean"] == trained["mean"]).any()
+    assert information.main(["small.toml", "--seed", "7", "--trained"]) == 2
+    assert "seed must be one of 0, 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -85,3 +102,23 @@ def test_the_plan_warns_of_maps_that_are_mostly_padding(capsys: pytest.CaptureFi
     assert "see mostly padding: 3 in control" in " ".join(capsys.readouterr().out.split())
     assert study.main(["linear_bottleneck", "--plan", "--set", "control.stem_stride=1"]) == 0
     assert "mostly padding" not in capsys.readouterr().out
+
+
+def test_trained_nets_are_scored_and_judged_in_low_precision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small.toml").write_text(
+        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nactivation = "relu"\n'
+        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
+    )
+    assert low_precision.main(["small.toml"]) == 2
+    assert low_precision.main(["small.toml", "--bits", "1"]) == 2
+    assert "bits must be a whole number from 2 to 16, got 1" in capsys.readouterr().err
+    assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
+    capsys.readouterr()
+    assert low_precision.main(["small.toml", "--bits", "8", "2"]) == 0
+    table = pd.read_csv(tmp_path / "runs/low_precision/small.csv")
+    assert len(table) == 2 * 2 * (1 + 2 * 2)
+    told = capsys.readouterr().out
+    assert "relu, 8 bits, a step for each channel: " in told
+    assert "level 0.0125" in told
