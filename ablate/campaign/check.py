@@ -174,6 +174,8 @@ class _Checked:
             except AblateError as error:
                 yield Fault(name, str(error), REPAIR)
                 continue
+            finally:
+                view.close()
             lacking = [key for key, item in self.items().items() if held.get(key, None) not in (item.digest, "")]
             if lacking:
                 yield Fault(name, f"{view.name} lacks {self._named(lacking)}", REPAIR)

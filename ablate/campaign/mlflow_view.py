@@ -98,6 +98,10 @@ class MlflowView:
         """See ``View.state``; a server has to be asked."""
         return None if self.store.file is None else file_state(self.store.file)
 
+    def close(self) -> None:
+        """See ``View.close``."""
+        self.store.disconnect()
+
     # Reading
 
     def trial_runs(self, study: str) -> list[TrialRun]:

@@ -191,7 +191,7 @@ class OptunaView:
         return optuna.storages.RDBStorage(self._url, engine_kwargs={"creator": creator})
 
     def close(self) -> None:
-        """Lets go of the storage."""
+        """See ``View.close``."""
         if self._storage is not None:
             with contextlib.suppress(Exception):
                 _leave(self._storage)

@@ -103,6 +103,10 @@ class View(Protocol):
         """Shows what the campaign came to."""
         ...
 
+    def close(self) -> None:
+        """Closes its connections; the next call opens new ones."""
+        ...
+
     def state(self) -> list[Any] | None:
         """What changes whenever anything in the view does; None where that cannot be told without asking it."""
         ...
@@ -150,7 +154,7 @@ class Pusher:
     def start(self) -> None:
         """Begins to push."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._view.name, daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._view.name, daemon=True)
             self._thread.start()
 
     def finish(self, conclusion: Conclusion, *, deadline_s: float | None = DEADLINE_S) -> int:
@@ -190,6 +194,12 @@ class Pusher:
     def _right(self, item: Item) -> set[str]:
         """The digests with which a view holds a record: its own, or that of another machine's newer one."""
         return {item.digest, self._accepted.get(item.record.key, item.digest)}
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._view.close()
 
     def _work(self) -> None:
         while True:

@@ -42,11 +42,12 @@ def shown_by(url: str) -> Counter[str]:
     """Keys of the trials that Optuna shows."""
     import optuna
 
-    return Counter(
-        trial.user_attrs["key"]
-        for name in optuna.get_all_study_names(url)
-        for trial in optuna.load_study(study_name=name, storage=url).trials
-    )
+    storage = optuna.storages.RDBStorage(url)
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+    found = Counter(trial.user_attrs["key"] for study in studies for trial in study.trials)
+    storage.remove_session()
+    storage.engine.dispose()
+    return found
 
 
 def test_optuna_on_postgresql_shows_every_trial_and_a_second_call_runs_none(url: str, runs: Path) -> None:

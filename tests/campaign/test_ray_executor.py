@@ -189,7 +189,7 @@ def test_a_cluster_that_does_not_answer_is_named() -> None:
     with pytest.raises(AblateError, match=r"--ray-address 127.0.0.1:9: no Ray cluster of this version answers there"):
         _ = RayExecutor(address="127.0.0.1:9").capacity
     assert time.monotonic() - before < 45
-    with pytest.raises(AblateError, match="Ray's client protocol will not do"):
+    with pytest.raises(AblateError, match="Ray's client protocol cannot be used"):
         _ = RayExecutor(address="ray://127.0.0.1:10001").capacity
 
 

@@ -79,6 +79,9 @@ class Faulty:
     def state(self) -> list[Any] | None:
         return self._view.state()
 
+    def close(self) -> None:
+        self._view.close()
+
     def _do(self, call: str, item: Item | None, act: Callable[[], Any]) -> Any:
         self.before(call, item)
         found = act()
