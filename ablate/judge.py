@@ -80,7 +80,7 @@ def judgement(options: argparse.Namespace) -> Judgement:
     """Reads the runs and judges them.
 
     Raises:
-        AblateError: an option or the table will not do.
+        AblateError: an option or the table cannot be used.
     """
     from ablate.design.runs_table import arms_of, check_arms, runs_of
     from ablate.verdicts.runs import Question, judge_runs

@@ -173,7 +173,7 @@ def relocate(file: Path, artifacts: Path) -> None:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that an artifact address names on this machine; None for one that lies elsewhere."""
+    """The folder that an artifact address names on this machine; None for one elsewhere."""
     parts = urlparse(uri)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))

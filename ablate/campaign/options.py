@@ -98,7 +98,7 @@ class RunOptions:
 
 
 class CampaignStopped(AblateError):  # noqa: N818 - an end, not a mistake
-    """The campaign could not go on. Finished trials are kept; the same command resumes it."""
+    """The campaign had to stop. Finished trials are kept; the same command resumes it."""
 
     resumable = True
 
