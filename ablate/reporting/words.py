@@ -186,7 +186,7 @@ def change(arm: Arm, study: Study) -> str:
     if solved and arm.match is not None:
         remainder = proper(f"{100 * arm.match.remainder:+.1f} %")
         told.append(_unbroken(f"width × {arm.match.width_mult:g} ({arm.match.quantity} {remainder})"))
-    step = "+ " * (study.design_kind == "add_one_in" and bool(moved))
+    step = "+\N{NO-BREAK SPACE}" * (study.design_kind == "add_one_in" and bool(moved))
     return step + "; ".join(told) if told else "–"
 
 
