@@ -12,6 +12,7 @@ from ablate.design.study import Study
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
+from ablate.verdicts.methods import methods_paragraph
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 MOST_CHANGES = 4  # of an arm, in one line of a table
@@ -150,6 +151,11 @@ def rule_when(results: Results) -> str:
     """When alpha, margin and seeds were set, as far as sealed plans show it; empty where none were looked at."""
     registered = results.judgement.registration
     return "" if registered is None else f"The plan is {registered.sentence}."
+
+
+def methods(results: Results) -> str:
+    """A methods paragraph to paste into a paper, with its references."""
+    return methods_paragraph(results.plan, results.judgement, results.records)
 
 
 def gravest(results: Results) -> list[str]:
