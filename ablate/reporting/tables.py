@@ -83,6 +83,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "arm": table["arm"],
             "seeds": _column(table["n"], 0),
             f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
+            "median": _column(table["median"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
             "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
