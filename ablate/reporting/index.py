@@ -61,12 +61,12 @@ def _facts(results: Results) -> str:
 
 
 def compare(first: Results, second: Results, folder: Path) -> Path:
-    """Writes ``folder/compare.html``: two campaigns side by side, what sets them apart first.
+    """Writes ``folder/against-DIGEST/compare.html``: two campaigns side by side, and what sets them apart.
 
     Args:
         first: A.
         second: B, of another data set, budget, machine or commit; the arms that both have are compared.
-        folder: where the page and its figure go.
+        folder: where it goes, such as the folder of A's report; in a folder of its own, named by B's campaign.
 
     Returns:
         The page.
@@ -84,10 +84,11 @@ def compare(first: Results, second: Results, folder: Path) -> Path:
     sections = [laid("answer", "A and B", parts), laid("apart", "What sets them apart", [Table(apart, "A against B")])]
     title = f"{words.title(first)}: A and B"
     page = lay_out(title, title, f"A: {_facts(first)}; B: {_facts(second)}", sections)
-    with writing(folder):
-        write_charts([chart] if chart else [], folder / "figures")
-        write_whole(folder / "compare.html", page.encode())
-    return folder / "compare.html"
+    own = folder / f"against-{second.plan.study.digest}"
+    with writing(own):
+        write_charts([chart] if chart else [], own / "figures")
+        write_whole(own / "compare.html", page.encode())
+    return own / "compare.html"
 
 
 def compared(first: Results, second: Results) -> pd.DataFrame:

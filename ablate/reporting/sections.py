@@ -77,6 +77,9 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
         f"{unit.axis}, arm minus control, paired by seed: {words.count(len(judged.verdicts), 'arm')}",
         folded=many,
     )
+    yield Table(
+        tables.failure_rows(results), "How often training failed: it diverged, or ended far worse than the rest"
+    )
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
     yield Prose(judged.method, "rule")
     yield Prose(
@@ -92,8 +95,7 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
 
 def _interactions(results: Results) -> Iterator[Part | None]:
     yield charts.interactions(results)
-    simple = "Each factor's effect at each level of another, with unadjusted intervals"
-    yield Table(tables_checks.simple_effect_rows(results), simple, folded=True)
+    yield Table(tables.simple_effect_rows(results), "What each interaction that was found consists of; unadjusted")
     yield Table(tables_checks.effect_check_rows(results), "What the table of effects leaves out")
 
 

@@ -1,4 +1,4 @@
-"""Printed text on what is behind the verdicts: simple effects, failure rates, sensitivity to the tuning."""
+"""Printed text on what is behind the verdicts: checks of effects, failure rates, sensitivity to the tuning."""
 
 from __future__ import annotations
 
@@ -6,25 +6,6 @@ import pandas as pd
 
 from ablate.reporting.results import Results
 from ablate.reporting.style import p_text
-
-
-def simple_effect_rows(results: Results) -> pd.DataFrame:
-    """Of every interaction of two-level factors: each factor's effect at each level of the other, unadjusted."""
-    measure = results.unit
-    return pd.DataFrame(
-        [
-            {
-                "interaction": effect.term.replace(":", " × "),
-                "effect of": one.factor,
-                "what is subtracted": one.contrast.replace(" - ", " − "),
-                "at": one.at,
-                f"estimate ({measure.short})": measure.signed(one.estimate),
-                "interval": measure.interval(one.low, one.high),
-            }
-            for effect in results.judgement.effects
-            for one in effect.simple
-        ]
-    )
 
 
 def effect_check_rows(results: Results) -> pd.DataFrame:

@@ -7,25 +7,13 @@ import dataclasses
 from ablate.reporting import tables_checks
 from ablate.reporting.results import Results
 from ablate.verdicts.tuning_luck import Sensitivity
-from ablate.verdicts.verdict import EffectChecks, FailureRate, SimpleEffect
+from ablate.verdicts.verdict import EffectChecks, FailureRate
 
 MINUS = "\N{MINUS SIGN}"
 
 
 def with_judgement(results: Results, **fields: object) -> Results:
     return dataclasses.replace(results, judgement=dataclasses.replace(results.judgement, **fields))  # type: ignore[arg-type]
-
-
-def test_an_interaction_is_shown_by_its_simple_effects(toggles: Results) -> None:
-    simple = SimpleEffect(
-        factor="conv", contrast="full - depthwise", at="residual = classic", estimate=-0.009, low=-0.012, high=-0.006
-    )
-    effects = (dataclasses.replace(toggles.judgement.effects[-1], simple=(simple,)),)
-    (row,) = tables_checks.simple_effect_rows(with_judgement(toggles, effects=effects)).itertuples(index=False)
-    assert tuple(row) == (
-        "residual × conv", "conv", f"full {MINUS} depthwise", "residual = classic", f"{MINUS}0.90",
-        f"[{MINUS}1.20, {MINUS}0.60]",
-    )  # fmt: skip
 
 
 def test_the_checks_are_shown_with_their_degrees_of_freedom(toggles: Results) -> None:
