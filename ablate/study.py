@@ -239,18 +239,15 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
-<<<<<<< HEAD
     if options.json and (options.list or options.plan or options.check or options.repair):
         raise AblateError(
             "--json prints the verdicts of a study; it goes with none of --list, --plan, --check, --repair"
         )
-=======
     if options.schema:
         from ablate.design.schema import study_schema
 
         sys.stdout.write(json.dumps(study_schema(), indent=2) + "\n")
         return 0
->>>>>>> main
     if options.list:
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_studies

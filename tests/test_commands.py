@@ -228,7 +228,12 @@ def test_the_line_to_go_on_is_the_same_from_either_command() -> None:
 
 
 def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
-    given = ["x", "--optuna-storage=postgresql+psycopg://me:s3c/r@t@host/db", "--tracking-uri", "http://me:s3c/r@t@host:5000"]
+    given = [
+        "x",
+        "--optuna-storage=postgresql+psycopg://me:s3c/r@t@host/db",
+        "--tracking-uri",
+        "http://me:s3c/r@t@host:5000",
+    ]
     options = study_command.parser().parse_args(given)
     for line in (study_command.again(given), study_command.ui_command(options)):
         assert "s3c" not in line
