@@ -41,12 +41,12 @@ def ray(session: nox.Session) -> None:
     """Campaigns on a real Ray cluster of several nodes on this machine, one of them killed."""
     install(session, "tests")
     session.install("-e", ".[ray]")
-    session.run("pytest", "-m", "slow", "tests/campaign/test_ray_executor.py", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-m", "slow", "tests/campaign/test_ray_executor.py", "tests/campaign/test_ray_node.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def postgres(session: nox.Session) -> None:
-    """Queue and MLflow on a real PostgreSQL server, started and removed here; needs Debian's package postgresql."""
+    """MLflow and Optuna on a real PostgreSQL server, started and removed here; needs Debian's package postgresql."""
     install(session, "tests")
     session.install("-e", ".[postgres]")
     session.run("pytest", "-m", "slow", "tests/campaign/test_postgres.py", *session.posargs, env=ONE_THREAD)
@@ -96,7 +96,7 @@ def smoke(session: nox.Session) -> None:
         session.run(*study, env=ONE_THREAD)
         session.run(*study, env=ONE_THREAD)  # trains nothing
         session.run("python", "-m", "ablate.report", "linear_bottleneck")
-        if not Path("runs/reports/linear_bottleneck/report.html").stat().st_size:
+        if not Path("runs/reports/linear_bottleneck/latest/report.html").stat().st_size:
             session.error("the report is empty")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ablate.model import zoo
     from ablate.model.nets import build
     from ablate.reporting.session import records, results, run
+    from ablate.training.weights import load_weights
 
 __version__ = "0.2.0"
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "cost",
     "load_net",
     "load_study",
+    "load_weights",
     "plan",
     "quantised",
     "records",
@@ -40,6 +42,7 @@ _HOMES = {
     "cost": "ablate.measure.cost",
     "load_net": "ablate.campaign.api",
     "load_study": "ablate.design.read",
+    "load_weights": "ablate.training.weights",
     "plan": "ablate.campaign.api",
     "quantised": "ablate.measure.quantise",
     "records": "ablate.reporting.session",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("study", "report", "judge", "ui", "information", "memory")
-USAGE = """usage: ablate {study,report,judge,ui,information,memory} ...
+COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "low_precision")
+USAGE = """usage: ablate {study,report,judge,ui,information,memory,low_precision} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from what MLflow holds
@@ -14,6 +14,7 @@ USAGE = """usage: ablate {study,report,judge,ui,information,memory} ...
   ablate ui            browse the results in MLflow
   ablate information   what ReLU keeps of its input: a spiral, or the nets of a study
   ablate memory        memory at inference over the depth of nets
+  ablate low_precision the trained nets of a study in low precision, arm against control
 
 `ablate COMMAND --help` lists the options of each."""
 

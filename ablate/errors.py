@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class AblateError(Exception):
     """Something the user can mend; the message says what and how.
 
-    ``resumable``: the same command goes on from where this stopped it.
+    ``resumable``: the same command resumes where this stopped it.
     """
 
     resumable = False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXIT_NOT_HELD = 1
 EXIT_WRONG_INPUT = 2
-EXPECTED = ("better", "worse", "equivalent", "different", "undecided")
+EXPECTED = ("better", "worse", "equivalent", "no worse", "different", "undecided")
 # Words in a metric's name that say that less of it is better, so that a direction must be named.
 LESS_IS_BETTER = {
     *("loss", "error", "err", "mae", "mse", "rmse", "nll", "perplexity", "ppl", "wer", "cer", "fid"),
@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     rule = new.add_argument_group("the rule, fixed before you look")
     rule.add_argument(
         "--margin", type=float, metavar="X", help="smallest difference that matters, in the metric's unit (none)"
+    )
+    rule.add_argument(
+        "--ask", choices=("equivalent", "no_worse"), default="equivalent", help="what the margin is for (%(default)s)"
     )
     rule.add_argument("--alpha", type=float, default=0.05, metavar="A", help="error rate over all arms (%(default)s)")
     rule.add_argument("--unpaired", action="store_true", help="equal seeds mean nothing: compare two samples")
@@ -77,7 +80,7 @@ def judgement(options: argparse.Namespace) -> Judgement:
     """Reads the runs and judges them.
 
     Raises:
-        AblateError: an option or the table will not do.
+        AblateError: an option or the table cannot be used.
     """
     from ablate.design.runs_table import arms_of, check_arms, runs_of
     from ablate.verdicts.runs import Question, judge_runs
@@ -98,6 +101,7 @@ def judgement(options: argparse.Namespace) -> Judgement:
         higher_is_better=not options.lower_is_better,
         alpha=options.alpha,
         margin=options.margin or 0.0,
+        no_worse=options.ask == "no_worse",
         unpaired=options.unpaired,
         noise_floor=options.noise_floor,
         expect=expect,
@@ -118,6 +122,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise AblateError("name one source of runs: a file (results.csv) or --mlflow EXPERIMENT")
     if options.margin is not None and not 0 < options.margin < math.inf:
         raise AblateError(f"--margin must be a number above 0, got {options.margin:g}")
+    if options.ask == "no_worse" and options.margin is None:
+        raise AblateError("--ask no_worse needs --margin: by how much an arm may be worse")
     if not 0 < options.alpha < 0.5:
         raise AblateError(f"--alpha must be above 0 and below 0.5, got {options.alpha:g}")
     if options.by and options.noise_floor:
@@ -142,8 +148,10 @@ def expectations(given: list[str], margin: float | None) -> dict[str, str]:
             raise AblateError(f"--expect takes ARM=OUTCOME, such as new_loss=better; got {text!r}")
         if outcome not in EXPECTED:
             raise AblateError(f"--expect {arm}: the outcome {one_of(outcome, EXPECTED)}")
-        if outcome in ("equivalent", "different") and margin is None:
-            raise AblateError(f"--expect {text} needs --margin: without one, no arm can come out equivalent")
+        if outcome in ("equivalent", "no worse", "different") and margin is None:
+            raise AblateError(
+                f"--expect {text} needs --margin: without one, no arm can come out equivalent or no worse"
+            )
         found[arm] = outcome
     return found
 

@@ -1,4 +1,4 @@
-"""Where things are kept at run time: the runs folder and what lies in it."""
+"""Where things are kept at run time: the runs folder and what it holds."""
 
 from __future__ import annotations
 

@@ -294,7 +294,8 @@ def main() -> int:
             "# What the verdicts promise, simulated\n\nMade by `python benchmarks/verdict_simulations.py`; the seeds "
             "are fixed, so it comes out the same again, and the command fails where a number lies outside its "
             "bounds by more than two standard errors of the simulation. The rules are in "
-            "[statistics.md](statistics.md).\n\n"
+            "[statistics.md](statistics.md); the same promises on data that others made are in "
+            "[others_data.md](others_data.md).\n\n"
         )
         TABLE.write_text(f"{head}{table}\n")
     broken = [row for row in rows if not row.kept(3.0 if quick else 2.0)]

@@ -28,7 +28,7 @@ FLOORS = (
     "campaign",
     "reporting",
 )
-COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "__main__")
+COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "low_precision", "__main__")
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
     "optuna": ("campaign/optuna_",),

@@ -54,6 +54,12 @@ def test_json_stands_alone_on_standard_output(table: str, capsys: pytest.Capture
     assert document["noise_floor"]["arm"] == "again"
 
 
+def test_no_worse_is_asked_and_expected(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--margin", "0.02", "--ask", "no_worse", "--expect", "same=no worse")
+    assert main([table, *LOSS, *asked]) == 0
+    assert "same is no worse than base, within the margin of 0.02" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("expected", "code"),
     [("better=better", 0), ("better=different", 0), ("better=worse", 1), ("same=better", 1), ("same=equivalent", 0)],
@@ -84,6 +90,10 @@ WRONG = {
     "where": (["--control", "base", "--metric", "acc", "--where", "x"], "--where takes COLUMN=VALUE"),
     "expect": (["--control", "base", "--metric", "acc", "--expect", "better"], "--expect takes ARM=OUTCOME"),
     "outcome": (["--control", "base", "--metric", "acc", "--expect", "same=beter"], "did you mean 'better'?"),
+    "ask without margin": (
+        ["--control", "base", "--metric", "acc", "--ask", "no_worse"],
+        "--ask no_worse needs --margin",
+    ),
     "expect without margin": (
         ["--control", "base", "--metric", "acc", "--expect", "same=equivalent"],
         "--expect same=equivalent needs --margin",

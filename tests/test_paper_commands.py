@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ablate import information, memory, study
+from ablate import information, low_precision, memory, study
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +102,23 @@ def test_the_plan_warns_of_maps_that_are_mostly_padding(capsys: pytest.CaptureFi
     assert "see mostly padding: 3 in control" in " ".join(capsys.readouterr().out.split())
     assert study.main(["linear_bottleneck", "--plan", "--set", "control.stem_stride=1"]) == 0
     assert "mostly padding" not in capsys.readouterr().out
+
+
+def test_trained_nets_are_scored_and_judged_in_low_precision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small.toml").write_text(
+        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nactivation = "relu"\n'
+        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
+    )
+    assert low_precision.main(["small.toml"]) == 2
+    assert low_precision.main(["small.toml", "--bits", "1"]) == 2
+    assert "bits must be a whole number from 2 to 16, got 1" in capsys.readouterr().err
+    assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
+    capsys.readouterr()
+    assert low_precision.main(["small.toml", "--bits", "8", "2"]) == 0
+    table = pd.read_csv(tmp_path / "runs/low_precision/small.csv")
+    assert len(table) == 2 * 2 * (1 + 2 * 2)
+    told = capsys.readouterr().out
+    assert "relu, 8 bits, a step for each channel: " in told
+    assert "level 0.0125" in told

@@ -166,11 +166,11 @@ class _Checked:
 
     def _view_faults(self) -> Iterable[Fault]:
         for name, view in _views(self.options).items():
-            if not _exists(view):
+            if not view.exists:
                 yield Fault(name, f"{view.name} does not exist yet", REPAIR)
                 continue
             try:
-                held = _held_by(view, self.plan)
+                held = view.held(self.plan)
             except AblateError as error:
                 yield Fault(name, str(error), REPAIR)
                 continue
@@ -194,16 +194,6 @@ def _views(options: RunOptions, sealed: str = "") -> dict[str, MlflowView | Optu
         "MLflow": MlflowView(options.mlflow_uri, options.runs, sealed),
         "Optuna": OptunaView(options.runs, options.optuna_storage),
     }
-
-
-def _exists(view: MlflowView | OptunaView) -> bool:
-    return view.store.exists if isinstance(view, MlflowView) else view.exists
-
-
-def _held_by(view: MlflowView | OptunaView, plan: CampaignPlan) -> dict[str, str]:
-    if isinstance(view, MlflowView):
-        return view.held(plan.study.name)
-    return view.known(plan, {})
 
 
 def _repair(plan: CampaignPlan, options: RunOptions, store: RecordStore, say: Callable[[str], None]) -> list[str]:

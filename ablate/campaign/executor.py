@@ -22,7 +22,7 @@ class TrialContext:
     """Where a trial runs.
 
     Attributes:
-        folder: its own folder, for its checkpoint; what lies there is from an earlier attempt at the same trial.
+        folder: its own folder, for its checkpoint; its content is from an earlier attempt at the same trial.
         data_root: where data sets lie; None: the default.
         cache: where the prepared data lie.
         data_file: the very file to read; None: where the name of the data leads to.

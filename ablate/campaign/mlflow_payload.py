@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -9,14 +10,14 @@ from dataclasses import dataclass, field
 
 from ablate.campaign.views import Item
 from ablate.design.plan import Arm, CampaignPlan, Trial
-from ablate.design.record import Record
+from ablate.design.record import EpochPoint, Record
 
 KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER = (
     f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 PARAM_LENGTH = 500
-CURVE = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
+CURVE = tuple(field.name for field in dataclasses.fields(EpochPoint) if field.name != "epoch")
 MEASURED = {
     "time/train_s": "train_s",
     "time/eval_s": "eval_s",

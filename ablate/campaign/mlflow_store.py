@@ -6,13 +6,13 @@ import contextlib
 import logging
 import os
 import sqlite3
-import time
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse, urlunparse
 
-from ablate.campaign.views import ViewError
+from ablate.campaign.views import ViewError, damage_of, set_aside
 from ablate.errors import AblateError
 from ablate.files import make_whole
 from ablate.paths import redact
@@ -20,6 +20,7 @@ from ablate.paths import redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_SENDING = threading.Lock()
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 # A server that is away is noticed in seconds; whoever calls tries again.
 QUIET = {
@@ -31,7 +32,6 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-SIDECARS = ("", "-wal", "-shm", "-journal")  # a database, and what sqlite keeps beside one that was cut off
 
 
 class MlflowStore:
@@ -40,13 +40,14 @@ class MlflowStore:
     Args:
         uri: ``sqlite:///...``, another database, or the address of a server. A password in it goes into the
             environment, where MLflow looks for it and no process list shows it.
-        artifacts: the folder of artifacts if the store is a database; a server has its own place.
+        artifacts: the folder of artifacts if the store is a database server; those of an sqlite file are beside it,
+            and an MLflow server has its own place.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         self.uri = _without_password(uri)
-        self.artifacts = artifacts
         self.file = Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+        self.artifacts = artifacts if self.file is None else self.file.parent / "artifacts"
         self.is_server = urlparse(self.uri).scheme in ("http", "https", "databricks")
         self.is_own = self.file is not None and self.file.parent == artifacts.parent
         self._client: MlflowClient | None = None
@@ -61,6 +62,11 @@ class MlflowStore:
     def exists(self) -> bool:
         """False for an sqlite file that is not there yet, so that nothing can be in it."""
         return self.file is None or self.file.exists()
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the sqlite file, or nothing."""
+        return "" if self.file is None else damage_of(self.file)
 
     def may_hold(self, keys: Collection[str]) -> bool:
         """Whether the store may have runs with one of these tags; of the runs folder's own file it is known in ms."""
@@ -106,10 +112,15 @@ class MlflowStore:
     def _ready(self, file: Path) -> None:
         from mlflow import MlflowClient
 
-        if file.exists() and (damage := damage_of(file)):
+        if odd := next((letter for letter in "?%" if letter in str(file)), ""):
+            raise ViewError(
+                f"{self.name}: MLflow opens no file with {odd!r} in its path; name another folder with --runs, or "
+                f"another store with --tracking-uri."
+            )
+        if damage := damage_of(file):
             if not self.is_own:
                 raise ViewError(f"{self.name}: the file {damage}; move it away to have it made again from the records")
-            _set_aside(file)
+            set_aside(file)
         if not file.exists():
             # half of its tables would be a store that MLflow can neither use nor mend
             make_whole(file, lambda new: _create(MlflowClient(tracking_uri=f"sqlite:///{new}")))
@@ -140,31 +151,13 @@ def _create(client: MlflowClient) -> None:
 @contextlib.contextmanager
 def sent_once() -> Iterator[None]:
     """Has the client send a request once: it repeats even those that make a run, and nobody would know of the first."""
-    before = os.environ[RETRIES]
-    os.environ[RETRIES] = "0"  # the client looks there at every request
-    try:
-        yield
-    finally:
-        os.environ[RETRIES] = before
-
-
-def damage_of(file: Path) -> str:
-    """What sqlite finds wrong with a file, or nothing; one that is locked is not damaged."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError:
-        return ""
-    except sqlite3.DatabaseError as error:
-        return f"is damaged ({error})"
-    return "" if found == "ok" else f"is damaged ({str(found).splitlines()[-1]})"
-
-
-def _set_aside(file: Path) -> None:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for part in (file.with_name(file.name + ending) for ending in SIDECARS):
-        if part.exists():
-            part.replace(part.with_name(f"{part.name}.damaged-{stamp}"))
+    with _SENDING:
+        before = os.environ[RETRIES]
+        os.environ[RETRIES] = "0"  # the client looks there at every request
+        try:
+            yield
+        finally:
+            os.environ[RETRIES] = before
 
 
 def relocate(file: Path, artifacts: Path) -> None:
@@ -180,7 +173,7 @@ def relocate(file: Path, artifacts: Path) -> None:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that an artifact address names on this machine; None for one that lies elsewhere."""
+    """The folder that an artifact address names on this machine; None for one elsewhere."""
     parts = urlparse(uri)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))

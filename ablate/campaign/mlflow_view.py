@@ -89,6 +89,11 @@ class MlflowView:
         """See ``View.name``."""
         return self.store.name
 
+    @property
+    def exists(self) -> bool:
+        """False for an sqlite file that is not there yet."""
+        return self.store.exists
+
     def state(self) -> list[Any] | None:
         """See ``View.state``; a server has to be asked."""
         return None if self.store.file is None else file_state(self.store.file)
@@ -102,9 +107,15 @@ class MlflowView:
             runs = self._search(experiment, f"tags.`{KIND}` = '{TRIAL}'") if experiment else []
             return [_trial_run(run) for run in runs]
 
-    def held(self, study: str) -> dict[str, str]:
-        """Digest by key of the records of a study that the store holds. Changes nothing."""
-        return {key: run.digest for key, run in counting(self.trial_runs(study)).items()}
+    def held(self, plan: CampaignPlan) -> dict[str, str]:
+        """Digest by key of the records of the study that the store holds. Changes nothing.
+
+        Raises:
+            ViewError: the store does not answer, or its file is damaged.
+        """
+        if damage := self.store.damage:
+            raise ViewError(f"{self.name} {damage}")
+        return {key: run.digest for key, run in counting(self.trial_runs(plan.study.name)).items()}
 
     def pull(self, study: str, keys: Iterable[str]) -> dict[str, str]:
         """The records of these trials as text, by key, from whichever campaign of the study; failures are left out."""
@@ -117,10 +128,10 @@ class MlflowView:
             return {key: text for key, text in zip(runs, texts, strict=True) if text}
 
     def pull_plan(self, study: str, digest: str | None) -> str:
-        """The sealed plan of a campaign as text, of the newest if ``digest`` is None; empty where there is none."""
+        """The sealed plan of the newest campaign whose digest begins so, as text; empty where there is none."""
         with self.store.answers():
             experiment = self._experiment(study) if self.store.exists else None
-            which = f" AND tags.`{DIGEST}` = '{digest}'" if digest else ""
+            which = f" AND tags.`{DIGEST}` LIKE '{digest}%'" if digest else ""
             runs = self._search(experiment, f"tags.`{KIND}` = '{CAMPAIGN}'{which}") if experiment else []
             texts = (self._text(run.info.run_id, run.info.artifact_uri, PLAN_FILE) for run in reversed(runs))
             return next((text for text in texts if text), "")

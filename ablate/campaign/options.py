@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,7 @@ class RunOptions:
                 raise AblateError(f"--{name} must be at least 1, got {number}")
         if self.retries < 0:
             raise AblateError(f"--retries must be at least 0, got {self.retries}")
-        if self.time_limit_s is not None and not self.time_limit_s > 0:
+        if self.time_limit_s is not None and not 0 < self.time_limit_s < math.inf:
             raise AblateError(f"--time-limit must be above 0 seconds, got {self.time_limit_s:g}")
         if self.executor not in EXECUTORS:
             raise AblateError(f"--executor {one_of(self.executor, EXECUTORS)}")
@@ -77,10 +78,10 @@ class RunOptions:
                 raise AblateError(f"--{name.replace('_', '-')} goes with --executor ray; this is --executor local")
 
     def _check_ray(self) -> None:
-        cpus, gpus = self.cpus_per_trial, self.gpus_per_trial
-        if cpus is not None and cpus <= 0:
+        cpus, gpus = self.cpus_per_trial, None if self.gpus_per_trial is None else float(self.gpus_per_trial)
+        if cpus is not None and not 0 < cpus < math.inf:
             raise AblateError(f"--cpus-per-trial must be above 0, got {cpus:g}")
-        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        if gpus is not None and not (0 <= gpus <= 1 or (gpus > 1 and gpus.is_integer())):
             raise AblateError(f"--gpus-per-trial must be a fraction of a GPU or a whole number of them, got {gpus:g}")
         if self.device == "cuda" and gpus == 0:
             raise AblateError("--gpus-per-trial must be above 0 with --device cuda, got 0")
@@ -97,7 +98,7 @@ class RunOptions:
 
 
 class CampaignStopped(AblateError):  # noqa: N818 - an end, not a mistake
-    """The campaign could not go on. Finished trials are kept; the same command resumes it."""
+    """The campaign had to stop. Finished trials are kept; the same command resumes it."""
 
     resumable = True
 

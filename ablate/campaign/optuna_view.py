@@ -18,7 +18,7 @@ from ablate.campaign.optuna_driver import (
     space,
     user_attributes,
 )
-from ablate.campaign.views import Conclusion, Item, ViewError, file_state
+from ablate.campaign.views import Conclusion, Item, ViewError, damage_of, file_state, set_aside
 from ablate.design.plan import CampaignPlan
 from ablate.design.tuning import WHOLE
 from ablate.files import make_whole
@@ -62,11 +62,28 @@ class OptunaView:
         """See ``View.state``."""
         return None if self._file is None else file_state(self._file)
 
+    def held(self, plan: CampaignPlan) -> dict[str, str]:
+        """Digest by key of the records of the campaign that the storage holds. Changes nothing.
+
+        Raises:
+            ViewError: the storage does not answer, or its file is damaged.
+        """
+        if self._file is not None and (damage := damage_of(self._file)):
+            raise ViewError(f"{self.name} {damage}")
+        with self._answers():
+            import optuna
+
+            self._connect()
+            assert self._storage is not None
+            there = optuna.get_all_study_names(self._storage)
+            names = [name for name in self._names(plan) if name in there]
+            studies = [optuna.load_study(study_name=name, storage=self._storage) for name in names]
+            return {key: trial.user_attrs.get(DIGEST, "") for key, trial in _by_key(studies).items()}
+
     def known(self, plan: CampaignPlan, costs: ArmCosts) -> dict[str, str]:  # noqa: ARG002 - of the protocol
         """See ``View.known``."""
         with self._answers():
-            trials = [trial for study in self._studies(plan) for trial in study.get_trials(deepcopy=False)]
-            self._held = {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
+            self._held = _by_key(self._studies(plan))
             return {key: trial.user_attrs.get(DIGEST, "") for key, trial in self._held.items()}
 
     def push(self, plan: CampaignPlan, item: Item, costs: ArmCosts) -> str:
@@ -113,23 +130,27 @@ class OptunaView:
         import optuna
 
         assert self._storage is not None
-        name = f"{plan.study.name} {plan.study.budget} {plan.study.digest}"
-        if self._found and self._found[0].study_name == name:
+        names = self._names(plan)
+        if [study.study_name for study in self._found] == names:
             return self._found
         found = []
-        for suffix in ("", *([" tuning"] if plan.study.tuned else [])):
-            better = higher_is_better(plan) if not suffix else not plan.study.decision.metric.endswith("loss")
+        for number, name in enumerate(names):
+            better = higher_is_better(plan) if number == 0 else not plan.study.decision.metric.endswith("loss")
             found.append(
                 optuna.create_study(
                     storage=self._storage,
-                    study_name=name + suffix,
+                    study_name=name,
                     direction="maximize" if better else "minimize",
                     load_if_exists=True,
                 )
             )
-            found[-1].set_metric_names([_metric(plan, tuning=bool(suffix))])
+            found[-1].set_metric_names([_metric(plan, tuning=number > 0)])
         self._found = found
         return found
+
+    def _names(self, plan: CampaignPlan) -> list[str]:
+        name = f"{plan.study.name} {plan.study.budget} {plan.study.digest}"
+        return [name, f"{name} tuning"] if plan.study.tuned else [name]
 
     def _connect(self) -> None:
         import optuna
@@ -139,7 +160,8 @@ class OptunaView:
         self.close()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if self._file is not None:
-            self._set_aside_if_damaged(self._file)
+            if damage_of(self._file):
+                set_aside(self._file)
             if not self._file.exists():
                 make_whole(self._file, lambda new: _leave(self._opened_at(new)))
             self._opened = _identity(self._file)
@@ -155,10 +177,6 @@ class OptunaView:
 
         creator = partial(sqlite3.connect, str(file), timeout=60)
         return optuna.storages.RDBStorage(self._url, engine_kwargs={"creator": creator})
-
-    def _set_aside_if_damaged(self, file: Path) -> None:
-        if file.exists() and not is_sqlite(file):
-            file.replace(file.with_name(file.name + ".damaged"))
 
     def close(self) -> None:
         """Lets go of the storage."""
@@ -187,18 +205,9 @@ def _answers(view: OptunaView) -> Any:
         raise ViewError(redact(f"{view.name} cannot be used: {lines[0]}")[:400]) from error
 
 
-def is_sqlite(file: Path) -> bool:
-    """Whether a file is a sqlite database whose pages are sound."""
-    import sqlite3
-
-    try:
-        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)
-        try:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError:
-        return False
+def _by_key(studies: Sequence[optuna.Study]) -> dict[str, optuna.trial.FrozenTrial]:
+    trials = [trial for study in studies for trial in study.get_trials(deepcopy=False)]
+    return {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
 
 
 def _identity(file: Path) -> list[int]:

@@ -319,7 +319,7 @@ def _probe(address: str) -> None:
     """
     if address.startswith("ray://"):
         raise AblateError(
-            f"--ray-address {address}: Ray's client protocol will not do; run the command on a machine of the cluster "
+            f"--ray-address {address}: Ray's client protocol cannot be used; run the command on a machine of the cluster "
             f"with --ray-address auto, or give the address HOST:PORT that `ray start --head` printed"
         )
     command = [sys.executable, "-c", PROBE, address]

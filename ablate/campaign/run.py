@@ -56,7 +56,7 @@ def run_campaign(
         conclude: judges and reports when all trials are through, before the views are closed.
 
     Raises:
-        AblateError: the runs folder, the data or the disk will not do, or another dispatcher is at work.
+        AblateError: the runs folder, the data or the disk cannot be used, or another dispatcher is at work.
         CampaignInterrupted: Ctrl-C; it holds the result so far.
     """
     store = RecordStore(options.runs, plan.study.name)

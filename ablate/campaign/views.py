@@ -6,8 +6,10 @@ once, and what it lacks is pushed when it answers, or by the next call.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +29,7 @@ BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEADLINE_S = 120.0  # for what a view lacks when the campaign is over
 SILENT_S = 60.0  # of these, without any progress: a new sqlite store takes so long on a busy machine
 FAILING_S = 15.0  # of these, while the view refuses or does not answer
+SIDECARS = ("", "-wal", "-shm", "-journal")  # a database, and the files of sqlite that belong to it
 STEP_S = 5.0  # how long a call that does not return is waited for at the very end
 
 
@@ -292,3 +295,25 @@ def file_state(path: Path) -> list[Any]:
         return [str(path), found.st_ino, found.st_size, found.st_mtime_ns]
     except OSError:
         return [str(path)]
+
+
+def damage_of(file: Path) -> str:
+    """What sqlite finds wrong with a file, or nothing; one that is missing or locked is not damaged."""
+    if not file.exists():
+        return ""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=60)) as found:
+            (answer,) = found.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"is damaged ({error})"
+    return "" if answer == "ok" else f"is damaged ({str(answer).splitlines()[-1]})"
+
+
+def set_aside(file: Path) -> None:
+    """Renames a damaged database, with what sqlite keeps beside one that was cut off."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for part in (file.with_name(file.name + ending) for ending in SIDECARS):
+        if part.exists():
+            part.replace(part.with_name(f"{part.name}.damaged-{stamp}"))

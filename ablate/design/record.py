@@ -58,7 +58,7 @@ class Measured:
     commit: str = ""
     started_at: float = 0.0  # seconds since 1970
     attempts: int = 1
-    resumed: int = 0  # how often the trial went on from a checkpoint
+    resumed: int = 0  # how often the trial resumed from a checkpoint
     versions: dict[str, str] = field(default_factory=dict)
 
 

@@ -52,7 +52,7 @@ def publish(results: Results, runs: Path) -> Path:
         The page.
 
     Raises:
-        ReportError: the disk will not do.
+        ReportError: the folder cannot be written.
     """
     folder = report_folder(runs, results.plan)
     page = folder / PAGE if is_current(results, folder) else write_report(results, folder)
@@ -68,7 +68,7 @@ def write_report(results: Results, folder: Path) -> Path:
         The page.
 
     Raises:
-        ReportError: the disk will not do.
+        ReportError: the folder cannot be written.
     """
     from ablate.reporting.page import render_page
 

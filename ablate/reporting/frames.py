@@ -13,6 +13,7 @@ import pandas as pd
 
 from ablate.design.match import COST_FIELDS, images_seen
 from ablate.design.plan import CONTROL, NOISE_FLOOR
+from ablate.design.record import EpochPoint
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, ratio, unit
@@ -147,14 +148,14 @@ def _times(value: float | None, factor: float) -> float:
 
 def curves(results: Results) -> pd.DataFrame:
     """arm, seed, epoch and every field of EpochPoint; accuracies in percent. A row an epoch of a trial with a curve."""
+    names = [field.name for field in dataclasses.fields(EpochPoint)]
     rows = [
-        (trial.arm, trial.seed, p.epoch, p.train_loss, p.train_accuracy * 100, p.val_loss, p.val_accuracy * 100, p.lr)
+        (trial.arm, trial.seed, *(getattr(p, name) * (100 if name.endswith("accuracy") else 1) for name in names))
         for trial, record in results.outcomes()
         if record is not None
         for p in record.curve
     ]
-    names = ["arm", "seed", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=["arm", "seed", *names])
 
 
 def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
         The page.
 
     Raises:
-        ReportError: the disk will not do.
+        ReportError: the folder cannot be written.
     """
     entries = tuple(_entry(results) for results in campaigns)
     counted = words.count(len(entries), "campaign")
@@ -67,7 +67,7 @@ def compare(first: Results, second: Results, folder: Path) -> Path:
         The page.
 
     Raises:
-        ReportError: the disk will not do.
+        ReportError: the folder cannot be written.
     """
     chart = compared_chart(first, second)
     apart = apart_rows(first, second)

@@ -315,7 +315,8 @@ def _kind(field: dict[str, Any]) -> str:
         return json.dumps(field["const"])
     if field["type"] == "array":
         return f"list of {_kind(field['items'])}"
-    return {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(field["type"], field["type"])
+    kind = str(field["type"])
+    return {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(kind, kind)
 
 
 def _registration(found: Registration) -> RegistrationJson:

@@ -38,7 +38,7 @@ def execute_notebook(results: Results, folder: Path, *, runs: Path) -> Path:
         ``folder/report.ipynb``.
 
     Raises:
-        ReportError: a cell failed, with the last line of its error, or the disk will not do.
+        ReportError: a cell failed, with the last line of its error, or the folder cannot be written.
     """
     import nbformat
 

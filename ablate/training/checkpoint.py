@@ -19,7 +19,7 @@ _TENSOR = "tensor of"  # key of what stands for a tensor
 
 
 class DamagedError(AblateError):
-    """A checkpoint that cannot be gone on from."""
+    """A checkpoint that cannot be resumed from."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from ablate.verdicts.sequential import Decided, Look, concluded, decide, with_ho
 from ablate.verdicts.stats import Floats, Interval, holm, paired_interval, spread, welch_interval
 from ablate.verdicts.two_samples import (
     detectable_two_samples,
+    permutation_above_p,
     permutation_p,
     permutation_tost_p,
     smallest_p,
+    welch_above_p,
     welch_tost_p,
 )
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
@@ -39,6 +42,7 @@ class Question:
         higher_is_better: the direction of the metric.
         alpha: error rate over all contrasts.
         margin: the smallest difference that matters, in the metric's unit; 0: none, so no arm can be equivalent.
+        no_worse: whether "no worse" by the margin is asked for in place of "equivalent".
         unpaired: whether equal seeds mean nothing, so that arms are two samples even where they share seeds.
         noise_floor: an arm that is the control again, under other seeds; "" for none.
         expect: arm -> better, worse, equivalent, different or undecided, written down beforehand.
@@ -49,9 +53,17 @@ class Question:
     higher_is_better: bool
     alpha: float = 0.05
     margin: float = 0.0
+    no_worse: bool = False
     unpaired: bool = False
     noise_floor: str = ""
     expect: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def good(self) -> Literal[1, -1] | None:
+        """The sign of a good difference where "no worse" is asked for, else None."""
+        if not self.no_worse:
+            return None
+        return 1 if self.higher_is_better else -1
 
     def arms(self, values: Values) -> tuple[str, ...]:
         """The arms that get a verdict, in the order given."""
@@ -145,7 +157,7 @@ def judge_runs(values: Values, question: Question) -> Judgement:
         verdicts=verdicts if stands else tuple(_withheld(one) for one in verdicts),
         noise_floor=floor,
         statements=tuple(sentence for sentence in said if sentence),
-        method=wording.method(samples),
+        method=wording.method(samples, no_worse=question.no_worse),
     )
 
 
@@ -165,11 +177,12 @@ def decide_samples(
             alpha=question.alpha,
             margin=question.margin,
             num_contrasts=family,
+            good=question.good,
         )
     alone = [_alone(one, question, family) for one in samples]
     differ = holm([*(one.adjusted_p for one in alone), *[1.0] * (family - len(samples))])
     found = {one.arm: replace(by, adjusted_p=p) for one, by, p in zip(samples, alone, differ, strict=False)}
-    return {arm: concluded(by, question.alpha) for arm, by in with_holm(found, family).items()}
+    return {arm: concluded(by, question.alpha, question.good) for arm, by in with_holm(found, family).items()}
 
 
 def _alone(one: Sample, question: Question, family: int) -> Decided:
@@ -178,12 +191,11 @@ def _alone(one: Sample, question: Question, family: int) -> Decided:
     look = Look(len(one.seeds), 1.0)
     if one.paired:
         rule = {one.arm: one.differences}
-        found = decide(rule, (look,), alpha=alpha, margin=question.margin, num_contrasts=1)[one.arm]
+        found = decide(rule, (look,), alpha=alpha, margin=question.margin, num_contrasts=1, good=question.good)[one.arm]
         joint = paired_interval(one.differences, 1 - alpha / family)
         return replace(found, conclusion="open", also_different=False, joint=joint)
     p = permutation_p(one.values, one.against)
-    tost = welch_tost_p(one.values, one.against, question.margin)
-    exact = permutation_tost_p(one.values, one.against, question.margin)
+    tost, exact = _margin_tests(one, question)
     return Decided(
         conclusion="open",
         also_different=False,
@@ -197,6 +209,15 @@ def _alone(one: Sample, question: Question, family: int) -> Decided:
         interval=welch_interval(one.values, one.against, 1 - alpha),
         joint=welch_interval(one.values, one.against, 1 - alpha / family),
     )
+
+
+def _margin_tests(one: Sample, question: Question) -> tuple[float, float]:
+    """P-values of the margin's tests of two samples: Welch's and its permutation twin."""
+    values, against, margin = one.values, one.against, question.margin
+    if question.good is None:
+        return welch_tost_p(values, against, margin), permutation_tost_p(values, against, margin)
+    sides = (values + margin, against) if question.good == 1 else (against + margin, values)
+    return welch_above_p(*sides), permutation_above_p(*sides)
 
 
 def contrast_of(one: Sample, decided: Decided | None, question: Question, num_contrasts: int) -> Contrast:
@@ -228,6 +249,7 @@ def contrast_of(one: Sample, decided: Decided | None, question: Question, num_co
         num_contrasts=num_contrasts,
         num_test=0,
         num_classes=0,
+        no_worse=question.no_worse,
     )
     return with_power(contrast, rule, question.alpha, num_contrasts)
 
@@ -268,9 +290,8 @@ def verdict(contrast: Contrast, decided: Decided, question: Question) -> Verdict
     """What the numbers say about the arm, in the words of a study."""
     better = (contrast.mean_difference > 0) == question.higher_is_better
     direction: Outcome = "better" if better else "worse"
-    outcome: Outcome = direction
-    if decided.conclusion != "different":
-        outcome = "equivalent" if decided.conclusion == "equivalent" else "undecided"
+    outcome = direction if decided.conclusion == "different" else decided.conclusion
+    outcome = "undecided" if outcome == "open" else outcome
     expected = question.expect.get(contrast.arm)
     tested = _could_fail(expected, contrast, question)
     return Verdict(
@@ -295,6 +316,7 @@ def _floor(values: Values, question: Question) -> Verdict | None:
     """The arm that is the control again, in a family of its own; any difference counts, however small."""
     if not question.noise_floor:
         return None
+    question = replace(question, no_worse=False)
     one = sample(values, question.noise_floor, question)
     found = decide_samples([one], question)[one.arm]
     if found.also_different:

@@ -23,8 +23,9 @@ METHOD = (
     "Over data sets: the mean of a random-effects model (variance between data sets by REML, interval after Hartung "
     "and Knapp). Better and worse: the exact two-sided sign-flip p of the data sets' mean differences, each data set "
     "one unit, adjusted over the arms, is at most alpha, and the interval of the mean lies on one side of zero. "
-    "Equivalent: two one-sided tests against the margin on the same units, and the interval of the mean at 1 - 2 alpha "
-    "within the margin. The contrasts of single data sets are not adjusted; no verdict rests on one of them alone."
+    "Equivalent (no worse): the tests against the margin on the same units, and the interval of the mean at "
+    "1 - 2 alpha lies within the margin (on the good side of it). The contrasts of single data sets are not adjusted; "
+    "no verdict rests on one of them alone."
 )
 
 
@@ -131,17 +132,18 @@ def _verdict(arm: _Arm, decided: Decided | None, question: Question, num_contras
 
 
 def _agreed(decided: Decided, found: Pooled, arm: _Arm, question: Question) -> Decided:
-    """The finding, where the random-effects mean supports it; else nothing is decided."""
+    """The conclusion, where the random-effects mean supports it; else nothing is decided."""
     if decided.conclusion == "different":
         same_side = found.interval.excludes_zero and (found.mean > 0) == (arm.units.difference > 0)
         return decided if same_side else replace(decided, conclusion="open")
-    if decided.conclusion == "equivalent":
-        errors = [one.standard_error or 0.0 for one in arm.samples.values()]
-        means = [one.difference for one in arm.samples.values()]
-        inner = pooled(means, errors, confidence=1 - 2 * question.alpha)
-        within = -question.margin < inner.low and inner.high < question.margin
-        return decided if within else replace(decided, conclusion="open", also_different=False)
-    return decided
+    if decided.conclusion == "open":
+        return decided
+    errors = [one.standard_error or 0.0 for one in arm.samples.values()]
+    means = [one.difference for one in arm.samples.values()]
+    inner = pooled(means, errors, confidence=1 - 2 * question.alpha)
+    below, above = -question.margin < inner.low, inner.high < question.margin
+    within = {None: below and above, 1: below, -1: above}[question.good]
+    return decided if within else replace(decided, conclusion="open", also_different=False)
 
 
 def _statements(values: Mapping[str, Values], arms: list[_Arm]) -> list[str]:

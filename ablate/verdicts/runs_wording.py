@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ablate.verdicts.maxt import smallest_p as smallest_paired_p
 from ablate.verdicts.power import seeds_to_reach
+from ablate.verdicts.statements import EQUIVALENT, NO_WORSE
 from ablate.verdicts.two_samples import runs_to_reach, smallest_p
 from ablate.verdicts.verdict import Contrast, Outcome, Verdict
 from ablate.verdicts.wording import share
@@ -19,7 +20,7 @@ UNKNOWN = (
     "weights and order of the data, whether every arm was tuned as much as the control and had the same budget, and "
     "whether runs were left out."
 )
-NO_MARGIN = "No margin was declared (--margin), so no arm can come out equivalent."
+NO_MARGIN = "No margin was declared (--margin), so no arm can come out equivalent or no worse."
 PAIRED = (
     "Better and worse, for paired arms: the exact two-sided sign-flip p, adjusted over the arms, is at most alpha, and "
     "the t interval of the paired differences lies on one side of zero. P-values are adjusted by step-down max-T where "
@@ -29,10 +30,6 @@ UNPAIRED = (
     "Better and worse, for arms without pairs: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
     "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval lies on one "
     "side of zero."
-)
-EQUIVALENT = (
-    "Equivalent: two one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins); it goes "
-    "before better and worse."
 )
 
 
@@ -54,8 +51,8 @@ def why(outcome: Outcome, contrast: Contrast, *, alpha: float, also_different: b
     """One or two sentences: the difference, its interval, the p-values, and what would settle an open question."""
     parts = [f"{number(contrast.mean_difference, signed=True)} over {counted(contrast)}, {_interval(contrast, alpha)}"]
     parts.append(f"p {share(contrast.p)}, adjusted p {share(_known(contrast.adjusted_p))}")
-    if outcome == "equivalent":
-        parts.append(f"adjusted p of the equivalence tests {share(_known(contrast.equivalence_holm_p))}")
+    if outcome in ("equivalent", "no worse"):
+        parts.append(f"adjusted p of the margin's tests {share(_known(contrast.equivalence_holm_p))}")
         if also_different:
             parts.append("a difference smaller than the margin was found")
     if outcome == "undecided":
@@ -109,11 +106,11 @@ def out_of_reach(samples: Sequence[Sample], alpha: float) -> list[str]:
     return [sentence]
 
 
-def method(samples: Sequence[Sample]) -> str:
+def method(samples: Sequence[Sample], *, no_worse: bool = False) -> str:
     """The rule in words."""
     said = [PAIRED] if any(one.paired for one in samples) else []
     said += [UNPAIRED] if any(not one.paired for one in samples) else []
-    return " ".join(["Differences are arm minus control.", *said, EQUIVALENT])
+    return " ".join(["Differences are arm minus control.", *said, NO_WORSE if no_worse else EQUIVALENT])
 
 
 def floor_failed(floor: Verdict) -> str:

@@ -73,6 +73,6 @@ def made(trial: Trial, accuracy: float, *, status: str = "finished") -> Record:
 def go(
     plan: CampaignPlan, runs: Path, executor: Executor | None = None, notes: Observer | None = None, **options: Any
 ) -> CampaignResult:
-    """Runs a campaign without costs and without further attempts; records are made on the spot unless told otherwise."""
+    """Runs a campaign without costs and further attempts; records are made on the spot unless told otherwise."""
     how = RunOptions(**{"runs": runs, "retries": 0, **options})
     return run_campaign(plan, how, prepare=no_costs, executor=executor or Instant(outcome), observer=notes)

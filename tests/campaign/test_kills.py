@@ -6,23 +6,24 @@ import time
 from pathlib import Path
 
 import pytest
-from ablate.campaign.tracking import Tracking
 from driver import killing_plan
 from fakes import outcome, until
-from fire import campaign_under_fire, dispatch, end_server, kill_one, new_runs, server, stored, uninterrupted
+from fire import campaign_under_fire, dispatch, end_server, kill_one, server, stored, uninterrupted
+
+from ablate.campaign.mlflow_view import MlflowView
+from ablate.design.record import Record
 
 
-def test_a_campaign_killed_at_random_instants_loses_no_record(tmp_path: Path, empty_store: Path) -> None:
-    runs = new_runs(tmp_path, empty_store)
+def test_a_campaign_killed_at_random_instants_loses_no_record(runs: Path, tmp_path: Path) -> None:
     seeds = campaign_under_fire(runs, "null", seeds=6, kills=3, longest_s=4.0, dice=random.Random(0))
     found = stored(runs, seeds)
     assert all(found[trial.key].same_result(outcome(trial)) for trial in killing_plan(seeds).trials)
 
 
-def test_killed_in_mid_training_the_records_are_the_same_to_the_last_bit(tmp_path: Path, empty_store: Path) -> None:
-    runs, seeds = new_runs(tmp_path, empty_store), 1
+def test_killed_in_mid_training_the_records_are_the_same_to_the_last_bit(runs: Path, tmp_path: Path) -> None:
+    seeds = 1
     process = dispatch(runs, "real", seeds)
-    assert until(lambda: process.poll() is not None or bool(list(runs.glob("trials/*/*/checkpoint*"))), 60)
+    assert until(lambda: process.poll() is not None or bool(list(runs.glob("checkpoints/*/*/checkpoint*"))), 60)
     kill_one(process, "everything", random.Random(0))
     assert dispatch(runs, "real", seeds).wait(timeout=120) == 0
     found, expected = stored(runs, seeds), uninterrupted(seeds, tmp_path)
@@ -32,8 +33,7 @@ def test_killed_in_mid_training_the_records_are_the_same_to_the_last_bit(tmp_pat
 
 
 @pytest.mark.slow
-def test_fifty_kills_at_random_instants_of_real_training_change_no_bit(tmp_path: Path, empty_store: Path) -> None:
-    runs = new_runs(tmp_path, empty_store)
+def test_fifty_kills_at_random_instants_of_real_training_change_no_bit(runs: Path, tmp_path: Path) -> None:
     seeds = campaign_under_fire(runs, "real", seeds=40, kills=50, longest_s=12.0, dice=random.Random(1))
     found, expected = stored(runs, seeds), uninterrupted(seeds, tmp_path)
     assert all(found[key].same_result(expected[key]) for key in expected)
@@ -57,12 +57,10 @@ def test_a_real_mlflow_server_killed_and_restarted_in_mid_campaign_gets_every_re
         process.wait(timeout=300)
         # what the server did not get in time waits, and the next call brings it
         assert dispatch(tmp_path / "runs", "null", seeds, uri).wait(timeout=300) == 0
-        tracking = Tracking(uri, tmp_path / "unused")
-        runs = [run for run in tracking.trial_runs("kills") if run.complete]
-        assert sorted(run.key for run in runs) == sorted(trial.key for trial in plan.trials)
-        campaign = tracking.load_campaign("kills")
-        assert campaign.plan == plan
-        assert all(campaign.records[trial.key].same_result(outcome(trial)) for trial in plan.trials)
+        view, keys = MlflowView(uri, tmp_path / "unused"), [trial.key for trial in plan.trials]
+        assert sorted(run.key for run in view.trial_runs("kills") if run.complete) == sorted(keys)
+        records = {key: Record.from_json(text) for key, text in view.pull("kills", keys).items()}
+        assert all(records[trial.key].same_result(outcome(trial)) for trial in plan.trials)
     finally:
         process.kill()
         end_server(serving)

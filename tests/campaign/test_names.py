@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablate.campaign.outbox import Outbox
-from ablate.campaign.spool import desk
-from fakes import outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
-from instant import Instant, go
+from instant import go
 from pydantic import ValidationError
 
+from ablate.campaign.records import RecordStore
 from ablate.design.plan import make_plan
 from ablate.design.read import load_study
 from ablate.design.study import Study
@@ -30,7 +28,8 @@ def test_a_studys_name_is_refused_or_names_one_folder_inside_the_runs(name: str)
         study = Study.model_validate({"name": name, "arms": {"relu": {"bottleneck": "relu"}}})
     except ValidationError:
         return
-    for folder in (Outbox.of(runs, study.name).trials, desk(runs, study.name), runs / "locks" / study.name):
+    store = RecordStore(runs, study.name)
+    for folder in (store.records, store.folder("key").parent, runs / "locks" / study.name):
         assert folder.resolve().parent == folder.parent
         assert folder.is_relative_to(runs)
         assert folder.name == name
@@ -61,7 +60,7 @@ def test_files_with_names_that_lead_elsewhere_are_refused_and_odd_ones_stay_in_t
     odd.write_text('data = {name = "synthetic"}\nplan = {seeds = 1}\n[arms."x..y+-"]\nbottleneck = "relu"\n')
     before = set(tmp_path.rglob("*"))
     plan = make_plan(load_study(odd))
-    assert not go(plan, tmp_path / "runs", Instant(outcome)).missing
+    assert not go(plan, tmp_path / "runs").missing
     made = set(tmp_path.rglob("*")) - before
     assert made
     assert all(path == tmp_path / "runs" or path.is_relative_to(tmp_path / "runs") for path in made)

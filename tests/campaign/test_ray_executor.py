@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import Event, Executor, Finished, Job, Lost, Progress, Trainer
-from ablate.campaign.node import owner_of, scratch
-from ablate.campaign.result import CampaignStopped
 from driver import killing_plan, prepare_data, stepwise
 from executor_contract import ExecutorContract
 from fakes import Notes, no_costs, null, outcome, plan_of
-from fire import ENVIRONMENT, new_runs, uninterrupted
+from fire import ENVIRONMENT, uninterrupted
 
-from ablate.campaign.ray_executor import NODES_LOST, RayExecutor
+from ablate.campaign.executor import Event, Executor, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.options import CampaignStopped, RunOptions
+from ablate.campaign.ray_executor import NODES_LOST, RayExecutor, owner_of, scratch
+from ablate.campaign.records import RecordStore
+from ablate.campaign.run import run_campaign
 from ablate.errors import AblateError
 
 pytest.importorskip("ray", reason="Ray is not installed: python -m pip install '.[ray]'")
@@ -62,7 +62,7 @@ class TestRayExecutor(ExecutorContract):
         return RayExecutor(address="auto", jobs=jobs, train=train, preload=())
 
     def folder(self, job: Job) -> Path:
-        return scratch(owner_of(job.folder.parent)) / "trials" / job.key
+        return RecordStore(scratch(owner_of(job.store)), job.store.study).folder(job.key)
 
     def test_the_record_comes_back_and_nothing_of_the_trial_stays_on_the_node(
         self, executor: Executor, tmp_path: Path
@@ -70,7 +70,7 @@ class TestRayExecutor(ExecutorContract):
         job = self.job(tmp_path, "control")
         executor.submit(job)
         assert isinstance(self.all_events(executor, 1)[-1], Finished)
-        assert (job.folder / "record.json").exists()
+        assert job.store.path(job.key).exists()
         assert not self.folder(job).exists()
 
     def test_without_a_number_of_jobs_it_takes_what_the_cluster_has(self) -> None:
@@ -84,8 +84,9 @@ class TestRayExecutor(ExecutorContract):
 
 
 def go(executor: Executor, runs: Path, notes: Notes | None = None, seeds: int = 3, **more: Any) -> Any:
-    plan = killing_plan(seeds)
-    return run_campaign(plan, runs=runs, executor=executor, observer=notes, **{"prepare": no_costs, **more})
+    options = RunOptions(runs=runs, data_root=runs, retries=more.pop("retries", 2))
+    more.setdefault("prepare", no_costs)
+    return run_campaign(killing_plan(seeds), options, executor=executor, observer=notes, **more)
 
 
 class Watched(RayExecutor):
@@ -106,10 +107,8 @@ class Watched(RayExecutor):
         return found
 
 
-def test_a_node_killed_in_mid_campaign_costs_no_record_and_no_attempt(
-    connected: Any, tmp_path: Path, empty_store: Path
-) -> None:
-    runs, notes = new_runs(tmp_path, empty_store), Notes()
+def test_a_node_killed_in_mid_campaign_costs_no_record_and_no_attempt(connected: Any, runs: Path) -> None:
+    notes = Notes()
     extra = connected.add_node(num_cpus=2, object_store_memory=STORE)
     executor = Watched(
         4, lambda: connected.remove_node(extra, allow_graceful=False), train=stepwise, preload=(), jobs=4
@@ -136,7 +135,7 @@ def test_data_that_were_lost_with_a_node_are_put_there_again_and_no_trial_is_bla
     import ray
 
     executor = RayExecutor(address="auto", train=null, preload=())
-    job = Job(trial=plan_of("control").trials[0], folder=tmp_path / "a" / "b", data_root=None, cache=tmp_path)
+    job = Job(trial=plan_of("control").trials[0], store=RecordStore(tmp_path, "faults"), data_root=None, cache=tmp_path)
     (tmp_path / "mnist5k.npz").write_bytes(b"data")
     assert executor.capacity
     held, _ = executor._parcel(job)
@@ -155,7 +154,7 @@ def test_a_job_that_names_its_data_file_gets_that_one(connected: Any, tmp_path: 
     (tmp_path / "named.npz").write_bytes(b"the named one")
     job = Job(
         trial=plan_of("control").trials[0],
-        folder=tmp_path / "a" / "b",
+        store=RecordStore(tmp_path, "faults"),
         data_root=None,
         cache=tmp_path,
         data_file=tmp_path / "named.npz",
@@ -164,25 +163,20 @@ def test_a_job_that_names_its_data_file_gets_that_one(connected: Any, tmp_path: 
     executor.close()
 
 
-def test_a_full_disk_of_a_node_is_named_and_not_the_dispatchers(
-    connected: Any, tmp_path: Path, empty_store: Path
-) -> None:
-    runs, plan = new_runs(tmp_path, empty_store), plan_of("control", "fills_disk", seeds=1)
+def test_a_full_disk_of_a_node_is_named_and_not_the_dispatchers(connected: Any, runs: Path) -> None:
+    plan = plan_of("control", "fills_disk", seeds=1)
     executor = RayExecutor(address="auto", train=null, preload=())
     with pytest.raises(CampaignStopped) as stopped:
-        run_campaign(plan, runs=runs, executor=executor, prepare=no_costs)
-    node = scratch(owner_of(runs / "trials" / plan.study.name))
+        run_campaign(plan, RunOptions(runs=runs), executor=executor, prepare=no_costs)
+    node = scratch(owner_of(RecordStore(runs, plan.study.name)))
     assert str(stopped.value).startswith(f"{node} on {socket.gethostname()}: the disk is full")
     shutil.rmtree(node)
 
 
-def test_real_training_on_a_cluster_gives_the_local_records_to_the_last_bit(
-    connected: Any, tmp_path: Path, empty_store: Path
-) -> None:
-    runs = new_runs(tmp_path, empty_store)
+def test_real_training_on_a_cluster_gives_the_local_records_to_the_last_bit(connected: Any, runs: Path) -> None:
     result = go(RayExecutor(address="auto"), runs, seeds=2, prepare=prepare_data)
-    shutil.rmtree(scratch(owner_of(runs / "trials" / next(iter(result.records.values())).study)))
-    expected = uninterrupted(2, tmp_path)
+    shutil.rmtree(scratch(owner_of(RecordStore(runs, "kills"))))
+    expected = uninterrupted(2, runs)
     assert set(result.records) == set(expected)
     assert all(result.records[key].same_result(expected[key]) for key in expected)
 
@@ -204,7 +198,7 @@ def test_a_cluster_of_its_own_is_ended_with_the_executor(tmp_path: Path) -> None
 
     ray.shutdown()
     executor = RayExecutor(jobs=1, train=null, preload=())
-    job = Job(trial=plan_of("control").trials[0], folder=tmp_path / "a" / "b", data_root=None, cache=tmp_path)
+    job = Job(trial=plan_of("control").trials[0], store=RecordStore(tmp_path, "faults"), data_root=None, cache=tmp_path)
     executor.submit(job)
     found: list[Event] = []
     while not any(isinstance(event, Finished | Lost) for event in found):

@@ -165,3 +165,18 @@ def test_a_seed_that_lies_far_from_the_others_is_named_with_the_median() -> None
     said = [one for one in judge_runs(runs, question()).statements if "far from the others" in one]
     assert len(said) == 1
     assert "seed 7" in said[0]
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_no_worse_is_asked_one_sided_in_the_metrics_direction(unpaired: bool, direction: int) -> None:
+    shifts = {
+        "base": 0.0,
+        "a little worse": -0.02 * direction,
+        "much worse": -5.0 * direction,
+        "better": 5.0 * direction,
+    }
+    runs = drawn(np.random.default_rng(11), shifts, range(10), sd=0.05)
+    asked = question(margin=0.5, no_worse=True, unpaired=unpaired, higher_is_better=direction == 1)
+    outcomes = {one.arm: one.outcome for one in judge_runs(runs, asked).verdicts}
+    assert outcomes == {"a little worse": "no worse", "much worse": "worse", "better": "better"}

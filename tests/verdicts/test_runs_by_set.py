@@ -88,6 +88,16 @@ def test_equal_on_every_data_set_is_equivalent_within_a_margin() -> None:
     assert judged(made([0.9, -0.9] * 4), margin=0.5).verdicts[0].outcome == "undecided"
 
 
+def test_no_worse_over_data_sets_looks_at_the_bad_side_of_the_margin_alone() -> None:
+    def outcome(effects: list[float]) -> str:
+        question = Question(metric="mae", control="off", higher_is_better=False, margin=0.5, no_worse=True)
+        return judge_sets(made(effects), question).verdicts[0].outcome
+
+    assert outcome([0.01, -0.02, 0.03, -0.01, 0.02, -0.03, 0.01, -0.02]) == "no worse"
+    assert outcome([-0.9, 0.2, -0.8, 0.1, -0.7, 0.1, -0.9, 0.2]) == "no worse"  # no equivalence: far on the good side
+    assert outcome([0.9, -0.2, 0.8, -0.1, 0.7, -0.1, 0.9, -0.2]) == "undecided"
+
+
 def test_a_data_set_without_spread_or_alone_leaves_the_arm_unjudged_and_says_why() -> None:
     flat = made([0.5] * 6)
     flat["set_2"]["on"] = dict.fromkeys(range(5), 0.5)

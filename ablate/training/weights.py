@@ -1,0 +1,167 @@
+"""Weights from a file into a net, matched by name and shape, with a report of what was loaded, left out and why.
+
+Files of torch.save and of safetensors; our own names, or those of torchvision's MobileNetV2 and ResNet, which most
+public PyTorch reproductions share. Code in a file is never run.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ablate.model.torchvision_weights import WeightsError, from_torchvision
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+_WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts keep weights under
+_COUNTER = "num_batches_tracked"  # of a batch norm; of no use after training
+_FEW = 5  # names that a sentence lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What a file of weights gave to a net.
+
+    Attributes:
+        path: of the file.
+        layout: ours, mobilenet_v2 or resnet50: whose names the file has.
+        loaded: names in the net that now hold the file's numbers.
+        left_out: names in the file (under our names, where they have one) to why they were not loaded.
+        kept: names in the net that the file has no numbers for; they stay as they were.
+    """
+
+    path: Path
+    layout: str
+    loaded: tuple[str, ...]
+    left_out: Mapping[str, str]
+    kept: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {len(self.loaded)} tensors loaded (names: {self.layout})"]
+        lines += [f"left out: {name}: {reason}" for name, reason in self.left_out.items()]
+        if self.kept:
+            lines.append(f"kept as initialised: {_few(self.kept)}")
+        return "\n".join(lines)
+
+
+def load_weights(net: nn.Module, path: Path | str) -> LoadReport:
+    """Copies the numbers of every tensor whose name and shape the net has; the others are reported.
+
+    Args:
+        net: changed in place, only if the whole file can be read.
+        path: a .pt or .pth file of torch.save (a state dict, or a dict that holds one), or a .safetensors file.
+
+    Raises:
+        WeightsError: the file is missing, truncated or no file of weights, holds more than plain tensors, holds numbers
+            that are not finite, or has no tensor that fits the net.
+
+    Example:
+        >>> import tempfile
+        >>> from ablate import build, load_weights, zoo
+        >>> file = Path(tempfile.mkdtemp()) / "net.pt"
+        >>> torch.save(build(zoo.mobilenet_v2_mnist(num_classes=10)).state_dict(), file)
+        >>> list(load_weights(build(zoo.mobilenet_v2_mnist(num_classes=4)), file).left_out)
+        ['classifier.weight', 'classifier.bias']
+    """
+    file = Path(path)
+    layout, state = _translated(_unwrapped(_read(file), file))
+    own = net.state_dict()
+    reasons = {name: _misfit(value, own.get(name)) for name, value in state.items()}
+    loaded = {name: state[name] for name, reason in reasons.items() if not reason}
+    if not any(not name.endswith(_COUNTER) for name in loaded):
+        raise WeightsError(f"{file}: no tensor fits this net: {_few([f'{n}: {r}' for n, r in reasons.items() if r])}")
+    for name, value in loaded.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{file}: {name} holds numbers that are not finite")
+    net.load_state_dict(loaded, strict=False)
+    return LoadReport(
+        path=file,
+        layout=layout,
+        loaded=tuple(loaded),
+        left_out={name: reason for name, reason in reasons.items() if reason},
+        kept=tuple(name for name in own if name not in loaded and not name.endswith(_COUNTER)),
+    )
+
+
+def _misfit(value: Any, own: Tensor | None) -> str:
+    """Why a tensor of the file is not loaded; empty where it is."""
+    if not isinstance(value, Tensor):
+        return f"is no tensor but a {type(value).__name__}"
+    if own is None:
+        return "the net has no such name"
+    if value.shape != own.shape:
+        return f"has shape {tuple(value.shape)}, the net's has {tuple(own.shape)}"
+    if value.is_floating_point() != own.is_floating_point():
+        return f"holds {value.dtype}, the net's holds {own.dtype}"
+    return ""
+
+
+def _read(file: Path) -> Any:
+    if file.suffix not in SUFFIXES:
+        raise WeightsError(f"{file}: must end in {', '.join(SUFFIXES)}")
+    if not file.is_file():
+        raise WeightsError(f"{file}: {'is not a file' if file.exists() else 'there is no such file'}")
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+
+
+def _read_torch(file: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of foreign pickles, which are refused anyway
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            message = f"{file}: holds more than tensors, and loading it could run code; save a plain state dict"
+            raise WeightsError(message) from error
+        raise WeightsError(f"{file}: is truncated, damaged or no file of torch.save") from error
+    except (EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{file}: is truncated, damaged or no file of torch.save") from error
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error.strerror or error})") from error
+
+
+def _read_safetensors(file: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise WeightsError(f"{file}: needs the package safetensors: pip install safetensors") from error
+    try:
+        return load_file(file)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{file}: is truncated, damaged or no safetensors file ({error})") from error
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error.strerror or error})") from error
+
+
+def _unwrapped(content: Any, file: Path) -> dict[str, Any]:
+    """The state dict in what a file holds, without the ``module.`` that DataParallel puts before every name."""
+    for name in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+            break
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{file}: holds no state dict, but a {type(content).__name__}")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _translated(state: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Whose names the state dict has, and the same under ours."""
+    if any(re.match(r"features\.\d+\.conv\.", name) for name in state):
+        return "mobilenet_v2", from_torchvision("mobilenet_v2", state)
+    if any(re.match(r"layer\d+\.\d+\.conv1\.", name) for name in state):
+        return "resnet50", from_torchvision("resnet50", state)
+    return "ours", state
+
+
+def _few(names: Any) -> str:
+    listed = list(names)
+    more = len(listed) - _FEW
+    return "; ".join(listed[:_FEW]) + (f"; and {more} more" if more > 0 else "")
