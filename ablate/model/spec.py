@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
-from ablate.errors import SpecError, nearest, one_of
+from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.formats import build
 
 RESIDUALS = ("inverted", "classic", "sandglass")
@@ -105,19 +105,19 @@ class BlockSpec:
         """Refuses what another field leaves without meaning."""
         if self.residual != "inverted":
             if self.shortcut == "expansions":
-                raise SpecError(
-                    "shortcut", "'expansions' is of inverted blocks: elsewhere 'identity' joins wide tensors"
+                raise SpecConflictError(
+                    "shortcut", "'expansions' is of inverted blocks; 'identity' joins wide tensors elsewhere"
                 )
             if self.conv == "fused":
-                raise SpecError("conv", "'fused' is of inverted blocks: elsewhere no expansion comes before the 3x3")
+                raise SpecConflictError("conv", "'fused' is of inverted blocks, which expand before the 3x3")
         if self.shortcut == "expansions" and self.conv == "fused":
-            raise SpecError("shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not")
+            raise SpecConflictError("shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not")
         if self.groups > 1 and self.conv != "full":
-            raise SpecError("groups", f"above 1 goes with conv = 'full', got conv = {self.conv!r}")
+            raise SpecConflictError("groups", f"above 1 goes with conv = 'full', got conv = {self.conv!r}")
         if self.se_ratio and self.residual == "sandglass":
-            raise SpecError("se_ratio", "goes with residual = 'inverted' or 'classic', got 'sandglass'")
+            raise SpecConflictError("se_ratio", "goes with residual = 'inverted' or 'classic', got 'sandglass'")
         if self.se_gate != "sigmoid" and not self.se_ratio:
-            raise SpecError("se_gate", f"= {self.se_gate!r} needs an se_ratio above 0")
+            raise SpecConflictError("se_gate", f"= {self.se_gate!r} needs an se_ratio above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
