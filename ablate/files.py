@@ -92,8 +92,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[TextIO]:
 
 
 def _clear(path: Path, suffix: str) -> None:
-    """Removes what a process that was killed left beside ``path``."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{suffix}"):
+    """Removes what a process that was killed left with ``path``, journals of sqlite included."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{suffix}*"):
         with contextlib.suppress(OSError):
             if left.stat().st_mtime < time.time() - LEFT_S:
                 left.unlink()

@@ -1,21 +1,26 @@
-"""Faults, each provoked on a real campaign; what it costs is counted in records that are missing or differ.
+"""Faults of processes, disks and files, each provoked on a real campaign, and what they cost.
 
 A driver is called with an empty folder, a number of tries and its own dice. It returns how often the fault was provoked
-and how many planned records were lost. The campaigns and trainers are those of tests/campaign.
+and what it did to the records. The campaigns and trainers are those of tests/campaign.
 """
 
-# ruff: noqa: ARG001 - every driver is called in the same way
+# ruff: noqa: ARG001, ARG002 - every driver is called in the same way, and every observer
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,34 +28,40 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "campaign"))
 
 from driver import killing_plan, stepwise
 from fakes import Notes, no_costs, null, outcome, plan_of, until
-from fire import ENVIRONMENT, HERE, VICTIMS, campaign_under_fire, dispatch, end_server, server, stored, uninterrupted
-from postgres import HINT, PostgresServer, free_port, installed
-from proxy import Proxy
+from fire import VICTIMS, campaign_under_fire, children, dispatch, uninterrupted
 
-from ablate.campaign.dispatch import run_campaign
-from ablate.campaign.executors import Event, Executor, Progress
+from ablate.campaign.executor import Executor
 from ablate.campaign.local import LocalExecutor
-from ablate.campaign.outbox import RECORD, Outbox
-from ablate.campaign.result import CampaignResult, CampaignStopped
-from ablate.campaign.tracking import Tracking
+from ablate.campaign.mlflow_view import MlflowView
+from ablate.campaign.options import CampaignResult, CampaignStopped, Observer, RunOptions
+from ablate.campaign.optuna_view import OptunaView
+from ablate.campaign.records import RecordStore
+from ablate.campaign.run import run_campaign
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Toll:
     """What a fault did.
 
     Attributes:
         tries: how often it was provoked.
-        lost: how many of the planned records it cost.
+        planned: records that there should be.
+        lost: of these, how many are not in the runs folder.
+        unseen: of the others, how many MLflow or Optuna does not show.
+        twice: how many MLflow or Optuna shows more than once.
+        differ: how many differ in any bit from those of an undisturbed campaign.
         remark: what else a reader may want to know.
         broken: what went against another promise; empty where all were kept.
     """
 
     tries: int
-    lost: int
     planned: int
+    lost: int = 0
+    unseen: int = 0
+    twice: int = 0
+    differ: int = 0
     remark: str = ""
     broken: str = ""
 
@@ -59,145 +70,232 @@ class NotHere(Exception):  # noqa: N818 - no fault of anybody's
     """This machine lacks what the fault is provoked with."""
 
 
+Drive = Callable[[Path, int, random.Random], Toll]
 Expected = Callable[[Trial], Record]
 
 
-def lost(plan: CampaignPlan, records: dict[str, Record], expected: Expected = outcome) -> int:
-    """Planned records that are missing, or differ in a bit from those of an undisturbed campaign."""
-    return sum(trial.key not in records or not records[trial.key].same_result(expected(trial)) for trial in plan.trials)
+def campaign(
+    plan: CampaignPlan,
+    runs: Path,
+    executor: Executor | None = None,
+    observer: Observer | None = None,
+    options: RunOptions | None = None,
+) -> CampaignResult:
+    """A campaign of the null trainer, in this process."""
+    return run_campaign(
+        plan,
+        replace(options or RunOptions(), runs=runs),
+        observer=observer,
+        executor=executor or LocalExecutor(2, train=null, preload=()),
+        prepare=no_costs,
+    )
 
 
-def campaign(plan: CampaignPlan, runs: Path, executor: Executor | None = None, **more: object) -> CampaignResult:
-    executor = executor or LocalExecutor(2, train=null, preload=())
-    return run_campaign(plan, runs=runs, prepare=no_costs, executor=executor, **more)  # type: ignore[arg-type]
+def count(
+    plan: CampaignPlan,
+    options: RunOptions,
+    tries: int,
+    *,
+    expected: Expected = outcome,
+    remark: str = "",
+    broken: str = "",
+) -> Toll:
+    """Compares records and views of a campaign at rest with the plan, and with an undisturbed campaign."""
+    store = RecordStore(options.runs, plan.study.name)
+    records = {trial.key: store.read(trial.key) for trial in plan.trials}
+    views = [in_mlflow(plan, options), in_optuna(plan, options)]
+    lost = [key for key, record in records.items() if record is None]
+    unseen = [key for key in records if key not in lost and any(not view[key] for view in views)]
+    differ = [t for t in plan.trials if (found := records[t.key]) is not None and not found.same_result(expected(t))]
+    return Toll(
+        tries=tries,
+        planned=len(plan.trials),
+        lost=len(lost),
+        unseen=len(unseen),
+        twice=sum(any(view[key] > 1 for view in views) for key in records),
+        differ=len(differ),
+        remark=remark,
+        broken=broken,
+    )
 
 
-def in_store(plan: CampaignPlan, uri: str, runs: Path) -> dict[str, Record]:
-    """The records in MLflow; each key must have exactly one run there, and nothing of one that was cut off."""
-    tracking = Tracking(uri, runs / "artifacts")
-    keys = [run.key for run in tracking.trial_runs(plan.study.name)]
-    if len(keys) != len(set(keys)):
-        raise AssertionError("a trial has two runs in MLflow")
-    return tracking.records(plan.study.name, [trial.key for trial in plan.trials])
+def in_mlflow(plan: CampaignPlan, options: RunOptions) -> Counter[str]:
+    """How many runs MLflow shows of each trial, unfinished ones included."""
+    runs = MlflowView(options.mlflow_uri, options.runs).trial_runs(plan.study.name)
+    return Counter(run.key for run in runs)
 
 
-def kills(victim: str, trainer: str = "null") -> Callable[[Path, int, random.Random], Toll]:
+def in_optuna(plan: CampaignPlan, options: RunOptions) -> Counter[str]:
+    """How many trials Optuna shows of each trial in the campaign's study."""
+    storage = OptunaView(options.runs, options.optuna_storage).storage
+    mine = [study for study in storage.get_all_studies() if plan.study.digest in study.study_name]
+    trials = [trial for study in mine for trial in storage.get_all_trials(study._study_id)]  # noqa: SLF001
+    return Counter(trial.user_attrs["key"] for trial in trials if "key" in trial.user_attrs)
+
+
+@functools.cache
+def _empty_views() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="ablate-empty-"))
+    MlflowView(f"sqlite:///{folder / 'mlflow.db'}", folder).trial_runs("none")
+    _ = OptunaView(folder).storage
+    return folder
+
+
+def new_runs(folder: Path) -> Path:
+    """A runs folder with empty databases, whose making takes longer than the campaigns here."""
+    runs = folder / "runs"
+    runs.mkdir(parents=True)
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(_empty_views() / name, runs / name)
+    return runs
+
+
+# Processes
+
+
+def kills(victim: str, trainer: str = "null") -> Drive:
     """SIGKILL at random instants, and the same command again."""
 
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
-        real, runs = trainer == "real", folder / "runs"
-        victims = VICTIMS if victim == "any" else (victim,)
-        longest_s = 1.5 if victim == "worker" else 4.0
-        seeds = tries if real else 2 * tries
+        real, runs = trainer == "real", new_runs(folder)
         seeds = campaign_under_fire(
-            runs, trainer, seeds=seeds, kills=tries, longest_s=longest_s, dice=dice, victims=victims
+            runs,
+            trainer,
+            seeds=tries if real else 2 * tries,
+            kills=tries,
+            longest_s=1.5 if victim == "worker" else 6.0,
+            dice=dice,
+            victims=VICTIMS if victim == "any" else (victim,),
         )
         plan = killing_plan(seeds)
-        expected = uninterrupted(seeds, folder) if real else {trial.key: outcome(trial) for trial in plan.trials}
-        return Toll(tries, lost(plan, stored(runs, seeds), lambda trial: expected[trial.key]), len(plan.trials))
+        known = uninterrupted(seeds, folder) if real else {trial.key: outcome(trial) for trial in plan.trials}
+        return count(plan, RunOptions(runs=runs), tries, expected=lambda trial: known[trial.key])
 
     return drive
 
 
-def worker_faults(what: str) -> Callable[[Path, int, random.Random], Toll]:
+def stops(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """SIGSTOP to the dispatcher and all below it for seconds, then SIGCONT."""
+    runs, seeds, done = new_runs(folder), 6 * tries, 0
+    process = dispatch(runs, "null", seeds)
+    _begun(runs, process)
+    while done < tries and process.poll() is None:
+        everybody = [process.pid, *children(process.pid)]
+        _signal(everybody, signal.SIGSTOP)
+        time.sleep(dice.uniform(1.0, 5.0))
+        _signal(everybody, signal.SIGCONT)
+        done += 1
+        time.sleep(dice.uniform(0.2, 1.0))
+    status = process.wait(timeout=600)
+    broken = f"the campaign ended with {status}" if status else ""
+    return count(killing_plan(seeds), RunOptions(runs=runs), done, broken=broken)
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _begun(runs: Path, process: subprocess.Popen[bytes]) -> None:
+    assert until(lambda: bool(list(runs.glob("records/*/*.json"))) or process.poll() is not None, 120)
+
+
+def double_starts(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """The same command a second time while the first runs: the second must end in a sentence, at once."""
+    runs, seeds, refused = new_runs(folder), 14 * tries, 0
+    first = dispatch(runs, "null", seeds)
+    _begun(runs, first)
+    for _ in range(tries):
+        second = dispatch(runs, "null", seeds)
+        status = second.wait(timeout=120)
+        refused += status != 0 and first.poll() is None
+    status = first.wait(timeout=600)
+    broken = f"the first ended with {status}" if status else ""
+    return count(killing_plan(seeds), RunOptions(runs=runs), refused, remark="each second one ended", broken=broken)
+
+
+def worker_faults(what: str) -> Drive:
     """Each trial's first attempt ends badly; the second is let alone."""
 
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
-        plan, notes = plan_of("control", f"once_{what}", seeds=tries), Notes()
-        campaign(plan, folder / "runs", observer=notes, time_limit_s=1.5 if what == "hangs" else None)
-        return Toll(
-            len(notes.retries), lost(plan, in_store(plan, f"sqlite:///{folder}/runs/mlflow.db", folder)), 2 * tries
-        )
+        plan, notes, runs = plan_of("control", f"once_{what}", seeds=tries), Notes(), new_runs(folder)
+        options = RunOptions(runs=runs, time_limit_s=3.0 if what == "hangs" else None)
+        campaign(plan, runs, observer=notes, options=options)
+        return count(plan, options, len(notes.retries))
 
     return drive
 
 
 def hopeless(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """An arm whose every attempt fails: recorded as failed with its reason, the other arm is whole."""
-    plan, notes = plan_of("control", "raises", seeds=tries), Notes()
-    result = campaign(plan, folder / "runs", observer=notes)
+    """An arm whose every attempt fails: recorded as failed with its reason; the other arm is whole."""
+    plan, notes, runs = plan_of("control", "raises", seeds=tries), Notes(), new_runs(folder)
+    result = campaign(plan, runs, observer=notes)
     failed = {r.key for r in result.failed if r.arm == "raises" and "the last words of raises" in r.reason}
-    rest = [trial for trial in plan.trials if trial.key not in failed]
-    missing = sum(not result.records[trial.key].same_result(outcome(trial)) for trial in rest)
-    return Toll(len(notes.retries) + len(failed), missing, tries, "each failed alone, with its reason and last output")
+    whole = replace(plan, trials=tuple(trial for trial in plan.trials if trial.key not in failed))
+    broken = "" if len(failed) == tries else f"{tries - len(failed)} are not recorded as failed"
+    remark = "each failure has its reason and last output"
+    return count(whole, RunOptions(runs=runs), len(notes.retries) + len(failed), remark=remark, broken=broken)
 
 
-@contextlib.contextmanager
-def mlflow_behind(folder: Path) -> Iterator[tuple[Proxy, Callable[[], None]]]:
-    """A real MLflow server behind a proxy, and what kills and restarts it."""
-    port = free_port()
-    serving = [server(folder, port)]
+class _Jumping(Notes):
+    """Sets the clock of this process back or forward whenever a trial has finished."""
 
-    def restart() -> None:
-        end_server(serving.pop())
-        serving.append(server(folder, port))
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__()
+        self.dice, self.true, self.offset, self.jumps = dice, time.time, 0.0, 0
 
-    proxy = Proxy(port)
+    def now(self) -> float:
+        return self.true() + self.offset
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        self.offset, self.jumps = self.dice.choice([-1, 1]) * self.dice.uniform(3600, 86400 * 400), self.jumps + 1
+
+
+def clock_jumps(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """The dispatcher's clock, set back or forward by an hour to a year after every trial."""
+    plan, runs, notes = plan_of("control", "other", seeds=max(2, -(-tries // 2))), new_runs(folder), _Jumping(dice)
+    time.time = notes.now  # type: ignore[assignment]
     try:
-        yield proxy, restart
+        campaign(plan, runs, observer=notes)
+        again = campaign(plan, runs)
     finally:
-        proxy.close()
-        end_server(serving.pop())
+        time.time = notes.true
+    broken = f"{again.trained} trials trained again" if again.trained else ""
+    return count(plan, RunOptions(runs=runs), notes.jumps, broken=broken)
 
 
-def mlflow(what: str) -> Callable[[Path, int, random.Random], Toll]:
-    """MLflow goes away in the middle of a campaign, ``tries`` times."""
-
-    def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
-        seeds, runs = (25 if what == "killed" else 15) * tries, folder / "runs"
-        plan = killing_plan(seeds)
-        with mlflow_behind(folder) as (proxy, restart):
-            process = dispatch(runs, "null", seeds, proxy.uri)
-            until(lambda: bool(list(runs.glob("trials/*/*/record.json"))) or process.poll() is not None, 60)
-            done = 0
-            while done < tries and process.poll() is None:
-                done += 1
-                if what == "killed":
-                    restart()
-                else:
-                    proxy.mode = what
-                    time.sleep(dice.uniform(1.0, 4.0))
-                    proxy.mode = "pass"
-                time.sleep(dice.uniform(0.5, 2.0))
-            process.wait(timeout=600)
-            if dispatch(runs, "null", seeds, proxy.uri).wait(timeout=600):
-                raise AssertionError("the campaign did not end well")
-            return Toll(done, lost(plan, in_store(plan, proxy.uri, runs)), len(plan.trials))
-
-    return drive
+# Disks and files
 
 
 def disk_full(folder: Path, tries: int, dice: random.Random) -> Toll:
     """A small disk of its own is filled at a random instant; then space is made and the command given again."""
     disk = folder / "disk"
     disk.mkdir()
-    if (
-        os.getuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "ablate", disk], check=False).returncode
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=120m", "ablate", str(disk)]
+    if os.getuid() or subprocess.run(mount, check=False).returncode:
         raise NotHere("mounting a small disk takes root")
-    stops, total = 0, 0
+    stopped, plan = 0, killing_plan(10 * tries)
     try:
-        plan = killing_plan(15 * tries)
+        runs = new_runs(disk)
         for attempt in range(tries + 1):
-            timer = threading.Timer(dice.uniform(0.5, 5.0), fill, [disk / "ballast"])
+            timer = threading.Timer(dice.uniform(0.5, 4.0), _fill, [disk / "ballast"])
             if attempt < tries:
                 timer.start()
             try:
-                campaign(plan, disk / "runs", LocalExecutor(2, train=stepwise, preload=()))
+                campaign(plan, runs, LocalExecutor(2, train=stepwise, preload=()))
             except CampaignStopped:
-                stops += 1
+                stopped += 1
             timer.cancel()
             if attempt < tries:
                 timer.join()
             (disk / "ballast").unlink(missing_ok=True)
-        total = lost(plan, in_store(plan, f"sqlite:///{disk}/runs/mlflow.db", disk / "runs"))
+        return count(plan, RunOptions(runs=runs), stopped, remark=f"stopped in a sentence {stopped} times")
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
-    return Toll(stops, total, len(plan.trials), f"stopped in a sentence {stops} times")
 
 
-def fill(path: Path) -> None:
+def _fill(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(2**20))
@@ -222,7 +320,7 @@ def damaged_checkpoint(folder: Path, tries: int, dice: random.Random) -> Toll:
     plan = killing_plan(1)
     trial = plan.trials[0]
     images = load_images(plan.study.data, folder, folder / "data")
-    whole, missing = fit(trial, images), 0
+    whole, differ = fit(trial, images), 0
 
     class Cut(Exception):  # noqa: N818
         pass
@@ -239,146 +337,16 @@ def damaged_checkpoint(folder: Path, tries: int, dice: random.Random) -> Toll:
         (checkpoint,) = [path for path in own.iterdir() if path.suffix == ".pt" or "checkpoint" in path.name]
         flip(checkpoint, dice)
         record = fit(trial, images, folder=own)
-        missing += not (record.notes and replace(record, notes=whole.notes).same_result(whole))
-    return Toll(tries, missing, tries, "each record notes that its trial started again")
+        differ += not (record.notes and replace(record, notes=whole.notes).same_result(whole))
+    return Toll(tries=tries, planned=tries, differ=differ, remark="each record notes that its trial started again")
 
 
 def damaged_record(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """A bit of a waiting record turned over, or its end cut off."""
-    plan, runs = plan_of("control", seeds=tries), folder / "runs"
-    outbox = Outbox.of(runs, plan.study.name)
+    """A bit of a record turned over, or its end cut off, between two calls."""
+    plan, runs = plan_of("control", "other", seeds=-(-tries // 2)), new_runs(folder)
+    campaign(plan, runs)
     for trial in plan.trials:
-        outbox.put(outcome(trial))
-        flip(outbox.folder(trial.key) / RECORD, dice)
-    campaign(plan, runs)
-    return Toll(tries, lost(plan, in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)), tries)
-
-
-def damaged_artifact(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """A bit of a record in MLflow turned over, or its end cut off, between two calls."""
-    plan, runs = plan_of("control", seeds=tries), folder / "runs"
-    campaign(plan, runs)
-    uri = f"sqlite:///{runs}/mlflow.db"
-    for run in Tracking(uri, runs / "artifacts").trial_runs(plan.study.name):
-        flip(Path(run.artifacts.removeprefix("file://")) / RECORD, dice)
+        flip(RecordStore(runs, plan.study.name).path(trial.key), dice)
     trained = campaign(plan, runs).trained
-    return Toll(trained, lost(plan, in_store(plan, uri, runs)), tries)
-
-
-def damaged_queue(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """Bytes of queue.db turned over, or its end cut off, between two calls."""
-    runs, unanswered = folder / "runs", 0
-    campaign(plan_of("control", "diverges", seeds=1), runs)
-    for number in range(tries):
-        flip(runs / "queue.db", dice, bits=dice.choice([1, 20, 400]))
-        plan = plan_of("control", "diverges", seeds=number + 2)
-        try:
-            campaign(plan, runs)
-        except Exception as error:  # noqa: BLE001 - counted, and told
-            unanswered += 1
-            print(f"  a damaged queue stopped a call: {type(error).__name__}: {error}", flush=True)
-    plan = plan_of("control", "diverges", seeds=tries + 1)
-    campaign(plan, runs)
-    records = in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)
-    broken = f"{unanswered} calls stopped" if unanswered else ""
-    return Toll(tries, lost(plan, records), len(plan.trials), broken=broken)
-
-
-def helpers(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """Processes join the campaign and are killed at random instants, one after the other."""
-    plan, notes, runs = killing_plan(8 * tries), Notes(), folder / "runs"
-    command = [sys.executable, str(HERE / "helper.py"), str(runs), "kills", "2"]
-    over, done = threading.Event(), [0]
-
-    def trouble() -> None:
-        while done[0] < tries and not over.is_set():
-            process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-            until(lambda: over.is_set() or bool(list(runs.glob("helpers/kills/*/places"))), 30)
-            over.wait(dice.uniform(0.0, 2.0))
-            done[0] += process.poll() is None
-            process.kill()
-            process.wait()
-
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    try:
-        executor = LocalExecutor(1, train=stepwise, preload=())
-        campaign(plan, runs, executor, observer=notes, retries=0)
-    finally:
-        over.set()
-        thread.join()
-    remark = f"{len(notes.retries)} trials were given back"
-    return Toll(done[0], lost(plan, in_store(plan, f"sqlite:///{runs}/mlflow.db", runs)), len(plan.trials), remark)
-
-
-def postgres_restarts(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """The queue's PostgreSQL server crashed (immediate shutdown) and started again in mid-campaign."""
-    if not installed():
-        raise NotHere(HINT)
-    database = PostgresServer()
-    plan, done, over, notes = killing_plan(12 * tries), [0], threading.Event(), Notes()
-
-    def trouble() -> None:
-        until(lambda: bool(notes.started_trials) or over.is_set(), 60)
-        while done[0] < tries and not over.wait(dice.uniform(0.5, 2.5)):
-            database.stop(dice.choice(["immediate", "fast"]))
-            time.sleep(dice.uniform(0.0, 2.0))
-            database.start()
-            done[0] += 1
-
-    try:
-        url = database.database("queue")
-        thread = threading.Thread(target=trouble)
-        thread.start()
-        try:
-            campaign(plan, folder / "runs", LocalExecutor(2, train=stepwise, preload=()), queue=url, observer=notes)
-        finally:
-            over.set()
-            thread.join()
-    finally:
-        database.close()
-    twice = len(notes.started_trials) - len(set(notes.started_trials))
-    remark, broken = ("", f"{twice} trials were run twice") if twice else ("no trial was run twice", "")
-    records = in_store(plan, f"sqlite:///{folder}/runs/mlflow.db", folder)
-    return Toll(done[0], lost(plan, records), len(plan.trials), remark, broken)
-
-
-def ray_nodes(folder: Path, tries: int, dice: random.Random) -> Toll:
-    """A node of a Ray cluster killed while it trains, and another one added."""
-    try:
-        import ray
-        from ray.cluster_utils import Cluster
-    except ImportError as error:
-        raise NotHere("Ray is not installed: python -m pip install '.[ray]'") from error
-    from ablate.campaign.ray_executor import RayExecutor
-
-    os.environ["PYTHONPATH"] = ENVIRONMENT["PYTHONPATH"]
-    size = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**size, "num_cpus": 0, "include_dashboard": False})
-    nodes = [cluster.add_node(**size) for _ in range(2)]
-    plan, notes, killed = killing_plan(10 * tries), Notes(), 0
-
-    class Hunted(RayExecutor):
-        left = 3
-
-        def events(self, timeout_s: float) -> list[Event]:
-            nonlocal killed
-            found = super().events(timeout_s)
-            self.left -= sum(isinstance(event, Progress) for event in found)
-            if self.left <= 0 and killed < tries:
-                self.left, killed = dice.randrange(4, 16), killed + 1
-                cluster.remove_node(nodes.pop(0), allow_graceful=False)
-                nodes.append(cluster.add_node(**size))
-            return found
-
-    try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        executor = Hunted(address="auto", jobs=2, train=stepwise, preload=())
-        campaign(plan, folder / "runs", executor, observer=notes, retries=0)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    remark = f"{len(notes.retries)} trials ran again elsewhere"
-    return Toll(
-        killed, lost(plan, in_store(plan, f"sqlite:///{folder}/runs/mlflow.db", folder)), len(plan.trials), remark
-    )
+    remark = f"{len(plan.trials) - trained} came back from MLflow, {trained} were trained again"
+    return count(plan, RunOptions(runs=runs), len(plan.trials), remark=remark)

@@ -2,11 +2,12 @@
 
 Ten thousand trials through MLflow and Optuna take a quarter of an hour; a benchmark of what the next trial costs then
 needs them there, not written one by one. A trial that was written in the ordinary way is the pattern: its rows are
-copied inside the databases, under the new trial's key, and its record is laid where MLflow keeps it.
+copied inside the databases, under the new trial's key; its record is a file of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sqlite3
 import uuid
@@ -14,12 +15,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from ablate.campaign.executors import Event, Finished, Job
+from ablate.campaign.executor import Event, Finished, Job
+from ablate.campaign.mlflow_payload import KEY, RECORD
+from ablate.campaign.records import RecordStore
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Measured, Record
 
 TEST_IMAGES = 1000
-KEY = "ablate.key"
+OPTUNA_TABLES = {
+    "trial_values": "trial_value_id",
+    "trial_params": "param_id",
+    "trial_intermediate_values": "trial_intermediate_value_id",
+}
 
 
 class NullExecutor:
@@ -33,7 +40,9 @@ class NullExecutor:
         self._done: list[Event] = []
 
     def submit(self, job: Job) -> None:
-        self._done.append(Finished(job.key, invented_record(job.trial, self.epochs)))
+        record = invented_record(job.trial, self.epochs)
+        job.store.put(record)
+        self._done.append(Finished(job.key, record))
 
     def events(self, timeout_s: float) -> list[Event]:
         del timeout_s  # there is never anything to wait for
@@ -89,23 +98,23 @@ def invented_record(trial: Trial, epochs: int) -> Record:
 
 
 def fill(plan: CampaignPlan, runs: Path, epochs: int, leave: int) -> None:
-    """Gives the stores in ``runs`` every trial of the plan but the last ``leave``, after the first ones of each arm."""
+    """Gives ``runs`` every trial of the plan but the last ``leave``: records and views, after the first of each arm."""
     patterns, known = _patterns(runs / "mlflow.db", plan.study.name)
     missing = [trial for trial in plan.trials[: len(plan.trials) - leave] if trial.key not in known]
-    new = {trial.key: uuid.uuid4().hex for trial in missing}
-    _fill_mlflow(runs / "mlflow.db", missing, new, patterns)
+    store, digests = RecordStore(runs, plan.study.name), dict[str, str]()
     for trial in missing:
-        folder = runs / "artifacts" / plan.study.name / new[trial.key] / "artifacts"
-        folder.mkdir(parents=True)
-        (folder / "record.json").write_text(invented_record(trial, epochs).to_json())
-    _fill_queue(runs / "queue.db", f"{plan.study.name} {plan.study.digest}", new)
+        record = invented_record(trial, epochs).to_json().encode()
+        store.path(trial.key).write_bytes(record)  # not through RecordStore.put, whose fsync takes its time
+        digests[trial.key] = hashlib.sha256(record).hexdigest()
+    _fill_mlflow(runs / "mlflow.db", missing, digests, patterns)
+    _fill_optuna(runs / "optuna.db", plan.study.digest, digests)
 
 
 def _patterns(path: Path, study: str) -> tuple[dict[str, str], set[str]]:
     """A run of each arm of the study, and the keys that are there."""
     rows = (
         "SELECT value, run_uuid FROM tags JOIN runs USING (run_uuid) JOIN experiments e USING (experiment_id) "
-        "WHERE e.name = ? AND key = ?"
+        "WHERE e.name = ? AND key = ? AND run_uuid IN (SELECT run_uuid FROM tags WHERE value = 'trial')"
     )
     with closing(sqlite3.connect(path)) as database:
         arms = dict(database.execute(rows, (study, "arm")).fetchall())
@@ -113,44 +122,47 @@ def _patterns(path: Path, study: str) -> tuple[dict[str, str], set[str]]:
     return arms, keys
 
 
-def _fill_mlflow(path: Path, trials: Iterable[Trial], new: Mapping[str, str], patterns: Mapping[str, str]) -> None:
+def _fill_mlflow(path: Path, trials: Iterable[Trial], digests: Mapping[str, str], patterns: Mapping[str, str]) -> None:
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TEMP TABLE new (old TEXT, run TEXT, trial TEXT, seed TEXT)")
-        rows = [(patterns[trial.arm], new[trial.key], trial.key, str(trial.seed)) for trial in trials]
-        database.executemany("INSERT INTO new VALUES (?, ?, ?, ?)", rows)
+        database.execute("CREATE TEMP TABLE new (old TEXT, run TEXT, trial TEXT, seed TEXT, digest TEXT)")
+        rows = [
+            (patterns[trial.arm], uuid.uuid4().hex, trial.key, str(trial.seed), digests[trial.key]) for trial in trials
+        ]
+        database.executemany("INSERT INTO new VALUES (?, ?, ?, ?, ?)", rows)
         database.execute("CREATE INDEX temp.new_old ON new (old)")
         own = {
             "run_uuid": "new.run",
             "artifact_uri": "replace(t.artifact_uri, new.old, new.run)",
-            "value": f"CASE t.key WHEN '{KEY}' THEN new.trial WHEN 'seed' THEN new.seed ELSE t.value END",
+            "value": f"CASE t.key WHEN '{KEY}' THEN new.trial WHEN '{RECORD}' THEN new.digest "
+            "WHEN 'seed' THEN new.seed ELSE t.value END",
         }
         for table in ("runs", "tags", "params", "metrics", "latest_metrics"):
             replaced = own if table in ("runs", "tags") else {"run_uuid": own["run_uuid"]}
             _copy(database, table, "run_uuid", replaced)
 
 
-def _fill_queue(path: Path, study: str, keys: Iterable[str]) -> None:
+def _fill_optuna(path: Path, campaign: str, digests: Mapping[str, str]) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         pattern, study_id = database.execute(
             "SELECT trial_id, study_id FROM trials JOIN studies USING (study_id) "
-            "WHERE study_name = ? AND state = 'COMPLETE'",
-            (study,),
+            "WHERE study_name LIKE ? AND state = 'COMPLETE'",
+            (f"%{campaign}%",),
         ).fetchone()
         (last,) = database.execute("SELECT max(trial_id) FROM trials").fetchone()
         (number,) = database.execute("SELECT max(number) FROM trials WHERE study_id = ?", (study_id,)).fetchone()
-        database.execute("CREATE TEMP TABLE new (old INT, run INT, trial TEXT, number INT)")
-        rows = [(pattern, last + i, f'"{key}"', number + i) for i, key in enumerate(keys, 1)]
-        database.executemany("INSERT INTO new VALUES (?, ?, ?, ?)", rows)
+        database.execute("CREATE TEMP TABLE new (old INT, run INT, trial TEXT, digest TEXT, number INT)")
+        rows = [
+            (pattern, last + i, f'"{key}"', f'"{digest}"', number + i)
+            for i, (key, digest) in enumerate(digests.items(), 1)
+        ]
+        database.executemany("INSERT INTO new VALUES (?, ?, ?, ?, ?)", rows)
         own = {"trial_id": "new.run"}
         _copy(database, "trials", "trial_id", {**own, "number": "new.number"})
-        _copy(database, "trial_values", "trial_id", own, drop="trial_value_id")
-        _copy(
-            database,
-            "trial_user_attributes",
-            "trial_id",
-            {**own, "value_json": "new.trial"},
-            drop="trial_user_attribute_id",
-        )
+        for table, number_of in OPTUNA_TABLES.items():
+            _copy(database, table, "trial_id", own, drop=number_of)
+        value = "CASE t.key WHEN 'key' THEN new.trial WHEN 'record' THEN new.digest ELSE t.value_json END"
+        attributes = {**own, "value_json": value}
+        _copy(database, "trial_user_attributes", "trial_id", attributes, drop="trial_user_attribute_id")
 
 
 def _copy(database: sqlite3.Connection, table: str, key: str, replaced: Mapping[str, str], drop: str = "") -> None:

@@ -36,6 +36,7 @@ def _ready() -> None:
 def pace(net: str) -> float:
     """Training images a second of one thread."""
     from ablate.training.pace import Pace
+
     from ablate.training.processor import keep_memory
 
     keep_memory()

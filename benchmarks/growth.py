@@ -3,12 +3,12 @@
 Goals: dispatcher's time a trial with 10,000 trials in the stores / with 100: at most 1.3; under 1 GB in the dispatcher;
 a report over 10,000 trials of 20 epochs in under 60 s and 2 GB.
 
-Measured: the dispatcher with its queue, outbox and MLflow store, and an executor that trains nothing, early in a
-campaign and on the last trials of 10,000, the others put into the stores beforehand (filling.py). All campaigns have 20
-arms. Its time is processor time, all threads, until MLflow has every record; a call for 300 trials less a call for 150,
-so that what a call does once is in neither. That share is in the profile.
+Measured: the dispatcher with its records and both views, and an executor that trains nothing, early in a campaign and
+on the last trials of 10,000, the others put into the stores beforehand (filling.py). All campaigns have 20 arms. Its
+time is processor time, all threads, until both views have every record; a call for 300 trials less a call for 150, so
+that what a call does once is in neither. That share is in the profile.
 Reports are those of the two campaigns, made by `publish`; memory is the highest of the dispatcher or of the
-report and its kernel together. The long form, every trial in a process of its own, is dispatcher.py.
+report and its kernel together.
 
     python benchmarks/growth.py [--quick]
 """
@@ -28,7 +28,6 @@ from interleaved import call_apart
 from table import Row
 
 if TYPE_CHECKING:
-    from ablate.campaign.preparation import Settings
     from ablate.design.plan import CampaignPlan
 
 PART = "growth"
@@ -58,8 +57,8 @@ def plan_of(name: str, trials: int) -> CampaignPlan:
     return make_plan(Study(name=name, arms=arms, recipe=Recipe(epochs=EPOCHS), plan=Plan(seeds=trials // ARMS)))
 
 
-def _no_costs(plan: CampaignPlan, settings: Settings, say: object) -> dict[str, dict[str, float | int | None]]:
-    del settings, say
+def _no_costs(plan: CampaignPlan, *rest: object) -> dict[str, dict[str, float | int | None]]:
+    del rest
     from ablate.measure.cost import estimate
 
     shape = (plan.data.channels, plan.data.height, plan.data.width)
@@ -70,19 +69,19 @@ def dispatch(name: str, trials: int, runs: Path, stop_after: int | None) -> Cost
     """Runs what is missing of a campaign of ``trials``, or ``stop_after`` of it; processor time of the whole call."""
     from filling import NullExecutor
 
-    from ablate.campaign.dispatch import run_campaign
-    from ablate.campaign.result import CampaignInterrupted
+    from ablate.campaign.check import repair_campaign
+    from ablate.campaign.options import CampaignInterrupted, RunOptions
+    from ablate.campaign.run import run_campaign
 
     plan = plan_of(name, trials)
     executor = NullExecutor(EPOCHS, stop_after)
     began = time.process_time()
     try:
-        run_campaign(
-            plan, runs=runs, tracking_uri=f"sqlite:///{runs / 'mlflow.db'}", executor=executor, prepare=_no_costs
-        )
+        run_campaign(plan, RunOptions(runs=runs), executor=executor, prepare=_no_costs)
     except CampaignInterrupted:
         if stop_after is None:
             raise
+        repair_campaign(plan, RunOptions(runs=runs), print)  # an interrupted call leaves its views
     return Cost(time.process_time() - began, _peak())
 
 
@@ -108,7 +107,7 @@ def report(name: str, runs: Path) -> Cost:
     from ablate.reporting.load import load_results
 
     began = time.perf_counter()
-    publish(load_results(name, runs=runs, tracking_uri=f"sqlite:///{runs / 'mlflow.db'}"), runs)
+    publish(load_results(name, runs=runs), runs)
     return Cost(time.perf_counter() - began, _peak())
 
 

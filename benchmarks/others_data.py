@@ -3,7 +3,7 @@
     python benchmarks/others_data.py            # 3 minutes on one core; writes docs/others_data.md
     python benchmarks/others_data.py --quick    # 40 studies a row instead of 400; prints the tables only
 
-Every study is drawn from tests/data/realdata (its README names sources and licences) and judged by `judge_runs`, which
+Every study is drawn from tests/realdata (its README names sources and licences) and judged by `judge_runs`, which
 `python -m ablate.judge` calls. The generator's seed is fixed. Ends with 1 when a row is outside its bounds.
 """
 
@@ -24,7 +24,7 @@ from ablate.verdicts.runs_by_set import judge_sets
 from ablate.verdicts.verdict import Judgement
 
 ROOT = Path(__file__).resolve().parent.parent
-REAL = ROOT / "tests" / "data" / "realdata"
+REAL = ROOT / "tests" / "realdata"
 PAGE = ROOT / "docs" / "others_data.md"
 QUESTION = Question(metric="accuracy", control="control", higher_is_better=True, alpha=ALPHA)
 HEAD = """# On data that others made

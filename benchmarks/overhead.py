@@ -53,14 +53,14 @@ def campaign(epochs: int, pairs: int, jobs: int) -> Spent:
     """Runs a campaign in a new folder and reads its records."""
     from workloads import MNIST, plan_of
 
-    from ablate.campaign.dispatch import run_campaign
+    from ablate.campaign.options import RunOptions
+    from ablate.campaign.run import run_campaign
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         plan = plan_of(MNIST, folder, seeds=pairs, epochs=epochs)
         began = time.perf_counter()
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
-        result = run_campaign(plan, runs=folder / "runs", tracking_uri=uri, data_root=folder, jobs=jobs)
+        result = run_campaign(plan, RunOptions(runs=folder / "runs", data_root=folder, jobs=jobs))
         call = time.perf_counter() - began
     measured = [record.measured for record in result.records.values()]
     return Spent(

@@ -5,8 +5,7 @@ memory that is freed is better kept than handed back to the system, and the kern
 than torch's own.
 
 Measured on mobilenet_v2_mnist, the last on mobilenet_v2_cifar too, forward, backward and step alone, in turns. The
-first ratio is what a campaign finds out for its own net where that can pay (docs/performance.md); it is a claim about
-the default, which stands until then.
+first ratio is about the default worker layout (docs/performance.md).
 
     python benchmarks/settings.py [--quick]
 """

@@ -14,7 +14,8 @@ from interleaved import Turn, Work
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.campaign.dispatch import run_campaign
+from ablate.campaign.options import RunOptions
+from ablate.campaign.run import run_campaign
 from ablate.design.datasets import describe
 from ablate.design.plan import CampaignPlan, Trial, make_plan
 from ablate.design.study import DataSpec, Plan, Recipe, Study
@@ -153,7 +154,7 @@ def harness_epochs(net: str, epochs: int) -> Turn:
 
 
 def harness_campaign(net: str, epochs: int, jobs: int) -> Turn:
-    """A campaign of two trials a worker, with its queue, records, checkpoints and evaluation.
+    """A campaign of two trials a worker, with its records, views, checkpoints and evaluation.
 
     Its clock runs from the first trial's start to the last one's end: what a campaign does once, however many trials
     it has (loading torch and MLflow, costing the arms), is stated by overhead.py.
@@ -165,7 +166,7 @@ def harness_campaign(net: str, epochs: int, jobs: int) -> Turn:
 
     def turn() -> Work:
         plan = plan_of(workload, folder, seeds=pairs, epochs=epochs, first_seed=next(seeds))
-        result = run_campaign(plan, runs=folder / "runs", tracking_uri=_store(folder), data_root=folder, jobs=jobs)
+        result = run_campaign(plan, RunOptions(runs=folder / "runs", data_root=folder, jobs=jobs))
         if result.missing:
             raise RuntimeError(f"{net}: {result.failed[0].reason if result.failed else 'trials are missing'}")
         measured = [record.measured for record in result.records.values()]
@@ -179,7 +180,3 @@ def trained_images(plan: CampaignPlan, folder: Path) -> int:
     """Images of an epoch of the plan's training part, whole batches alone."""
     kept, _ = describe(plan.study.data, folder).split(plan.study.data.validation)
     return kept // BATCH * BATCH
-
-
-def _store(folder: Path) -> str:
-    return f"sqlite:///{folder / 'runs' / 'mlflow.db'}"

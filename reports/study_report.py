@@ -88,6 +88,14 @@ tables.step_rows(results)
 charts.interactions(results)
 
 # %% [markdown]
+# ## Level by level
+#
+# Accuracy against a choice that is a number, where the study has one with three levels or more.
+
+# %%
+charts.levels(results)
+
+# %% [markdown]
 # ## Every seed, arm by arm
 #
 # One row per trial, missing ones included. `scores` holds the finished ones in percent.
@@ -153,6 +161,12 @@ costs
 charts.cost(results)
 
 # %% [markdown]
+# Where in the net the multiply-adds are spent:
+
+# %%
+charts.cost_by_block(results)
+
+# %% [markdown]
 # ## Learning curves
 #
 # One row per trial and epoch. A study of one epoch has no curve to draw.
@@ -166,6 +180,18 @@ charts.validation_curves(results)
 
 # %%
 charts.training_curves(results)
+
+# %% [markdown]
+# ## Image by image
+#
+# What the arm furthest from the control confuses more often than the control, and the test images on which the two
+# disagree most. Records keep predictions and which of them were right.
+
+# %%
+charts.confusion(results)
+
+# %%
+tables.disagreement_rows(results)
 
 # %% [markdown]
 # ## Further metrics

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from ablate import study as study_command
-from ablate import ui
 
 STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
 SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
@@ -181,14 +179,6 @@ def test_a_runs_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_the_ui_says_what_is_missing_and_what_listening_elsewhere_exposes(tmp_path: Path) -> None:
-    empty = run("ui", cwd=tmp_path)
-    assert empty.returncode == 2
-    assert "holds no results yet" in empty.stderr
-    assert ui.parser().parse_args([]).host == "127.0.0.1"
-    assert "--workers" in ui.server_command(tmp_path, "127.0.0.1", 5000)
-
-
 def test_one_command_calls_the_others(tmp_path: Path) -> None:
     wrong = run("__main__", "stuyd", cwd=tmp_path)
     assert wrong.returncode == 2
@@ -202,12 +192,6 @@ def test_the_line_to_go_on_is_the_same_from_either_command() -> None:
     assert line == "python -m ablate.study relu6 --set recipe.optimizer=sgd --runs 'my runs'"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
     given = ["x", "--queue=postgresql+psycopg://me:s3c/r@t@host/db", "--tracking-uri", "http://me:s3c/r@t@host:5000"]
     options = study_command.parser().parse_args(given)
@@ -215,46 +199,6 @@ def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
         assert "s3c" not in line
         assert "r@t" not in line
         assert "me:***@host" in line
-
-
-@pytest.fixture
-def servers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
-    """Command and environment of every server that the UI would start."""
-    started: list[tuple[str, dict[str, str]]] = []
-
-    class Server:
-        def __init__(self, command: list[str], env: dict[str, str]) -> None:
-            started.append((" ".join(command), env))
-
-        def wait(self) -> int:
-            return 0
-
-    monkeypatch.setattr(subprocess, "Popen", Server)
-    return started
-
-
-def test_the_ui_gives_its_server_the_store_out_of_sight_of_other_users(
-    tmp_path: Path, servers: list[tuple[str, dict[str, str]]]
-) -> None:
-    uri = "postgresql+psycopg://me:s3cret@host/db"
-    assert ui.main(["--runs", str(tmp_path), "--tracking-uri", uri, "--port", str(free_port())]) == 0
-    ((command, environment),) = servers
-    assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
-    assert "s3cret" not in command
-
-
-@pytest.mark.usefixtures("servers")
-def test_the_ui_tells_what_it_exposes_to_others_and_only_then(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "mlflow.db").touch()
-    port = str(free_port())
-    ui.main(["--runs", str(tmp_path), "--port", port])
-    assert capsys.readouterr().err == ""
-    ui.main(["--runs", str(tmp_path), "--port", port, "--host", "0.0.0.0"])
-    told = capsys.readouterr().err
-    assert f"whoever reaches this machine on port {port} can read, change and delete every result" in told
-    assert "no password" in told
 
 
 def test_the_plan_tells_the_disk_and_more_of_it_where_weights_are_kept(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from ablate.errors import AblateError
 
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ADDRESS_GB = 6  # torch with torchvision takes 3.6 of them on Linux as soon as they are loaded
 SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is gone
 
 T = TypeVar("T")
@@ -248,11 +249,21 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connec
         pipe.send(("returned", result))
     except AblateError as error:
         pipe.send(("raised", AblateError(str(error))))
+    except (ImportError, MemoryError) as error:
+        pipe.send(("raised", AblateError(cannot_load(error))))
     except OSError as error:
         pipe.send(("raised", error))
     except Exception as error:  # noqa: BLE001 - it is raised again on the other side
         pipe.send(("raised", RuntimeError(f"{type(error).__name__}: {error}")))
     os._exit(0)
+
+
+def cannot_load(error: BaseException) -> str:
+    """A sentence for libraries that do not load, which is mostly for want of memory."""
+    return (
+        f"torch and what it needs cannot be loaded here ({type(error).__name__}: {error}); a process that trains needs "
+        f"{ADDRESS_GB} GB of address space (`ulimit -v`) and a complete installation"
+    )
 
 
 @contextlib.contextmanager

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import logging
 import os
+import re
+import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -32,6 +37,7 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+PLAIN = re.compile(r"[\w/.,+=@~: -]*")  # of a path: what means nothing else in an address
 
 
 class MlflowStore:
@@ -78,7 +84,7 @@ class MlflowStore:
             with contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True)) as database:
                 held = {value for (value,) in database.execute("SELECT value FROM tags WHERE key = 'ablate.key'")}
             return not held.isdisjoint(keys)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):  # damaged: it is found out when it is opened
             return True
 
     @property
@@ -107,23 +113,18 @@ class MlflowStore:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self.file is not None:
             self._ready(self.file)
-        return MlflowClient(tracking_uri=self.uri)
+        return MlflowClient(tracking_uri=self.uri if self.file is None else address(self.file))
 
     def _ready(self, file: Path) -> None:
         from mlflow import MlflowClient
 
-        if odd := next((letter for letter in "?%" if letter in str(file)), ""):
-            raise ViewError(
-                f"{self.name}: MLflow opens no file with {odd!r} in its path; name another folder with --runs, or "
-                f"another store with --tracking-uri."
-            )
         if damage := damage_of(file):
             if not self.is_own:
                 raise ViewError(f"{self.name}: the file {damage}; move it away to have it made again from the records")
             set_aside(file)
         if not file.exists():
             # half of its tables would be a store that MLflow can neither use nor mend
-            make_whole(file, lambda new: _create(MlflowClient(tracking_uri=f"sqlite:///{new}")))
+            make_whole(file, lambda new: _create(MlflowClient(tracking_uri=address(new))))
         elif self.is_own:
             relocate(file, self.artifacts)
 
@@ -139,6 +140,26 @@ class MlflowStore:
                 self.disconnect()
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ViewError(redact(f"{self.name} does not answer as it should: {lines[0]}")[:400]) from error
+
+
+def address(file: Path) -> str:
+    """The address of an sqlite file for MLflow; a path that an address cannot hold is reached through a link.
+
+    The link is in a folder of this process and leads to the file's folder, so that sqlite keeps what belongs to the
+    file in its place.
+    """
+    if not PLAIN.fullmatch(str(file)):
+        file = _link(file.parent) / file.name
+    return f"sqlite:///{file}"
+
+
+@functools.cache
+def _link(folder: Path) -> Path:
+    place = Path(tempfile.mkdtemp(prefix="ablate-link-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    link = place / "runs"
+    link.symlink_to(folder.absolute(), target_is_directory=True)
+    return link
 
 
 def _create(client: MlflowClient) -> None:

@@ -62,6 +62,18 @@ class OptunaView:
         """See ``View.state``."""
         return None if self._file is None else file_state(self._file)
 
+    @property
+    def storage(self) -> optuna.storages.RDBStorage:
+        """The storage itself.
+
+        Raises:
+            ViewError: it cannot be used.
+        """
+        with self._answers():
+            self._connect()
+        assert self._storage is not None
+        return self._storage
+
     def held(self, plan: CampaignPlan) -> dict[str, str]:
         """Digest by key of the records of the campaign that the storage holds. Changes nothing.
 

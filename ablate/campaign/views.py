@@ -306,7 +306,7 @@ def damage_of(file: Path) -> str:
             (answer,) = found.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError:
         return ""
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return f"is damaged ({error})"
     return "" if answer == "ok" else f"is damaged ({str(answer).splitlines()[-1]})"
 

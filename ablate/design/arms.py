@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONTROL = "control"
 NOISE_FLOOR = "noise_floor"
 MAX_ARMS = 256
-DATA_CHANGES = ("fraction",)  # the fields of [data] that leave validation and test images as they are
+DATA_CHANGES = ("fraction", "label_noise")  # the fields of [data] that leave validation and test images as they are
 _OUTSIDE = tuple(f"recipe.{name}" for name in Recipe.model_fields) + tuple(f"data.{name}" for name in DATA_CHANGES)
 Part = TypeVar("Part", Recipe, DataSpec)
 

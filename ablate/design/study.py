@@ -92,6 +92,24 @@ class Recipe(_Noun):
     )
     crop_padding: int = Field(default=0, ge=0, le=64, description="pixels of padding of the random crop; 0: none")
     flip: bool = Field(default=False, description="random horizontal flip")
+    rand_augment: int = Field(
+        default=0, ge=0, le=30, description="magnitude of RandAugment, two operations an image; 0: none"
+    )
+    random_erasing: float = Field(
+        default=0.0, ge=0, le=1, description="share of the images that a random rectangle is erased from"
+    )
+    mixup: float = Field(default=0.0, ge=0, le=100, description="a of the shares' distribution Beta(a, a); 0: none")
+    cutmix: float = Field(
+        default=0.0, ge=0, le=100, description="likewise; with mixup, each batch takes one of the two; 0: none"
+    )
+    grad_clip: float = Field(
+        default=0.0, ge=0, description="largest L2 norm of all gradients together, longer ones are scaled; 0: none"
+    )
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="adam and adamw: decay of the mean gradient")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="adam and adamw: decay of the mean squared gradient")
+    bn_momentum: float = Field(
+        default=0.1, gt=0, le=1, description="share of a new batch in the running statistics of batch norm"
+    )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of activations and gradients in training")
 
     @model_validator(mode="after")
@@ -105,6 +123,8 @@ class Recipe(_Noun):
 READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "momentum": ("optimizer", ("sgd", "rmsprop")),
     "rms_decay": ("optimizer", ("rmsprop",)),
+    "beta1": ("optimizer", ("adam", "adamw")),
+    "beta2": ("optimizer", ("adam", "adamw")),
     "step_epochs": ("schedule", ("step",)),
     "step_factor": ("schedule", ("step",)),
 }
@@ -136,6 +156,9 @@ class DataSpec(_Noun):
     split_seed: int = Field(default=0, ge=0, lt=2**32, description="which images are held back")
     fraction: float = Field(
         default=1.0, gt=0, le=1, description="share of the images left that is trained on, of every class alike"
+    )
+    label_noise: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the training labels that are changed to another class"
     )
 
 

@@ -19,9 +19,10 @@ EDGE = 0.05  # of the range: a best setting nearer to its end may have a better 
 # The fields of a recipe that can be tuned.
 TUNABLE = (
     "lr", "weight_decay", "label_smoothing", "ema", "warmup_epochs", "crop_padding",
-    "momentum", "rms_decay", "step_epochs", "step_factor",
+    "rand_augment", "random_erasing", "mixup", "cutmix", "grad_clip", "bn_momentum",
+    "momentum", "rms_decay", "beta1", "beta2", "step_epochs", "step_factor",
 )  # fmt: skip
-WHOLE = ("crop_padding",)
+WHOLE = ("crop_padding", "rand_augment")
 Values = Mapping[str, float]  # field of the recipe -> its value in one setting
 
 

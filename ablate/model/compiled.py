@@ -13,6 +13,8 @@ import hashlib
 import os
 import shlex
 import shutil
+import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -22,11 +24,11 @@ from typing import Any
 
 from ablate.cpu import cpu_facts
 from ablate.errors import AblateError
-from ablate.files import make_whole
+from ablate.files import write_whole
 
 SOURCES = Path(__file__).parent / "native"
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared")
-LIMIT_S = 120
+LIMIT_S = 60  # for the compiler; it takes seconds
 
 _STATISTICS = [c_void_p] * 5 + [c_float] * 2  # gamma, beta, running mean and variance, batches, momentum, eps
 _SOURCE = [c_void_p, c_void_p, c_int, c_void_p]  # x, affine, activation, weight
@@ -46,23 +48,40 @@ SIGNATURES: dict[str, list[Any]] = {
 }
 
 
-@functools.cache
 def library() -> ctypes.CDLL | None:
     """The kernels; None where there is no compiler for them, or none that works, or they are not wanted.
 
     Raises:
         AblateError: $ABLATE_KERNELS is neither ``fused`` nor ``torch``.
     """
+    return _tried()[0]
+
+
+def absence() -> str | None:
+    """Why there are no kernels, in a few words; None where there are, or where torch's were asked for."""
+    return _tried()[1] or None
+
+
+@functools.cache
+def _tried() -> tuple[ctypes.CDLL | None, str]:
+    """The kernels, and why there are none."""
     wanted = os.environ.get("ABLATE_KERNELS") or "fused"
     if wanted not in ("fused", "torch"):
         raise AblateError(f"$ABLATE_KERNELS must be fused or torch, got {wanted}")
     compiler = _compiler()
-    if wanted == "torch" or compiler is None:
-        return None
-    for folder in (_cache, _temporary):  # what is kept may be damaged, or lie where nothing may be run from
-        with contextlib.suppress(OSError, AttributeError, subprocess.SubprocessError):
-            return _loaded(_made(compiler, folder()))
-    return None
+    if wanted == "torch":
+        return None, ""
+    if compiler is None:
+        return None, "No C compiler was found"
+    name = " ".join(compiler)
+    for folder in (_cache, _temporary):  # the former may be full, or lie where nothing may be run from
+        try:
+            return _loaded(_made(compiler, folder())), ""
+        except subprocess.TimeoutExpired:
+            return None, f"{name} did not finish within {LIMIT_S} s"
+        except (OSError, AttributeError, subprocess.SubprocessError):
+            continue
+    return None, f"{name} cannot compile this package's kernels"
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
@@ -77,16 +96,6 @@ def _loaded(path: Path) -> ctypes.CDLL:
     return found
 
 
-def absence() -> str | None:
-    """Why there are no kernels, in a few words; None where there are, or where torch's were asked for."""
-    if os.environ.get("ABLATE_KERNELS") == "torch" or library() is not None:
-        return None
-    compiler = _compiler()
-    if compiler is None:
-        return "No C compiler was found"
-    return f"{' '.join(compiler)} cannot compile this package's kernels"
-
-
 def _compiler() -> tuple[str, ...] | None:
     """The command that compiles, as words."""
     commands = [shlex.split(os.environ["CC"])] if os.environ.get("CC") else [["cc"], ["gcc"], ["clang"]]
@@ -94,31 +103,77 @@ def _compiler() -> tuple[str, ...] | None:
 
 
 def _made(compiler: Sequence[str], folder: Path) -> Path:
-    """The library's file; made unless this compiler has made it of these sources for this kind of processor before."""
+    """The library's file; made unless this compiler has made it of these sources for this kind of processor before.
+
+    Its name ends with the sha256 of its content, so that one that a crash cut short is never loaded.
+    """
     sources = sorted(SOURCES.glob("*.[ch]"))
     version = _output([*compiler, "--version"])
     name, abilities = cpu_facts()
     about = [version, name.encode(), *(word.encode() for word in (*sorted(abilities), *compiler, *FLAGS))]
-    digest = hashlib.sha256(b"\n".join([*about, *(source.read_bytes() for source in sources)])).hexdigest()
-    path = folder / f"kernels-{digest[:16]}.so"
-    if not path.exists():
-        files = [str(source) for source in sources if source.suffix == ".c"]
-        make_whole(path, lambda new: _output([*compiler, *FLAGS, "-o", str(new), *files, "-lm"]))
+    digest = _sha256(b"\n".join([*about, *(source.read_bytes() for source in sources)]))
+    start = f"kernels-{digest[:16]}"
+    for kept in sorted(folder.glob(f"{start}-*.so")):
+        if kept.name == f"{start}-{_sha256(kept.read_bytes())}.so":
+            return kept
+        kept.unlink(missing_ok=True)
+    files = [str(source) for source in sources if source.suffix == ".c"]
+    with tempfile.TemporaryDirectory(prefix="ablate-compiled-") as place:
+        new = Path(place) / "kernels.so"
+        _output([*compiler, *FLAGS, "-o", str(new), *files, "-lm"])
+        content = new.read_bytes()
+    path = folder / f"{start}-{_sha256(content)}.so"
+    write_whole(path, content)
     return path
 
 
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _output(command: list[str]) -> bytes:
-    return subprocess.run(command, capture_output=True, check=True, timeout=LIMIT_S).stdout  # noqa: S603 - no shell
+    """What a command prints. One that takes too long is killed with all that it started.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be run, fails, or takes too long.
+    """
+    with subprocess.Popen(  # noqa: S603 - no shell
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LIMIT_S)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return output
 
 
 def _cache() -> Path:
-    """Where compiled kernels are kept: the user's cache, or a folder of this process where that cannot be written."""
+    """Where compiled kernels are kept: the user's cache, or a folder of this process where that is not safe.
+
+    A library is code: whoever can write it, or put another folder in its place, can run what they like as this user.
+    """
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ablate"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ablate" / "kernels"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        safe = _is_private(folder) and os.access(folder, os.W_OK)
     except (OSError, RuntimeError):  # the latter: the user has no home
         return _temporary()
-    return folder if os.access(folder, os.W_OK) else _temporary()
+    return folder if safe else _temporary()
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether a folder is this user's, nobody else can write to it, and nobody but its owners can replace it."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        return False
+    above = [parent.stat() for parent in folder.resolve().parents]
+    return all(
+        one.st_uid in (0, os.geteuid()) and (not one.st_mode & 0o002 or one.st_mode & stat.S_ISVTX) for one in above
+    )
 
 
 def _temporary() -> Path:

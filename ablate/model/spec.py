@@ -111,7 +111,9 @@ class BlockSpec:
             if self.conv == "fused":
                 raise SpecConflictError("conv", "'fused' is of inverted blocks, which expand before the 3x3")
         if self.shortcut == "expansions" and self.conv == "fused":
-            raise SpecConflictError("shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not")
+            raise SpecConflictError(
+                "shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not"
+            )
         if self.groups > 1 and self.conv != "full":
             raise SpecConflictError("groups", f"above 1 goes with conv = 'full', got conv = {self.conv!r}")
         if self.se_ratio and self.residual == "sandglass":

@@ -104,6 +104,6 @@ def draw(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
         if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-        options = {"metadata": {"Date": None, "Creator": None}} if kind == "svg" else {"dpi": 160}
+        options = {"metadata": {"Date": None, "Creator": None}, "transparent": True} if kind == "svg" else {"dpi": 160}
         figure.savefig(content, format=kind, **options)
     return content.getvalue()

@@ -5,9 +5,21 @@ from __future__ import annotations
 import pandas as pd
 
 from ablate.design.plan import CONTROL
-from ablate.reporting import figures, figures_cost, figures_factorial, figures_tuning, frames, frames_tuning, words
+from ablate.reporting import (
+    figures,
+    figures_cost,
+    figures_factorial,
+    figures_levels,
+    figures_tuning,
+    frames,
+    frames_images,
+    frames_levels,
+    frames_tuning,
+    words,
+)
 from ablate.reporting.parts import Chart
 from ablate.reporting.results import Results
+from ablate.reporting.style import COLOURS, FEWEST_SEEDS
 
 
 def _scores(results: Results) -> pd.DataFrame:
@@ -29,12 +41,18 @@ def by_arm(results: Results) -> Chart | None:
     if scores.empty:
         return None
     summary = _summary(results, scores)
-    figure = figures.accuracy_by_arm(scores, summary, results.unit, results.palette, words.confidence(results))
+    chance = frames.chance(results)
+    figure = figures.accuracy_by_arm(
+        scores, summary, results.unit, results.palette, words.confidence(results), chance=chance
+    )
+    few = summary["n"].max() < FEWEST_SEEDS
+    interval = "too few seeds for an interval" if few else f"the line its {words.confidence(results)} t interval"
+    guessing = "" if chance is None else f" Guessing reaches {chance:.0f} %."
     return Chart(
         name="by_arm",
         figure=figure,
         data=scores,
-        caption=f"Every seed is a dot; the large dot is the mean, the line its {words.confidence(results)} t interval.",
+        caption=f"Every seed is a dot, thin lines join its pairs; the large dot is the mean, {interval}.{guessing}",
         alt=f"{results.unit.axis} of every seed, a row an arm, for {words.count(len(results.arms), 'arm')}.",
     )
 
@@ -145,13 +163,17 @@ def matched(results: Results) -> Chart | None:
 def cost(results: Results) -> Chart | None:
     """Accuracy against cost."""
     points = _points(results)
-    if points.empty:
+    shown = figures_cost.telling_costs(points)
+    if points.empty or not shown:
         return None
     return Chart(
         name="cost",
-        figure=figures_cost.trade_off(points, results.unit, results.palette),
+        figure=figures_cost.trade_off(points, results.unit, results.palette, results.markers, shown),
         data=points,
-        caption="Cost on a log scale; up and to the left is better. Memory is the inference peak, layer by layer.",
+        caption=(
+            "Cost on a log scale; up and to the left is better. No arm lies above the dashed line, the Pareto front. "
+            "Memory is the inference peak, layer by layer. Costs in which all arms are alike are left out."
+        ),
         alt=f"{results.unit.axis} of each arm against its costs.",
     )
 
@@ -178,3 +200,47 @@ def validation_curves(results: Results) -> Chart | None:
 def training_curves(results: Results) -> Chart | None:
     """Training loss by epoch."""
     return _learning(results, "train_loss", "training_curves", "training loss (nats)", "Training loss")
+
+
+def levels(results: Results) -> Chart | None:
+    """Accuracy against a numeric choice."""
+    table = frames_levels.levels(results, _scores(results))
+    if table.empty:
+        return None
+    return Chart(
+        name="levels",
+        figure=figures_levels.levels(table, results.unit),
+        data=table,
+        caption="Every seed a thin line; the mean with its 95 % interval over the seeds. Look for where it levels off.",
+        alt=f"{results.unit.axis} against {', '.join(dict.fromkeys(table['factor']))}.",
+    )
+
+
+def cost_by_block(results: Results) -> Chart | None:
+    """Where in the net the arms spend their multiply-adds."""
+    table = frames_levels.cost_by_block(results)
+    arms = list(dict.fromkeys(table["arm"]))
+    if not 1 <= len(arms) <= len(COLOURS):
+        return None
+    return Chart(
+        name="cost_by_block",
+        figure=figures_levels.cost_by_block(table, results.palette),
+        data=table,
+        caption="Multiply-adds of one image along the net. Arms that cost the same throughout share a bar.",
+        alt=f"MACs at the stem, every block and the head, for {words.count(len(arms), 'arm')}.",
+    )
+
+
+def confusion(results: Results) -> Chart | None:
+    """What the arm furthest from the control takes for what."""
+    arm = frames_images.widest(results)
+    table = frames_images.confusion(results, arm) if arm is not None else pd.DataFrame()
+    if table.empty or arm is None:
+        return None
+    return Chart(
+        name="confusion",
+        figure=figures_levels.confusion(table, arm),
+        data=table,
+        caption=f"Wrong answers of {arm}, minus the control's, images a seed: where it confuses more (+) or less (−).",
+        alt=f"A matrix of label by answer: how many more test images {arm} gets wrong than the control.",
+    )

@@ -29,16 +29,33 @@ from ablate.reporting.canvas import (
     thin,
 )
 from ablate.reporting.labels import folded
-from ablate.reporting.style import BAND_COLOUR, COLOURS, CONTROL_COLOUR, Unit, number
+from ablate.reporting.style import BAND_COLOUR, COLOURS, CONTROL_COLOUR, FEWEST_SEEDS, Unit, number
 
 SPREAD = 0.3  # rows over which an arm's dots lie, above its interval so that none is hidden
+MOST_JOINED = 8  # arms; beyond them the lines between the pairs hide what they join
 LINE = 0.14  # rows that the interval lies below the middle
 
 
+def seed_interval(values: pd.Series) -> tuple[float, float]:
+    """Student's 95 % interval of a mean over seeds; of fewer than ``FEWEST_SEEDS`` the mean itself, without length."""
+    from scipy import stats
+
+    mean, n = float(values.mean()), len(values)
+    if n < FEWEST_SEEDS:
+        return mean, mean
+    half = float(stats.t.ppf(0.975, n - 1) * values.std() / n**0.5)
+    return mean - half, mean + half
+
+
 def accuracy_by_arm(
-    scores: pd.DataFrame, summary: pd.DataFrame, unit: Unit, palette: Mapping[str, str], confidence: str = "95 %"
+    scores: pd.DataFrame,
+    summary: pd.DataFrame,
+    unit: Unit,
+    palette: Mapping[str, str],
+    confidence: str = "95 %",
+    chance: float | None = None,
 ) -> Figure:
-    """A row an arm: every seed a dot, the mean with its interval, and the mean in figures.
+    """A row an arm: every seed a dot, its pairs joined, the mean with its interval, and the mean in figures.
 
     Args:
         scores: arm, seed, value.
@@ -46,15 +63,18 @@ def accuracy_by_arm(
         unit: of the metric.
         palette: a colour an arm.
         confidence: of the intervals, in words.
+        chance: what guessing reaches, drawn where it lies among the values.
     """
     arms = list(summary["arm"])
     with page(0.9 + ROW_INCHES * len(arms)) as (figure, (axes,)):
-        note = _dots(axes, scores, arms, palette)
+        note = _dots(axes, scores, arms, palette, joined=len(arms) <= MOST_JOINED)
         _intervals(axes, summary, palette)
         note_below(figure, "; ".join(filter(None, [note, _frame(axes, scores["value"], summary)])))
         if unit.symbol == "%":  # no accuracy lies beyond, though the interval of two seeds may
             low, high = axes.get_xlim()
             axes.set_xlim(max(low, -1), min(high, 101))
+        if chance is not None and axes.get_xlim()[0] <= chance <= axes.get_xlim()[1]:
+            axes.axvline(chance, color=CONTROL_COLOUR, linewidth=1, linestyle=(0, (1, 2)))
         for row, line in enumerate(lines_of(summary)):
             right_column(axes, row, f"{number(line.mean, unit.digits)} ({line.n})" if line.n else "no result")
         right_title(axes, "mean (seeds)")
@@ -91,17 +111,24 @@ def differences(
         return figure
 
 
-def _dots(axes: Axes, values: pd.DataFrame, arms: list[str], palette: Mapping[str, str]) -> str:
+def _dots(
+    axes: Axes, values: pd.DataFrame, arms: list[str], palette: Mapping[str, str], *, joined: bool = False
+) -> str:
     """Draws the dots, spread over the row in the order of the seeds, and returns the note about those left out."""
     dots, note = thin(values[values["arm"].isin(arms)].dropna(subset="value"), MAX_DOTS)
     rows = dots["arm"].map({arm: row for row, arm in enumerate(arms)}).astype(float)
     seeds = dots.groupby("arm", sort=False)["seed"]
     place = (seeds.rank() - 0.5) / seeds.transform("size")
+    dots = dots.assign(row=rows - 0.04 - SPREAD * place)
     sns.scatterplot(
-        data=dots.assign(row=rows - 0.04 - SPREAD * place),
+        data=dots,
         x="value", y="row", hue="arm", palette=dict(palette), legend=False,
         s=16, alpha=0.55, linewidth=0, ax=axes,
     )  # fmt: skip
+    if joined and dots["seed"].nunique() <= MAX_LINES:
+        pairs = [group.sort_values("row")[["value", "row"]].to_numpy() for _, group in dots.groupby("seed")]
+        lines = [line for line in pairs if len(line) > 1]
+        axes.add_collection(LineCollection(lines, colors="#BBBBBB", linewidths=0.6, zorder=1))
     return note
 
 

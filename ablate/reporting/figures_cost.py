@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import seaborn as sns
@@ -17,6 +18,7 @@ from ablate.reporting.labels import column_labels, point_labels, short
 from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
 
 FEW = 7  # arms that are named beside the panels
+SAME_COST = 0.01  # costs that differ by less draw no panel
 MOST_NAMED = 24  # arms that a key of one panel holds
 # column of the frame -> (what it is on the axis, what it is divided by)
 COST_AXES = {
@@ -26,7 +28,13 @@ COST_AXES = {
 }
 
 
-def trade_off(points: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figure:
+def trade_off(
+    points: pd.DataFrame,
+    unit: Unit,
+    palette: Mapping[str, str],
+    markers: Mapping[str, str] | None = None,
+    shown: Sequence[str] = (),
+) -> Figure:
     """Accuracy against MACs, parameters and memory, a panel each, cost on a log scale; up and left is better.
 
     Few arms are named beside the last panel. Many are numbered, with the key in a panel of its own; beyond
@@ -36,33 +44,50 @@ def trade_off(points: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> F
         points: arm, mean, low, high and the columns of ``COST_AXES``; a row an arm.
         unit: of the metric.
         palette: a colour an arm.
+        markers: a marker an arm; None: dots.
+        shown: which of ``COST_AXES`` have a panel; none: all.
     """
-    shown = [name for name in COST_AXES if points[name].notna().any()] or list(COST_AXES)
+    panels = list(shown or COST_AXES)
+    looks = _Looks(palette, markers or dict.fromkeys(palette, "o"))
     if len(points) <= FEW:
-        return _named_trade_off(points, shown, unit, palette)
-    return _numbered_trade_off(points, shown, unit, palette)
+        return _named_trade_off(points, panels, unit, looks)
+    return _numbered_trade_off(points, panels, unit, looks)
 
 
-def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, palette: Mapping[str, str]) -> Figure:
+def telling_costs(points: pd.DataFrame) -> list[str]:
+    """Those of ``COST_AXES`` in which the arms differ by more than ``SAME_COST``."""
+    known = {name: points[name].dropna() for name in COST_AXES}
+    return [name for name, cost in known.items() if len(cost) and cost.max() > (1 + SAME_COST) * cost.min()]
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """How each arm is drawn."""
+
+    palette: Mapping[str, str]
+    markers: Mapping[str, str]
+
+
+def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, looks: _Looks) -> Figure:
     with page(2.9, 1, len(shown), shared="y") as (figure, panels):
         for axes, name in zip(panels, shown, strict=True):
-            _cost_panel(axes, points, name, palette)
+            _cost_panel(axes, points, name, looks)
         _limit_height(panels[0], points)
         panels[0].set_ylabel(f"mean {unit.axis}")
         figure.draw_without_rendering()
         last = points.dropna(subset=shown[-1])
         x = list(last[shown[-1]] / COST_AXES[shown[-1]][1])
         names = [short(arm) for arm in last["arm"]]
-        column_labels(panels[-1], x, list(last["mean"]), names, [palette[arm] for arm in last["arm"]])
+        column_labels(panels[-1], x, list(last["mean"]), names, [looks.palette[arm] for arm in last["arm"]])
         return figure
 
 
-def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, palette: Mapping[str, str]) -> Figure:
+def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, looks: _Looks) -> Figure:
     named = points if len(points) <= MOST_NAMED else points[_unbeaten(points, shown)]
     numbers = {arm: str(i + 1) for i, arm in enumerate(named["arm"])}
     with page(6.0, 2, 2, shared="y") as (figure, panels):
         for axes, name in zip(panels, shown, strict=False):
-            _cost_panel(axes, points, name, palette)
+            _cost_panel(axes, points, name, looks)
         _limit_height(panels[0], points)
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
@@ -91,14 +116,32 @@ def _unbeaten(points: pd.DataFrame, shown: list[str]) -> pd.Series:
     return kept
 
 
-def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, palette: Mapping[str, str]) -> None:
+def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, looks: _Looks) -> None:
     words, divisor = COST_AXES[name]
     drawn = points.dropna(subset=name).assign(cost=lambda frame: frame[name] / divisor)
     for line in lines_of(drawn):
-        axes.plot([line.cost, line.cost], [line.low, line.high], color=palette[str(line.arm)], linewidth=1.2, alpha=0.6)
+        colour = looks.palette[str(line.arm)]
+        axes.plot([line.cost, line.cost], [line.low, line.high], color=colour, linewidth=1.2, alpha=0.6)
     sns.scatterplot(
-        data=drawn, x="cost", y="mean", hue="arm", palette=dict(palette), legend=False, s=34, edgecolor="white", ax=axes
+        data=drawn,
+        x="cost",
+        y="mean",
+        hue="arm",
+        style="arm",
+        palette=dict(looks.palette),
+        markers=dict(looks.markers),
+        legend=False,
+        s=40,
+        edgecolor="white",
+        zorder=3,
+        ax=axes,
     )
+    front = drawn.sort_values(["cost", "mean"], ascending=[True, False])
+    front = front[front["mean"] > front["mean"].cummax().shift(fill_value=-math.inf)]
+    if len(front) > 1:
+        axes.step(
+            front["cost"], front["mean"], where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2))
+        )
     axes.set_xscale("log")
     low, high = (float(drawn["cost"].min()), float(drawn["cost"].max())) if len(drawn) else (1.0, 10.0)
     axes.set_xlim(low / 1.3, high * 1.3 * (high / low) ** 0.08)
@@ -138,7 +181,7 @@ def roadmap(steps: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figu
         for row, line in enumerate(lines_of(steps)):
             left.plot([line.low, line.high], [row, row], color="#222222", linewidth=1.4)
             end = line.mean if math.isnan(line.high) else line.high
-            text = f" {number(line.mean, unit.digits)}"
+            text = f"  {number(line.mean, unit.digits)}"
             left.text(end, row, text, va="center", ha="left", weight="bold", fontsize=8.5)
             macs = f"{number(line.macs, 1, 1e-6)} M, {number(line.params, 0, 1e-3)} K params"
             right.text(0, row, f" {macs}", va="center", fontsize=8)

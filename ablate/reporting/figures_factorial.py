@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.reporting.canvas import ROW_INCHES, lines_of, name_rows, page, right_column, right_title
+from ablate.reporting.figures import seed_interval
 from ablate.reporting.style import BAND_COLOUR, COLOURS, CONTROL_COLOUR, Unit, number, p_text
 
 
@@ -46,14 +47,14 @@ def interactions(cells: pd.DataFrame, factors: list[str], unit: Unit) -> Figure:
     Parallel lines: the two do not interact.
 
     Args:
-        cells: value and a column for each factor; a row a finished trial.
+        cells: seed, value and a column for each factor; a row a finished trial.
         factors: their names.
         unit: of the metric.
     """
     couples = list(itertools.combinations(factors, 2))
     columns = min(3, len(couples))
     rows = -(-len(couples) // columns)
-    with page(0.5 + 2.05 * rows, rows, columns, shared="y") as (figure, panels):
+    with page(0.5 + 2.35 * rows, rows, columns, shared="y") as (figure, panels):
         for (first, second), axes in zip(couples, panels, strict=False):
             _couple(axes, cells, first, second)
         for axes in panels[len(couples) :]:
@@ -64,12 +65,15 @@ def interactions(cells: pd.DataFrame, factors: list[str], unit: Unit) -> Figure:
 
 def _couple(axes: Axes, cells: pd.DataFrame, first: str, second: str) -> None:
     levels = list(dict.fromkeys(cells[second]))
-    means = cells.groupby([first, second], sort=False)["value"].mean().reset_index()
+    means = cells.groupby([first, second, "seed"], sort=False)["value"].mean().reset_index()
     sns.pointplot(
         data=means, x=first, y="value", hue=second, hue_order=levels, palette=list(COLOURS[: len(levels)]),
-        markers=["o", "s", "^", "D", "v", "P", "X"][: len(levels)], errorbar=None, linewidth=1.8, markersize=5, ax=axes,
+        markers=["o", "s", "^", "D", "v", "P", "X"][: len(levels)], errorbar=seed_interval, dodge=0.12, linewidth=1.8,
+        err_kws={"linewidth": 1.2}, markersize=5, ax=axes,
     )  # fmt: skip
     axes.set(xlabel=first, ylabel="")
     axes.margins(y=0.15)
-    legend = axes.legend(title=second, fontsize=7, title_fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none")
-    legend.set_in_layout(False)
+    axes.legend(
+        title=second, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(levels)), fontsize=7,
+        title_fontsize=7.5, alignment="left", frameon=False, borderpad=0,
+    )  # fmt: skip

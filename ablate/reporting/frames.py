@@ -68,6 +68,12 @@ def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame({"arm": finished["arm"], "seed": finished["seed"], "value": value}).dropna(ignore_index=True)
 
 
+def chance(results: Results) -> float | None:
+    """What guessing the most frequent class reaches, in percent; None for a loss, or where no record says it."""
+    known = [record.chance for record in results.records.values() if record.chance]
+    return 100 * max(known) if known and results.unit.symbol == "%" else None
+
+
 def summary(values: pd.DataFrame, arms: tuple[str, ...], alpha: float = 0.05, *, percent: bool = True) -> pd.DataFrame:
     """arm, n, mean, sd, low, high: a row an arm, with Student's t interval of its mean at ``1 - alpha``.
 
@@ -128,6 +134,7 @@ def contrasts(results: Results) -> pd.DataFrame:
 
 _SCALED = {
     "mean_difference": "mean",
+    "median_difference": "median",
     "low": "low",
     "high": "high",
     "sd_difference": "sd",

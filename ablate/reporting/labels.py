@@ -68,8 +68,9 @@ def column_labels(
     across = axes.get_yaxis_transform()
     for name, here, point, height, colour in zip(names, x, y, heights, colours, strict=True):
         axes.annotate(
-            name, xy=(here, point), xytext=(1.06, height), textcoords=across, va="center", fontsize=size, color=colour,
-             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.5, "shrinkB": 3},
+            name, xy=(here, point), xytext=(1.06, height), textcoords=across, va="center", fontsize=size,
+            color="#222222",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.5, "shrinkB": 3},
         )  # fmt: skip
 
 

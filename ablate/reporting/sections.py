@@ -132,9 +132,16 @@ def _matched(results: Results) -> Iterator[Part | None]:
     )
 
 
+def _levels(results: Results) -> Iterator[Part | None]:
+    yield charts.levels(results)
+
+
 def _cost(results: Results) -> Iterator[Part | None]:
     costs, batch = frames.arm_costs(results), results.plan.study.recipe.batch_size
-    yield charts.cost(results)
+    chart = charts.cost(results)
+    yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
+    yield chart
+    yield charts.cost_by_block(results)
     yield Table(tables.compute_rows(costs), "Computation, one image")
     yield Table(tables.memory_rows(costs), f"Memory and time; inference at batch 1, training at batch {batch}")
 
@@ -145,6 +152,11 @@ def _curves(results: Results) -> Iterator[Part | None]:
     yield charts.training_curves(results)
     if curves["epoch"].nunique() > 1:
         yield Table(tables.curve_rows(results, curves), "Validation accuracy (%), mean over seeds")
+
+
+def _images(results: Results) -> Iterator[Part | None]:
+    yield charts.confusion(results)
+    yield Table(tables.disagreement_rows(results), "The test images on which the arm and the control disagree most")
 
 
 def _exploratory(results: Results) -> Iterator[Part | None]:
@@ -159,6 +171,7 @@ def _trials(results: Results) -> Iterator[Part | None]:
 
 def _origin(results: Results) -> Iterator[Part | None]:
     yield Table(tables.provenance(results, frames.trials(results)), "Provenance")
+    yield Listing(words.methods(results), "Methods, to paste into a paper")
     yield Listing(words.study_text(results.plan.study), "The study as it was carried out")
 
 
@@ -166,12 +179,14 @@ SECTIONS = (
     Section("answer", "Answer", _answer),
     Section("verdicts", "Verdicts", _verdicts),
     Section("interactions", "Interactions", _interactions),
+    Section("levels", "Level by level", _levels),
     Section("arms", "Every seed, arm by arm", _by_arm),
     Section("differences", "Differences to the control", _differences),
     Section("tuning", "Tuning", _tuning),
     Section("matched", "At equal cost", _matched),
     Section("cost", "Accuracy against cost", _cost),
     Section("curves", "Learning curves", _curves),
+    Section("images", "Image by image", _images),
     Section("exploratory", "Further metrics", _exploratory),
     Section("trials", "Every trial", _trials),
     Section("origin", "Where the numbers come from", _origin),

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ablate.design.plan import CONTROL
-from ablate.reporting import frames, frames_tuning, words
+from ablate.reporting import frames, frames_images, frames_tuning, words
 from ablate.reporting.results import Results
 from ablate.reporting.style import number, p_text, ratio, unit
 
@@ -83,6 +83,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "arm": table["arm"],
             "seeds": _column(table["n"], 0),
             f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
+            "median": _column(table["median"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
             "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
@@ -172,6 +173,23 @@ def step_rows(results: Results) -> pd.DataFrame:
             }
             for step in results.judgement.steps
         ]
+    )
+
+
+def disagreement_rows(results: Results) -> pd.DataFrame:
+    """The images that the arm furthest from the control gets right and the control wrong, or the other way round."""
+    arm = frames_images.widest(results)
+    if arm is None:
+        return pd.DataFrame()
+    table = frames_images.disagreements(results, arm)
+    return pd.DataFrame(
+        {
+            "test image": table["image"],
+            "label": ["–" if label == frames_images.NO_LABEL else label for label in table["label"]],
+            "control right": [f"{share:.0%}" for share in table["control_right"]],
+            f"{arm} right": [f"{share:.0%}" for share in table["arm_right"]],
+            f"{arm} mostly answers": table["answer"],
+        }
     )
 
 

@@ -12,6 +12,7 @@ from ablate.design.study import Study
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
+from ablate.verdicts.methods import methods_paragraph
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 MOST_CHANGES = 4  # of an arm, in one line of a table
@@ -152,6 +153,11 @@ def rule_when(results: Results) -> str:
     return "" if registered is None else f"The plan is {registered.sentence}."
 
 
+def methods(results: Results) -> str:
+    """A methods paragraph to paste into a paper, with its references."""
+    return methods_paragraph(results.plan, results.judgement, results.records)
+
+
 def gravest(results: Results) -> list[str]:
     """What the reader must know before any verdict: why the study does not stand, then every other statement."""
     told = [proper(statement) for statement in results.judgement.statements]
@@ -180,7 +186,7 @@ def change(arm: Arm, study: Study) -> str:
     if solved and arm.match is not None:
         remainder = proper(f"{100 * arm.match.remainder:+.1f} %")
         told.append(_unbroken(f"width × {arm.match.width_mult:g} ({arm.match.quantity} {remainder})"))
-    step = "+ " * (study.design_kind == "add_one_in" and bool(moved))
+    step = "+\N{NO-BREAK SPACE}" * (study.design_kind == "add_one_in" and bool(moved))
     return step + "; ".join(told) if told else "–"
 
 

@@ -1,12 +1,18 @@
-"""Random crops and flips of uint8 batches, an own draw for each image, in one gather."""
+"""Random crops, flips, RandAugment and erasing, with draws of its own for each image."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+RAND_AUGMENT_OPS = 2  # operations an image, the N of arXiv:1909.13719
+ERASED_AREA = (0.02, 0.33)  # of the image, as torchvision has it
+ERASED_RATIO = (0.3, 3.3)  # height over width, as torchvision has it
+_ERASING_TRIES = 10  # as in torchvision, where a rectangle does not fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +71,52 @@ def crop(padded: Tensor, index: Tensor, draws: Draws, *, padding: int) -> Tensor
     pixels = ((index[:, None] * tall + rows) * wide)[:, :, None] + columns[:, None, :]
     table = padded.permute(0, 2, 3, 1).reshape(-1, channels)
     return table.index_select(0, pixels.reshape(-1)).view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def rand_augmented(batch: Tensor, magnitude: int, seed: int) -> Tensor:
+    """Torchvision's RandAugment (arXiv:1909.13719) of each image by itself, ``RAND_AUGMENT_OPS`` operations each.
+
+    Args:
+        batch: uint8 B C H W.
+        magnitude: of the operations, from 1 to 30.
+        seed: of this batch.
+
+    Returns:
+        uint8 B C H W, channels_last in memory.
+    """
+    from torchvision.transforms.v2 import RandAugment  # a second of imports, for these recipes alone
+
+    transform = RandAugment(num_ops=RAND_AUGMENT_OPS, magnitude=magnitude)
+    with torch.random.fork_rng(devices=[]):  # it draws from torch's global stream
+        torch.manual_seed(seed)
+        changed = torch.stack([transform(image) for image in batch.contiguous().unbind()])
+    return changed.contiguous(memory_format=torch.channels_last)
+
+
+def erased(batch: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """A rectangle of black, or of whatever 0 is, in about ``share`` of the images (arXiv:1708.04896).
+
+    Area and ratio of the sides are drawn for each image, the ratio evenly in its logarithm; an image for which no
+    rectangle of ten fits is left as it is.
+
+    Args:
+        batch: float B C H W.
+        share: probability from 0 to 1.
+        random: a generator on the CPU.
+    """
+    count, _, height, width = batch.shape
+    drawn = torch.rand(_ERASING_TRIES, 4, count, generator=random)
+    chosen = torch.rand(count, generator=random) < share
+    area = height * width * (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * drawn[:, 0])
+    low, high = (math.log(ratio) for ratio in ERASED_RATIO)
+    ratio = torch.exp(low + (high - low) * drawn[:, 1])
+    tall, wide = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (tall < height) & (wide < width)
+    first = fits.int().argmax(0, keepdim=True)  # of the tries of an image
+    chosen &= fits.any(0)
+    tall, wide, down, right = (one.gather(0, first)[0] for one in (tall, wide, drawn[:, 2], drawn[:, 3]))
+    top, left = (down * (height - tall + 1)).floor(), (right * (width - wide + 1)).floor()
+    rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
+    top, left, tall, wide = (one[:, None, None] for one in (top, left, tall, wide))
+    inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
+    return batch.masked_fill((inside & chosen[:, None, None])[:, None].to(batch.device), 0)

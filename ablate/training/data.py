@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.design.datasets import DIGESTS, EMBEDDED, KNOWN, DataInfo, prepared_file
-from ablate.design.npz import Arrays, Part, read_npz
+from ablate.design.npz import MAX_CLASSES, Arrays, Part, read_npz
 from ablate.design.study import DataSpec
 from ablate.errors import DataError
 from ablate.files import write_whole
 from ablate.training.download import through_torchvision
 from ablate.training.embedded import MAKERS
-from ablate.training.split import stratified
+from ablate.training.split import shuffled, stratified
 
 Report = Callable[[str], None]
-_FRACTION = 1  # the draw after that of the validation images
+_FRACTION, _NOISE = 1, 2  # the draws after that of the validation images
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +94,23 @@ def load_images(
             )
         val = Part(train.images[held_back], train.labels[held_back])
         train = Part(train.images[~held_back], train.labels[~held_back])
-    train = _reduced(train, spec)
+    train = _reduced(_with_label_noise(train, spec), spec)
     if len(train) < 2:
         raise DataError(f"{path}: {len(train)} training image is too few for batch norm, at least two are needed")
     mean, std = _statistics(train.images)
     return Images(
         *_tensors(train), *_tensors(val), *_tensors(arrays.test), info=_info(spec, arrays), mean=mean, std=std
     )
+
+
+def _with_label_noise(train: Part, spec: DataSpec) -> Part:
+    """The training images with ``label_noise`` of each class under another label, every other one as likely."""
+    if spec.label_noise == 0:
+        return train
+    wrong = stratified(train.labels, spec.label_noise, spec.split_seed, draw=_NOISE)
+    num_classes = int(train.labels.max()) + 1
+    steps = 1 + shuffled(len(train), spec.split_seed, _NOISE * MAX_CLASSES + MAX_CLASSES) % (num_classes - 1)
+    return Part(train.images, np.where(wrong, (train.labels + steps) % num_classes, train.labels))
 
 
 def _reduced(train: Part, spec: DataSpec) -> Part:

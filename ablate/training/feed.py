@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ablate.design.study import Recipe
-from ablate.training.augment import Draws, crop, pad
+from ablate.training.augment import Draws, crop, erased, pad, rand_augmented
 from ablate.training.data import Images
-from ablate.training.streams import generator
+from ablate.training.mixing import mix
+from ablate.training.streams import generator, stream_seed
 
 # Large enough to keep the processor busy, small enough that a worker's peak memory stays that of training.
 EVAL_BATCH = 256
@@ -39,7 +41,7 @@ class Feed:
         self._shift = -torch.tensor(images.mean, device=device).view(-1, 1, 1) / std
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of float images B C H W, mean 0 and deviation 1 a channel, and labels B."""
+        """Batches of float images B C H W, mean 0 and deviation 1 a channel, and labels B, or targets B K if mixed."""
         labels, recipe = self.images.train_labels, self.recipe
         order = torch.randperm(self.num_train, generator=generator(self.seed, "order", epoch)).to(labels.device)
         draws = Draws.sample(
@@ -48,12 +50,20 @@ class Feed:
             flip=recipe.flip,
             generator=generator(self.seed, "augmentation", epoch),
         ).to(labels.device)
-        for index in order[: self.steps_per_epoch * self.batch_size].split(self.batch_size):
+        erasing = generator(self.seed, "erasing", epoch)
+        mixing = np.random.default_rng(stream_seed(self.seed, "mixing", epoch))
+        first_seed = stream_seed(self.seed, "rand_augment", epoch)
+        for step, index in enumerate(order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)):
             if self.augmented:
                 batch = crop(self._train, index, draws, padding=recipe.crop_padding)
             else:
                 batch = self._train[index]
-            yield self.normalise(batch), labels[index]
+            if recipe.rand_augment:
+                batch = rand_augmented(batch, recipe.rand_augment, first_seed + step)
+            batch = self.normalise(batch)
+            if recipe.random_erasing:
+                batch = erased(batch, recipe.random_erasing, erasing)
+            yield mix(batch, labels[index], recipe, self.images.info.num_classes, mixing)
 
     def whole(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, as they are, in large batches."""

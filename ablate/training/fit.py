@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
 
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
@@ -23,6 +24,7 @@ from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.data import Images
 from ablate.training.feed import Feed
 from ablate.training.hardware import check_device
+from ablate.training.mixing import hard
 from ablate.training.optim import make_optimizer, rate_at, set_rate
 from ablate.training.outcome import DivergedError, diverged, evaluate, finished, logits_of, tested
 from ablate.training.processor import TORCH, kernels, processor
@@ -94,18 +96,20 @@ def _epoch(state: State, feed: Feed) -> EpochPoint:
     net.train()
     state.seed_dropout(epoch)
     with state.clock.training(steps * feed.batch_size):
-        for step, (batch, labels) in enumerate(feed.epoch(epoch)):
+        for step, (batch, targets) in enumerate(feed.epoch(epoch)):
             rate = rate_at(recipe, epoch * steps + step, steps)
             set_rate(optimizer, rate)
             logits = logits_of(net, batch, recipe.precision)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            loss = functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if recipe.grad_clip:
+                clip_grad_norm_(net.parameters(), recipe.grad_clip)
             optimizer.step()
             if state.average is not None:
                 state.average.update_parameters(net)
             losses[step] = loss.detach()
-            correct += (logits.detach().argmax(1) == labels).sum()
+            correct += (logits.detach().argmax(1) == hard(targets)).sum()
             if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
                 _check_finite(losses[: step + 1], epoch * steps)
         train_loss = losses.double().mean().item()

@@ -21,11 +21,11 @@ def _sgd(net: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def _adam(net: nn.Module, recipe: Recipe) -> Optimizer:
-    return Adam(_groups(net, recipe), lr=recipe.lr, fused=True)
+    return Adam(_groups(net, recipe), lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), fused=True)
 
 
 def _adamw(net: nn.Module, recipe: Recipe) -> Optimizer:
-    return AdamW(_groups(net, recipe), lr=recipe.lr, fused=True)
+    return AdamW(_groups(net, recipe), lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), fused=True)
 
 
 def _rmsprop(net: nn.Module, recipe: Recipe) -> Optimizer:
@@ -64,6 +64,13 @@ def make_average(net: nn.Module, recipe: Recipe) -> AveragedModel | None:
         return None
     average = get_ema_multi_avg_fn(recipe.ema)
     return AveragedModel(net, multi_avg_fn=average, use_buffers=True)
+
+
+def set_norm_momentum(net: nn.Module, recipe: Recipe) -> None:
+    """Gives every batch norm the recipe's share of a new batch in its running statistics."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.bn_momentum
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -26,7 +26,7 @@ from ablate.model.nets import Net, build
 from ablate.provenance import commit
 from ablate.training import checkpoint
 from ablate.training.hardware import hardware_name, versions
-from ablate.training.optim import make_average, make_optimizer
+from ablate.training.optim import make_average, make_optimizer, set_norm_momentum
 from ablate.training.streams import generator, stream_seed
 
 CHECKPOINT = "checkpoint.pt"
@@ -184,6 +184,7 @@ def start(trial: Trial, *, device: str, folder: Path | None, native: bool = Fals
 def _fresh(trial: Trial, device: str, path: Path | None, native: bool) -> State:
     # drawn on the CPU, so that every device starts from the same weights
     net = build(trial.spec, generator=generator(trial.seed, "weights")).to(device)
+    set_norm_momentum(net, trial.recipe)
     if native:
         with_kernels(net)
     return State(

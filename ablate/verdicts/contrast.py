@@ -12,6 +12,7 @@ from ablate.verdicts import power, stats
 from ablate.verdicts.bootstrap import crossed
 from ablate.verdicts.failures import is_asymmetric, outliers
 from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.priors import upper_sd
 from ablate.verdicts.sequential import Decided, Look, planned_looks
 from ablate.verdicts.stats import Floats
 from ablate.verdicts.verdict import Contrast
@@ -129,10 +130,15 @@ def with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int)
     last = rule.alpha * rule.looks[-1].share
     settle = None
     if rule.margin:
-        settle = power.seeds_to_settle(rule.margin, sd, alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse)
+        settle = power.seeds_to_settle(
+            rule.margin, upper_sd(sd, contrast.n), alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
+        )
+    effect = rule.margin / sd if sd else 0.0
     return replace(
         contrast,
         detectable=power.detectable(contrast.n, sd, alpha=alpha, num_contrasts=num_contrasts),
+        margin_power=power.power(effect, contrast.n, alpha=alpha, num_contrasts=num_contrasts) if effect else None,
+        exaggeration=power.exaggeration(effect, contrast.n, alpha=alpha, num_contrasts=num_contrasts),
         seeds_to_settle=settle,
     )
 

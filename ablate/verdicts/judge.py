@@ -26,6 +26,7 @@ from ablate.verdicts.registration import plan_as_sealed, registration
 from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.sequential import Decided, decide
 from ablate.verdicts.statements import at_chance, method, statements
+from ablate.verdicts.tuning_luck import sensitivities
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
 
 
@@ -73,7 +74,12 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
     fraction = fraction_of(plan.study)
     table, checks = effects(plan, results, rule) if stands else ((), None)
-    left_over = wording.lack_of_fit(checks, rule.alpha)
+    moved = sensitivities(plan, records)
+    further = (
+        *wording.lack_of_fit(checks, rule.alpha),
+        *wording.tuning_luck(moved, rule.metric, tuned=rule.tuned),
+        *(() if fraction is None else (str(fraction),)),
+    )
     failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})
     said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
@@ -86,13 +92,14 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         stands=stands,
         verdicts=verdicts,
         noise_floor=floor,
-        statements=(*said, *left_over, *(() if fraction is None else (str(fraction),))),
+        statements=(*said, *further),
         divergence=rates,
         failure_rates=failed,
         exploratory=exploratory(plan, results, rule),
         steps=steps(plan, results, rule) if stands else (),
         effects=table,
         effect_checks=checks,
+        sensitivities=moved,
         method=method(rule.looks, no_worse=rule.no_worse),
     )
 

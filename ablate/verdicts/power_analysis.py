@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts import power
+from ablate.verdicts.priors import prior, upper_sd
 from ablate.verdicts.sequential import Look, planned_looks
+from ablate.verdicts.verdict import Contrast
 from ablate.verdicts.wording import amount
 
 
@@ -19,6 +22,8 @@ class Foresight:
     Attributes:
         seeds, num_contrasts: paired seeds (the most that there can be) and the size of the family.
         sd: standard deviation of paired differences that is counted with; ``source`` says where it comes from.
+        margin_power, exaggeration: probability (0 to 1) that a true difference of the margin is found, and how many
+            times its size it then seems on average (None where it is hardly ever found).
         detectable: the smallest true difference found with 80 % power, in the metric's unit; None when the
             exact test cannot reach its level with so few seeds.
         equivalence_power: probability (0 to 1) that an arm without any difference is shown equivalent, or no
@@ -35,6 +40,8 @@ class Foresight:
     num_contrasts: int
     sd: float
     source: str
+    margin_power: float
+    exaggeration: float | None
     detectable: float | None
     equivalence_power: float
     seeds_to_reach: int | None
@@ -44,13 +51,14 @@ class Foresight:
     sentences: tuple[str, ...]
 
 
-def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
+def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
     """What the plan's seeds can find.
 
     Args:
         plan: of the campaign.
-        seen: standard deviations of paired differences seen so far, one a contrast; the largest counts, so that the
-            promise holds for every arm. Empty: a stated prior for accuracies, the margin for losses.
+        seen: contrasts so far, of this study or one like it. The largest standard deviation counts, at its upper 80 %
+            confidence limit, so that the promise holds for every arm. Empty: a stated prior for accuracies, the margin
+            for losses.
     """
     decision = plan.study.decision
     num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
@@ -79,18 +87,29 @@ def foresee(plan: CampaignPlan, seen: Sequence[float] = ()) -> Foresight:
         f"{amount(decision.margin, decision.metric)} with "
         f"{100 * shown:.0f} % probability; {settled} would settle a difference of that size, or none."
     )
+    size = decision.margin / sd if sd else math.inf
+    margin_power = 1.0 if sd == 0 else power.power(size, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
+    exaggeration = power.exaggeration(size, last.seeds, alpha=alpha, num_contrasts=num_contrasts) if sd else 1.0
     return Foresight(
         seeds=last.seeds,
         num_contrasts=num_contrasts,
         sd=sd,
         source=source,
+        margin_power=margin_power,
+        exaggeration=exaggeration,
         detectable=detectable,
         equivalence_power=shown,
         seeds_to_reach=to_reach,
         seeds_to_settle=to_settle,
         detectable_effect=effect,
         looks=tuple(look.seeds for look in looks),
-        sentences=(first, second, *_effect_sentence(effect, decision.metric), *_looks_sentence(looks)),
+        sentences=(
+            first,
+            second,
+            *_exaggeration_sentence(margin_power, exaggeration, amount(decision.margin, decision.metric)),
+            *_effect_sentence(effect, decision.metric),
+            *_looks_sentence(looks),
+        ),
     )
 
 
@@ -109,12 +128,14 @@ def out_of_reach(plan: CampaignPlan) -> str:
     )
 
 
-def _noise(plan: CampaignPlan, seen: Sequence[float]) -> tuple[float, str]:
+def _noise(plan: CampaignPlan, seen: Sequence[Contrast]) -> tuple[float, str]:
     decision = plan.study.decision
-    if seen:
-        return max(seen), "the largest seen so far"
+    if any(one.sd_difference is not None for one in seen):
+        largest = max(upper_sd(one.sd_difference, one.n) for one in seen if one.sd_difference is not None)
+        return largest, "upper 80 % confidence limit of the largest seen so far"
     if decision.metric.endswith("accuracy"):
-        return power.PRIOR_SD, power.PRIOR_SOURCE
+        known = prior(plan)
+        return known.sd, known.source
     return decision.margin, f"assumed as large as the margin, since nothing is known beforehand of {decision.metric}"
 
 
@@ -125,6 +146,13 @@ def _detectable_effect(plan: CampaignPlan, num_seeds: int, sd: float) -> float |
         return None
     num_effects = min(num_factors * (num_factors + 1) // 2, num_arms - 1)
     return power.detectable_factorial(num_arms, num_seeds, num_effects, sd, alpha=plan.study.decision.alpha)
+
+
+def _exaggeration_sentence(margin_power: float, exaggeration: float | None, margin: str) -> tuple[str, ...]:
+    if exaggeration is None or margin_power >= power.POWER:
+        return ()
+    found = f"A true difference of {margin} is found with {100 * margin_power:.0f} % power"
+    return (f"{found}; where it is found, it seems {exaggeration:.1f} times as large as it is, on average.",)
 
 
 def _effect_sentence(effect: float | None, metric: str) -> tuple[str, ...]:

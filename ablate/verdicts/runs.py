@@ -27,7 +27,6 @@ from ablate.verdicts.two_samples import (
     welch_tost_p,
 )
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
-from ablate.verdicts.wording import pairing
 
 Values = Mapping[str, Mapping[int, float]]
 
@@ -142,7 +141,7 @@ def judge_runs(values: Values, question: Question) -> Judgement:
         *wording.comparison(samples, unpaired=question.unpaired),
         *wording.out_of_reach(samples, question.alpha),
         *([wording.floor_passed(floor)] if stands and floor is not None else []),
-        pairing(verdicts),
+        *wording.pairing(verdicts),
         *wording.outliers(verdicts),
         *([] if question.margin else [wording.NO_MARGIN]),
     ]
@@ -212,7 +211,9 @@ def _alone(one: Sample, question: Question, family: int) -> Decided:
 
 
 def _margin_tests(one: Sample, question: Question) -> tuple[float, float]:
-    """P-values of the margin's tests of two samples: Welch's and its permutation twin."""
+    """P-values of the margin's tests of two samples: Welch's and its permutation twin; 1 without a margin."""
+    if not question.margin:
+        return 1.0, 1.0
     values, against, margin = one.values, one.against, question.margin
     if question.good is None:
         return welch_tost_p(values, against, margin), permutation_tost_p(values, against, margin)
@@ -222,7 +223,7 @@ def _margin_tests(one: Sample, question: Question) -> tuple[float, float]:
 
 def contrast_of(one: Sample, decided: Decided | None, question: Question, num_contrasts: int) -> Contrast:
     """Every number of a contrast; without adjusted p-values and power where nothing is ``decided`` from it."""
-    plain = _paired(one, question) if one.paired else _unpaired(one, question)
+    plain = _paired(one, question) if one.paired else _unpaired(one, question, decided)
     if decided is None:
         return plain
     known = bool(question.margin)
@@ -265,7 +266,7 @@ def _paired(one: Sample, question: Question) -> Contrast:
     return paired_contrast(one.arm, question.metric, one.seeds, one.values, one.against, 1 - question.alpha)
 
 
-def _unpaired(one: Sample, question: Question) -> Contrast:
+def _unpaired(one: Sample, question: Question, decided: Decided | None) -> Contrast:
     interval = welch_interval(one.values, one.against, 1 - question.alpha)
     return Contrast(
         arm=one.arm,
@@ -279,7 +280,7 @@ def _unpaired(one: Sample, question: Question) -> Contrast:
         correlation=None,
         low=interval.low,
         high=interval.high,
-        p=permutation_p(one.values, one.against),
+        p=permutation_p(one.values, one.against) if decided is None else decided.p,
         welch_low=interval.low,
         welch_high=interval.high,
         control_runs=one.against.size,

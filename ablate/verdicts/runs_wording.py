@@ -80,6 +80,18 @@ def comparison(samples: Sequence[Sample], *, unpaired: bool) -> list[str]:
     return told
 
 
+def pairing(verdicts: Sequence[Verdict]) -> list[str]:
+    """Where pairing by seed gains nothing, with the interval that ignores the pairs."""
+    told = []
+    for contrast in (
+        one.contrast for one in verdicts if one.contrast is not None and one.contrast.pairing_helps is False
+    ):
+        if contrast.welch_low is not None and contrast.welch_high is not None:
+            ends = f"{number(contrast.welch_low, signed=True)} to {number(contrast.welch_high, signed=True)}"
+            told.append(f"{contrast.arm}: pairing by seed gains nothing; without pairs the interval is {ends}.")
+    return told
+
+
 def outliers(verdicts: Sequence[Verdict]) -> list[str]:
     """Seeds whose difference lies far from the others, with the median that they do not move."""
     told = []
@@ -98,10 +110,10 @@ def out_of_reach(samples: Sequence[Sample], alpha: float) -> list[str]:
     if not short:
         return []
     needed = [seeds_to_reach(level) if one.paired else runs_to_reach(level) for one in short]
-    fewest = "any number" if None in needed else f"fewer than {max(one or 0 for one in needed)}"
+    enough = "no number of runs is enough" if None in needed else f"{max(one or 0 for one in needed)} are needed"
     sentence = (
-        f"{_names([one.arm for one in short])}: with so few runs the exact test cannot reach its level. No arm can "
-        f"come out better or worse with {fewest}."
+        f"{_names([one.arm for one in short])}: with so few runs the exact test cannot reach its level, so that "
+        f"neither better nor worse can come out; {enough}."
     )
     return [sentence]
 

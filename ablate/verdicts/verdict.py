@@ -12,6 +12,7 @@ from typing import Literal
 
 from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.registration import Registration
+from ablate.verdicts.tuning_luck import Sensitivity
 
 Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
 
@@ -42,7 +43,10 @@ class Contrast:
         detectable: the smallest true difference that this many seeds find with 80 % power, at the spread seen; None
             where the exact test cannot reach its level, or from one seed.
         seeds_to_settle: seeds after which a true difference of the margin is found, and a true zero shown equivalent,
-            each with 80 % power at the spread seen; None when the spread is unknown or more than 10,000 would do.
+            each with 80 % power at the upper 80 % confidence limit of the spread seen; None when the spread is unknown
+            or more than 10,000 would do.
+        margin_power, exaggeration: probability (0 to 1) that these seeds find a true difference of the margin, and how
+            many times its size it then seems on average; None where the spread is not known or it is hardly ever found.
         images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);
             None without kept predictions or for a metric that is no test accuracy.
         seed_share, both_share, image_share: shares (0 to 1, their sum is 1) of the variance of the mean difference:
@@ -82,6 +86,8 @@ class Contrast:
     pairing_helps: bool | None = None
     detectable: float | None = None
     seeds_to_settle: int | None = None
+    margin_power: float | None = None
+    exaggeration: float | None = None
     images_low: float | None = None
     images_high: float | None = None
     seed_share: float | None = None
@@ -231,6 +237,7 @@ class Judgement:
         per_set: of runs on several data sets, the contrast of each arm on each of them, unadjusted; no verdict rests on
             one of them alone.
         effect_checks: what the table of effects leaves out; None where that cannot be tested.
+        sensitivities: of a study that tunes, each arm's contrast at other settings; else empty.
         method: the rule in words, for the foot of the table.
         registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
         as_sealed: of an exploratory judgement, the one under the sealed plan; None where nothing was sealed.
@@ -253,6 +260,7 @@ class Judgement:
     effects: tuple[Effect, ...] = ()
     per_set: tuple[Contrast, ...] = ()
     effect_checks: EffectChecks | None = None
+    sensitivities: tuple[Sensitivity, ...] = ()
     method: str = ""
     registration: Registration | None = None
     as_sealed: Judgement | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
 
@@ -44,7 +45,18 @@ def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, alpha: f
         told = f"{also if also_different else ''}{'' if contrast.outliers else rare}"
         return f"{within}: {seen}, {ends}; {shown}{told}."
     ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
-    return f"{seen}, {ends}; exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}."
+    tests = f"exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}"
+    return f"{seen}, {ends}; {tests}{exaggerated(contrast, margin)}."
+
+
+def exaggerated(contrast: Contrast, margin: float) -> str:
+    """How much larger than it is a difference of the margin would seem; empty where it is found with 80 % power."""
+    if contrast.exaggeration is None or (contrast.margin_power or 0.0) >= 0.8:
+        return ""
+    return (
+        f"; a true difference of {amount(margin, contrast.metric)} would be found with "
+        f"{100 * (contrast.margin_power or 0.0):.0f} % power and then seem {contrast.exaggeration:.1f} times as large"
+    )
 
 
 def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int | None) -> str:
@@ -143,6 +155,24 @@ def _against(rate: FailureRate, alpha: float) -> str:
         return ""
     told = "another rate than the control's" if rate.adjusted_p <= alpha else "not told from the control's rate"
     return f"; {told}, Fisher's adjusted p {share(rate.adjusted_p)}"
+
+
+def tuning_luck(found: Sequence[Sensitivity], metric: str, *, tuned: bool) -> tuple[str, ...]:
+    """What the intervals of a tuned study do not hold, and how the contrasts move with the settings."""
+    if not tuned:
+        return ()
+
+    def at(value: float | None) -> str:
+        return "not tried" if value is None else amount(value, metric, signed=True)
+
+    each = "; ".join(
+        f"{one.arm} {at(one.own)} with each at its own best setting, {at(one.at_control)} at the control's, "
+        f"{at(one.at_arm)} at the arm's, {at(one.low)} to {at(one.high)} over all {one.settings} settings"
+        for one in found
+    )
+    shown = f" By the tuning's own trials on validation images: {each}." if each else ""
+    once = "The recipes were tuned once: intervals and p-values hold for these recipes with new seeds"
+    return (f"{once}, and the luck of the tuning is in none of them.{shown}",)
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:

@@ -11,20 +11,23 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.parametrize(
-    ("toll", "told", "sound"),
+    ("toll", "cells", "sound"),
     [
-        ((5, 0, 9), "nothing of 9 records", True),
-        ((6, 0, 9, "a remark"), "nothing of 9 records; a remark", True),
-        ((5, 1, 9), "**1** of 9 records", False),
-        ((0, 0, 9), "nothing of 9 records; **provoked less often than the 5 times asked**", False),
-        ((5, 0, 9, "", "2 trials were run twice"), "nothing of 9 records; **2 trials were run twice**", False),
+        ({}, ["5", "9", "0", "0", "0", "0", ""], True),
+        ({"remark": "a remark"}, ["5", "9", "0", "0", "0", "0", "a remark"], True),
+        ({"lost": 1}, ["5", "9", "**1**", "0", "0", "0", ""], False),
+        ({"unseen": 1}, ["5", "9", "0", "**1**", "0", "0", ""], False),
+        ({"twice": 1}, ["5", "9", "0", "0", "**1**", "0", ""], False),
+        ({"differ": 1}, ["5", "9", "0", "0", "0", "**1**", ""], False),
+        ({"tries": 0}, ["0", "9", "0", "0", "0", "0", "**provoked less often than the 5 times asked**"], False),
+        ({"broken": "2 trials were run twice"}, ["5", "9", "0", "0", "0", "0", "**2 trials were run twice**"], False),
     ],
 )
 def test_a_fault_is_survived_if_it_was_provoked_as_often_as_asked_and_every_promise_was_kept(
-    monkeypatch: pytest.MonkeyPatch, toll: tuple[object, ...], told: str, sound: bool
+    monkeypatch: pytest.MonkeyPatch, toll: dict[str, object], cells: list[str], sound: bool
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     from fault_drivers import Toll
     from faults import judged
 
-    assert judged(Toll(*toll), 5) == (told, sound)  # type: ignore[arg-type]
+    assert judged(Toll(**{"tries": 5, "planned": 9} | toll), 5) == (cells, sound)  # type: ignore[arg-type]

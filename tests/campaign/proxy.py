@@ -1,4 +1,4 @@
-"""A TCP proxy on this machine that passes on, is slow, answers 503, or hangs up, as it is told."""
+"""A TCP proxy on this machine that passes on, is slow, answers nonsense, or hangs up, as it is told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import socket
 import threading
 import time
 
-REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+ANSWERS = {
+    "refuse": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n" + CLOSE,
+    "error": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n" + CLOSE,
+    "html": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n" + CLOSE + b"<html></html>",
+    "empty": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" + CLOSE + b"{}",
+}
 SLOW_S = 1.0
 
 
@@ -15,7 +21,8 @@ class Proxy:
     """Stands before a server of this machine.
 
     Attributes:
-        mode: ``pass``; ``slow``: a second late with each piece; ``refuse``: answers 503; ``hang up``: closes at once.
+        mode: ``pass``; ``slow``: a second late with each piece; a word of ``ANSWERS``: that answer to whatever is
+            asked; ``hang up``: closes at once.
     """
 
     def __init__(self, port: int) -> None:
@@ -40,9 +47,9 @@ class Proxy:
         with client, contextlib.suppress(OSError):
             if self.mode == "hang up":
                 return
-            if self.mode == "refuse":
+            if answer := ANSWERS.get(self.mode):
                 client.recv(65536)
-                client.sendall(REFUSAL)
+                client.sendall(answer)
                 return
             with socket.create_connection(("127.0.0.1", self._to)) as upstream:
                 back = threading.Thread(target=self._pass_on, args=(upstream, client), daemon=True)
@@ -53,7 +60,7 @@ class Proxy:
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(65536):
-                if self.mode in ("refuse", "hang up"):
+                if self.mode in ANSWERS or self.mode == "hang up":
                     break
                 if self.mode == "slow":
                     time.sleep(SLOW_S)

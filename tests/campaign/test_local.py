@@ -147,6 +147,7 @@ def test_a_function_called_in_a_subprocess_returns_its_value_and_passes_its_mess
     [
         ("wrong", AblateError, "that is wrong"),
         ("bug", RuntimeError, "KeyError: 'bug'"),
+        ("memory", AblateError, "cannot be loaded here .ImportError: failed to map.*needs 6 GB of address space"),
         ("die", AblateError, "_helper ended without a result .killed by SIGKILL"),
     ],
 )
@@ -163,6 +164,8 @@ def _helper(word: str, say: object) -> str:
         raise AblateError("that is wrong")
     if word == "bug":
         raise KeyError("bug")
+    if word == "memory":
+        raise ImportError("failed to map segment from shared object")
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return f"{word}!"

@@ -381,11 +381,21 @@ def test_a_store_that_is_not_the_runs_folders_own_is_named_and_left_alone_if_dam
     with pytest.raises(ViewError, match=r"the file is damaged .*; move it away to have it made again"):
         view_of(runs, f"sqlite:///{theirs}").known(PLAN, COSTS)
     assert theirs.read_bytes() == before
-    odd = tmp_path / "a?b"
-    odd.mkdir()
-    with pytest.raises(ViewError, match=r"MLflow opens no file with '\?' in its path; name another folder"):
-        view_of(odd).known(PLAN, COSTS)
     assert notes.messages == []
+
+
+@pytest.mark.parametrize("name", ["quo'te\"d", "{x}", "per%20cent#?x", "%(here)s", "semi;colon&", "back\\slash"])
+def test_a_runs_folder_at_any_path_holds_a_store(name: str, tmp_path: Path, empty_views: Path) -> None:
+    runs = tmp_path / name
+    shutil.copytree(empty_views, runs)
+    store = MlflowStore(f"sqlite:///{runs / 'mlflow.db'}", runs / "artifacts")
+    experiment = store.client.create_experiment("study", artifact_location=(runs / "artifacts" / "study").as_uri())
+    run = store.client.create_run(experiment)
+    store.client.log_text(run.info.run_id, "a record", "record.json")
+    (written,) = (runs / "artifacts").rglob("record.json")
+    assert written.read_text() == "a record"
+    assert not list(tmp_path.glob("mlflow.db*"))
+    store.disconnect()
 
 
 def test_mlflow_is_quiet_and_sends_nothing_home(tmp_path: Path, empty_views: Path) -> None:

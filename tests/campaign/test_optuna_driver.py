@@ -16,7 +16,7 @@ from ablate.campaign.check import check_campaign
 from ablate.campaign.options import CampaignInterrupted, RunOptions
 from ablate.campaign.optuna_driver import importance
 from ablate.campaign.schedule import Scheduler, unfold
-from ablate.design.plan import NOISE_FLOOR, Arm, CampaignPlan, Trial, trials
+from ablate.design.plan import NOISE_FLOOR, CampaignPlan, Trial, trials
 from ablate.design.record import Record
 from ablate.design.study import Plan, Range, Tuning
 
@@ -28,7 +28,7 @@ def tuned(*, floor: bool = False, seeds: int = 2, plan: Plan | None = None, **fi
     made = plan_of("control", "other", epochs=1)
     tuning = Tuning(**{"trials": 5, "space": SPACE, **fields})
     study = made.study.model_copy(update={"tuning": tuning, "plan": plan or Plan(seeds=seeds), "noise_floor": floor})
-    arms = (*made.arms, *([Arm(name=NOISE_FLOOR, spec=made.arms[0].spec)] if floor else []))
+    arms = (*made.arms, *([replace(made.arms[0], name=NOISE_FLOOR)] if floor else []))
     return replace(made, study=study, arms=arms, trials=trials(study, arms, made.data))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def test_factors_are_parameters_and_optuna_finds_the_one_that_matters(runs: Path
 
 
 def test_the_tuning_is_a_study_of_its_own_with_the_settings_as_points(runs: Path) -> None:
-    plan = tuned(trials=3, seeds=2)
+    plan = tuned(trials=3)
+    twice = plan.study.tuning.model_copy(update={"seeds": 2})
+    plan = replace(plan, study=plan.study.model_copy(update={"tuning": twice}))
     result = go(plan, runs, Instant(train))
     shown = study_of(runs, "tuning").trials  # type: ignore[attr-defined]
     assert len(shown) == 2 * 3 * 2  # arms, settings, seeds

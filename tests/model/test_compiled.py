@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from ablate.model import compiled
 from ablate.model.compiled import SOURCES, _compiler, library
 
 USED = """
@@ -31,6 +34,10 @@ def used(cache: Path, code: str = USED, **environment: str) -> subprocess.Popen[
     return subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
 
 
+def kept(cache: Path) -> list[Path]:
+    return list((cache / "ablate" / "kernels").iterdir())
+
+
 def told(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=120)[0].strip()
 
@@ -38,7 +45,7 @@ def told(process: subprocess.Popen[str]) -> str:
 @compiler_needed
 def test_processes_that_start_at_once_make_one_library_and_a_later_one_makes_none(tmp_path: Path) -> None:
     assert [told(process) for process in [used(tmp_path), used(tmp_path)]] == ["True None"] * 2
-    (made,) = (tmp_path / "ablate").iterdir()
+    (made,) = kept(tmp_path)
     before = made.stat()
     assert told(used(tmp_path)) == "True None"
     assert made.stat().st_mtime_ns == before.st_mtime_ns
@@ -89,12 +96,61 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_the_process(tmp_path: Pa
 
 
 @compiler_needed
-def test_a_kept_library_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
+def test_a_kept_library_that_was_cut_short_is_never_loaded_and_made_anew(tmp_path: Path) -> None:
     assert told(used(tmp_path)) == "True None"
-    (made,) = (tmp_path / "ablate").iterdir()
-    made.write_bytes(b"")
-    assert [told(used(tmp_path)) for _ in range(2)] == ["True None"] * 2
-    assert made.stat().st_size
+    (made,) = kept(tmp_path)
+    content = made.read_bytes()
+    made.write_bytes(content[: len(content) // 2])
+    assert told(used(tmp_path)) == "True None"
+    (again,) = kept(tmp_path)
+    assert again.name.endswith(f"-{hashlib.sha256(again.read_bytes()).hexdigest()}.so")
+
+
+@compiler_needed
+@pytest.mark.parametrize("who", ["the folder", "a folder above"])
+def test_a_cache_that_another_user_can_write_is_not_used(who: str, tmp_path: Path) -> None:
+    folder = tmp_path / "ablate" / "kernels"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder if who == "the folder" else tmp_path).chmod(0o777)
+    assert told(used(tmp_path)) == "True None"
+    assert kept(tmp_path) == []
+
+
+def test_a_cache_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir(mode=0o700)
+    assert compiled._is_private(folder)
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    assert not compiled._is_private(folder)
+
+
+def test_a_link_to_a_folder_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert not compiled._is_private(tmp_path / "link")
+
+
+def test_a_compiler_that_never_returns_is_ended_with_what_it_started_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = script(tmp_path / "compiler", f'sleep 60 & echo $! > "{tmp_path}/child"; wait')
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.delenv("ABLATE_KERNELS", raising=False)
+    monkeypatch.setattr(compiled, "LIMIT_S", 0.5)
+    monkeypatch.setattr(compiled, "_tried", compiled._tried.__wrapped__)
+    assert compiled.library() is None
+    assert compiled.absence() == f"{compiler} did not finish within 0.5 s"
+    with pytest.raises(ProcessLookupError):
+        _wait_for_the_end(int((tmp_path / "child").read_text()))
+
+
+def _wait_for_the_end(pid: int) -> None:
+    for _ in range(100):
+        os.kill(pid, 0)
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            raise ProcessLookupError
+        time.sleep(0.05)
 
 
 HOMELESS = """

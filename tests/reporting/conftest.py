@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ablate.design.datasets import DataInfo
@@ -17,6 +18,7 @@ from ablate.reporting.results import Results
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Verdict
 
 DATA = DataInfo(name="mnist5k", channels=1, height=28, width=28, num_classes=10, num_train=4000, num_test=1000)
+LABELS = np.arange(DATA.num_test) % DATA.num_classes
 ONE_CHANGE: dict[str, Any] = {
     "name": "linear_bottleneck",
     "title": "Linear bottlenecks",
@@ -67,7 +69,10 @@ def record(trial: Trial, arm: int, **changes: Any) -> Record:
         train_s=9.5, eval_s=0.4, wall_s=10.0, images_per_s=1700.0, peak_bytes=90_000_000, hardware="a machine",
         commit="0123abc", started_at=1.7e9 + trial.seed % 1000, versions={"torch": "2.15.0", "ablate": "0.1"},
     )  # fmt: skip
+    right = np.random.default_rng([trial.seed, arm]).random(DATA.num_test) < final
+    predictions = np.where(right, LABELS, (LABELS + 1 + np.arange(DATA.num_test) % 3) % DATA.num_classes)
     made = Record(
+        predictions=predictions.astype(np.uint8).tobytes(), correct=np.packbits(right).tobytes(),
         key=trial.key, study=trial.study, arm=trial.arm, seed=trial.seed, status="finished", metrics=metrics,
         curve=curve, measured=measured, chance=0.1,
     )  # fmt: skip

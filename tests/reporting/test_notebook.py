@@ -10,9 +10,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from ablate.campaign.entries import trial_entry
-from ablate.campaign.tracking import Tracking
 
+from ablate.campaign.records import RecordStore, seal
 from ablate.reporting import charts
 from ablate.reporting.folders import ReportError, report_folder
 from ablate.reporting.load import load_results
@@ -29,14 +28,10 @@ def store(tmp_path_factory: pytest.TempPathFactory, make_findings: Callable[...,
     results = make_findings(plan={"seeds": 2})
     runs = tmp_path_factory.mktemp("tree") / "runs"
     runs.mkdir()
-    tracking = Tracking(f"sqlite:///{runs / 'mlflow.db'}", runs / "artifacts")
-    campaign = tracking.begin_campaign(results.plan)
-    tracking.save_costs(campaign, {arm: dict(costs) for arm, costs in results.costs.items()})
-    for trial, record in results.outcomes():
-        assert record is not None
-        entry = trial_entry(record, trial, results.arm(trial.arm), dict(results.costs[trial.arm]))
-        tracking.write(results.plan.study.name, campaign, entry, record.to_json())
-    tracking.end_campaign(campaign, complete=True)
+    seal(results.plan, runs)
+    store = RecordStore(runs, results.plan.study.name)
+    for record in results.records.values():
+        store.put(record)
     return runs, results
 
 
@@ -45,7 +40,6 @@ def test_findings_read_back_are_what_was_put_in(store: tuple[Path, Results]) -> 
     back = load_results(results.plan.study.name, runs=runs)
     assert back.plan.to_json() == results.plan.to_json()
     assert dict(back.records) == dict(results.records)
-    assert back.costs == results.costs
     assert [verdict.arm for verdict in back.judgement.verdicts] == ["relu_bottleneck", "full"]
 
 

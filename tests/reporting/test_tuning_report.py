@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from ablate.campaign.agenda import unfold
 
+from ablate.campaign.schedule import Scheduler, unfold
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record
@@ -48,9 +48,7 @@ def tuned(make_findings: Make, *, settings: int = 33, drop: int = 0, **study: An
 
 
 def _every(plan: CampaignPlan, records: dict[str, Record]) -> tuple[Trial, ...]:
-    from ablate.campaign.agenda import Agenda
-
-    return Agenda(plan).needs(records).trials
+    return Scheduler(plan).schedule(records).trials
 
 
 @pytest.fixture(scope="module")

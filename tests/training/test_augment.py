@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torchvision.transforms.v2 import RandAugment, RandomErasing
 
-from ablate.training.augment import Draws, crop, pad
+from ablate.training.augment import Draws, crop, erased, pad, rand_augmented
 
 
 def by_hand(image: np.ndarray, top: int, left: int, flip: bool, padding: int) -> np.ndarray:
@@ -43,3 +45,42 @@ def test_flips_do_not_move_the_crops() -> None:
     assert torch.equal(with_flips.top, without.top)
     assert torch.equal(with_flips.left, without.left)
     assert not without.flips.any()
+
+
+def test_an_erased_rectangle_has_torchvisions_area_and_ratio_and_lies_anywhere() -> None:
+    ones = torch.ones(2000, 1, 40, 40)
+    ours = erased(ones, 1.0, torch.Generator().manual_seed(0))[:, 0] == 0
+    torch.manual_seed(0)
+    theirs = torch.stack([RandomErasing(p=1.0)(image) for image in ones])[:, 0] == 0
+    found = []
+    for masks in (ours, theirs):
+        tall, wide = masks.any(2).sum(1).double(), masks.any(1).sum(1).double()
+        assert torch.equal(tall * wide, masks.sum((1, 2)).double())  # rectangles
+        top, left = masks.any(2).int().argmax(1).double(), masks.any(1).int().argmax(1).double()
+        found.append([tall * wide, tall / wide, top / (40 - tall), left / (40 - wide)])
+    for mine, torchvisions in zip(*found, strict=True):
+        assert stats.ks_2samp(mine.numpy(), torchvisions.numpy()).pvalue > 0.01
+
+
+def test_erasing_takes_its_share_of_the_images_and_leaves_the_rest_alone() -> None:
+    batch = torch.rand(4000, 2, 12, 12) + 1
+    changed = erased(batch, 0.3, torch.Generator().manual_seed(0))
+    touched = (changed != batch).flatten(1).any(1)
+    assert abs(touched.double().mean().item() - 0.3) < 0.03
+    assert set(changed[changed != batch].tolist()) == {0.0}
+
+
+def test_rand_augment_is_torchvisions_of_each_image_by_itself() -> None:
+    torch.manual_seed(3)
+    batch = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    before = torch.random.get_rng_state()
+    changed = rand_augmented(batch, 9, seed=7)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(7)
+    transform = RandAugment(num_ops=2, magnitude=9)
+    assert torch.equal(changed, torch.stack([transform(image.contiguous()) for image in batch]))
+    assert changed.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(changed, rand_augmented(batch, 9, seed=7))
+    assert not torch.equal(changed, rand_augmented(batch, 9, seed=8))
+    same = rand_augmented(batch[:1].expand(40, -1, -1, -1), 20, seed=0)
+    assert len({image.numpy().tobytes() for image in same}) > 10  # each image has its own operations

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from ablate.design.datasets import DIGESTS, KNOWN
 from ablate.design.npz import read_npz
@@ -180,3 +181,22 @@ def test_the_smallest_fraction_keeps_an_image_of_every_class(tmp_path: Path) -> 
     path = own_file(tmp_path / "own.npz")
     found = load_images(DataSpec(name=str(path), fraction=1e-6), tmp_path, tmp_path)
     assert torch.bincount(found.train_labels).tolist() == [1, 1]
+
+
+def test_label_noise_changes_its_share_of_each_class_to_other_classes_evenly_and_nothing_else(digits: Path) -> None:
+    def images(**fields: float) -> Images:
+        return load_images(DataSpec(name="mnist5k", **fields), digits / "root", digits)  # type: ignore[arg-type]
+
+    clean, noisy = images(), images(label_noise=0.25)
+    assert torch.equal(noisy.train, clean.train)
+    assert torch.equal(noisy.val_labels, clean.val_labels)
+    assert torch.equal(noisy.test_labels, clean.test_labels)
+    wrong = noisy.train_labels != clean.train_labels
+    assert torch.bincount(clean.train_labels[wrong], minlength=10).tolist() == [90] * 10  # of 360 a class
+    steps = (noisy.train_labels - clean.train_labels)[wrong] % 10
+    assert stats.chisquare(torch.bincount(steps, minlength=10)[1:].numpy()).pvalue > 0.01
+    half = images(label_noise=0.25, fraction=0.5)  # the same wrong labels, seen less often
+    labels = {image.numpy().tobytes(): int(label) for image, label in zip(noisy.train, noisy.train_labels, strict=True)}
+    assert all(
+        labels[image.numpy().tobytes()] == label for image, label in zip(half.train, half.train_labels, strict=True)
+    )

@@ -17,8 +17,8 @@ from ablate.design.study import DataSpec
 from ablate.errors import AblateError, DataError
 from ablate.model.compiled import library
 from ablate.model.nets import build
+from ablate.training import feed, hardware
 from ablate.training import fit as fit_module
-from ablate.training import hardware
 from ablate.training.data import Images, load_images
 from ablate.training.fit import fit
 from ablate.training.streams import generator
@@ -32,7 +32,9 @@ def plain_losses(trial: Trial, images: Images) -> list[float]:
     net = build(replace(trial.spec, dropout=0), generator=generator(trial.seed, "weights")).train()
     order = torch.randperm(len(images.train), generator=generator(trial.seed, "order", 0))
     steps = len(order) // recipe.batch_size
-    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, foreach=False)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), recipe.lr, (recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay, foreach=False
+    )
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.lr, total_steps=steps * recipe.epochs, cycle_momentum=False
     )
@@ -42,15 +44,20 @@ def plain_losses(trial: Trial, images: Images) -> list[float]:
         loss = functional.cross_entropy(net(batch), images.train_labels[index], label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
+        if recipe.grad_clip:
+            gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+            norm = sum((gradient**2).sum() for gradient in gradients) ** 0.5
+            for gradient in gradients:
+                gradient *= min(1.0, recipe.grad_clip / float(norm))
         optimizer.step()
         scheduler.step()
         losses.append(loss.item())
     return losses
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_the_loop_takes_the_steps_of_the_plain_way(images: Images, make_trial: Make, label_smoothing: float) -> None:
-    trial = make_trial(weight_decay=0.01, label_smoothing=label_smoothing)
+@pytest.mark.parametrize("extra", [{}, {"label_smoothing": 0.1}, {"grad_clip": 0.05}, {"beta1": 0.5, "beta2": 0.9}])
+def test_the_loop_takes_the_steps_of_the_plain_way(images: Images, make_trial: Make, extra: dict[str, float]) -> None:
+    trial = make_trial(weight_decay=0.01, **extra)
     trial = replace(trial, spec=replace(trial.spec, dropout=0))
     record = fit(trial, images)
     assert record.curve[0].train_loss == pytest.approx(np.mean(plain_losses(trial, images)), rel=1e-3)
@@ -106,10 +113,28 @@ def test_the_same_trial_gives_the_same_record_to_the_last_bit_and_another_seed_a
     assert not replace(record, seed=1, key=other.key).same_result(other)
 
 
-@pytest.mark.parametrize("recipe", [{"crop_padding": 1}, {"flip": True}, {"ema": 0.5}, {"weight_decay": 0.1}])
-def test_every_extra_of_the_recipe_changes_the_result(images: Images, make_trial: Make, recipe: dict[str, Any]) -> None:
-    plain, moved = fit(make_trial(), images), fit(make_trial(**recipe), images)
-    assert not replace(plain, key=moved.key).same_result(moved)
+EXTRAS = (
+    {"crop_padding": 1}, {"flip": True}, {"ema": 0.5}, {"weight_decay": 0.1}, {"rand_augment": 9},
+    {"random_erasing": 0.5}, {"mixup": 0.2}, {"cutmix": 1.0}, {"grad_clip": 0.1}, {"beta1": 0.5}, {"beta2": 0.9},
+    {"bn_momentum": 0.01},
+)  # fmt: skip
+
+
+def test_every_extra_of_the_recipe_changes_the_result(images: Images, make_trial: Make) -> None:
+    plain = fit(make_trial(), images)
+    for recipe in EXTRAS:
+        moved = fit(make_trial(**recipe), images)
+        assert moved.status == "finished", recipe
+        assert not replace(plain, key=moved.key).same_result(moved), recipe
+
+
+def test_what_the_default_recipe_leaves_out_is_never_entered(
+    images: Images, make_trial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fit(make_trial(epochs=1), images)
+    for place, name in ((fit_module, "clip_grad_norm_"), (feed, "erased"), (feed, "rand_augmented")):
+        monkeypatch.setattr(place, name, None)
+    assert fit(make_trial(epochs=1), images).same_result(plain)
 
 
 def test_arms_with_the_same_shapes_start_from_the_same_weights_and_see_the_same_images(

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from ablate.design.study import Recipe
-from ablate.training.optim import OPTIMIZERS, SCHEDULES, make_average, make_optimizer, rate_at
+from ablate.training.optim import OPTIMIZERS, SCHEDULES, make_average, make_optimizer, rate_at, set_norm_momentum
 
 STEPS = 7  # an epoch
 
@@ -115,6 +115,37 @@ def test_the_fast_optimiser_takes_the_plain_ones_steps(name: Any) -> None:
             optimizer.step()
     for mine, other in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "plain"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_betas_are_the_decays_of_adams_two_means(name: Any, plain: Any) -> None:
+    fast, slow = net(), net()
+    ours = make_optimizer(fast, Recipe(optimizer=name, lr=0.05, beta1=0.5, beta2=0.8))
+    theirs = plain(slow.parameters(), lr=0.05, betas=(0.5, 0.8), weight_decay=0.0, foreach=False)
+    for step in range(5):
+        for model, optimizer in ((fast, ours), (slow, theirs)):
+            gradients(model, step)
+            optimizer.step()
+    for mine, other in zip(fast.parameters(), slow.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.01, 1.0])
+def test_the_momentum_of_batch_norm_is_the_share_of_a_new_batch(momentum: float) -> None:
+    model = net().train()
+    set_norm_momentum(model, Recipe(bn_momentum=momentum))
+    images = torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    maps = model[0](images)
+    model(images)
+    torch.testing.assert_close(model[1].running_mean, momentum * maps.mean((0, 2, 3)))
+    torch.testing.assert_close(model[1].running_var, 1 - momentum + momentum * maps.var((0, 2, 3)))
+
+
+def test_the_default_recipe_has_the_defaults_of_torch() -> None:
+    recipe = Recipe()
+    assert nn.BatchNorm2d(1).momentum == recipe.bn_momentum
+    for kind in (torch.optim.Adam, torch.optim.AdamW):
+        assert kind([torch.zeros(1)]).defaults["betas"] == (recipe.beta1, recipe.beta2)
 
 
 @pytest.mark.parametrize(("decay_on", "moved"), [("weights", [True, False, False, True, False]), ("all", [True] * 5)])

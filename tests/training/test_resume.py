@@ -19,7 +19,10 @@ from ablate.training.fit import fit
 from ablate.training.state import CHECKPOINT
 
 Make = Callable[..., Trial]
-EVERYTHING = {"ema": 0.9, "crop_padding": 1, "flip": True, "weight_decay": 1e-3, "weight_decay_on": "weights"}
+EVERYTHING = {
+    "ema": 0.9, "crop_padding": 1, "flip": True, "weight_decay": 1e-3, "weight_decay_on": "weights", "rand_augment": 5,
+    "random_erasing": 0.2, "mixup": 0.2, "cutmix": 1.0, "grad_clip": 1.0, "bn_momentum": 0.05,
+}  # fmt: skip
 
 
 class KilledError(Exception):

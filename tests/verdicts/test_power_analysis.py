@@ -2,29 +2,77 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import chi2, t
 
-from ablate.verdicts.power import PRIOR_SD, detectable_effect
+from ablate.verdicts.judge import judge
+from ablate.verdicts.power import detectable_effect
 from ablate.verdicts.power_analysis import foresee
+from ablate.verdicts.priors import MNIST5K_V2
+from ablate.verdicts.stats import sign_flip_p
 
 Make = Callable[..., Any]
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+CONTROL = 0.95 + np.random.default_rng(1).normal(0, 0.002, 10)
+NOISE = np.random.default_rng(2).normal(0, 0.001, 10)
 
 
 def test_the_detectable_difference_is_stated_with_its_prior(campaign: Make) -> None:
     found = foresee(campaign({"control": [0.9] * 10, "a": [], "b": [], "c": [], "d": []}).plan)
     effect = detectable_effect(10, num_contrasts=4)
     assert effect is not None
-    assert found.detectable == pytest.approx(effect * PRIOR_SD)
-    assert "10 seeds and 4 contrasts find a difference of 0.65 points" in found.sentences[0]
-    assert "measured on mnist5k" in found.sentences[0]
+    assert found.detectable == pytest.approx(effect * 0.009)
+    assert "10 seeds and 4 contrasts find a difference of 1.16 points" in found.sentences[0]
+    assert "four of five contrasts of MobileNetV2 on mnist5k vary by less" in found.sentences[0]
+
+
+def test_the_prior_is_by_data_set_net_and_epochs(campaign: Make) -> None:
+    def sd(**study: Any) -> float:
+        return foresee(campaign({"control": [0.9] * 10, "a": []}, **study).plan).sd
+
+    assert sd(control={"net": "mobilenet_v1", "bottleneck": "linear"}) > sd()
+    assert sd(data={"name": "cifar10"}, recipe={"epochs": 4}) == pytest.approx(0.0056 * 2**0.5)
+    assert sd(data={"name": "cifar10"}, recipe={"epochs": 100}) == pytest.approx(0.0015 * 2**0.5)
+    assert 0.0015 * 2**0.5 < sd(data={"name": "cifar10"}, recipe={"epochs": 30}) < 0.0019 * 2**0.5
+
+
+def test_what_docs_results_shows_is_what_the_prior_says() -> None:
+    """Standard deviations from the intervals of the shipped studies on mnist5k with MobileNetV2."""
+    sds, seeds = [], 0
+    for line in RESULTS.read_text().splitlines():
+        if line.startswith("## "):
+            seeds = {"## From MobileNetV1 to MobileNetV2": 0, "## MobileNetV2's four choices": 0}.get(line, 8)
+        found = re.search(r"\\\[(\S+), (\S+)\\\]", line.replace("\u2212", "-").replace("\\+", "+"))
+        if seeds and found and line.startswith("| "):
+            low, high = float(found[1]), float(found[2].rstrip("\\"))
+            sds.append((high - low) / 2 * seeds**0.5 / t.ppf(0.975, seeds - 1) / 100)
+    assert len(sds) >= 6
+    assert 0.5 < sum(sd < MNIST5K_V2.sd for sd in sds) / len(sds) <= 1
 
 
 def test_noise_that_was_seen_counts_instead_of_the_prior_and_the_largest_of_it(campaign: Make) -> None:
-    plan = campaign({"control": [0.9] * 10, "a": []}).plan
-    assert foresee(plan, [0.001, 0.002]).detectable == pytest.approx(foresee(plan).detectable * 0.4)
+    made = campaign({"control": CONTROL, "a": CONTROL + NOISE, "b": CONTROL + 2 * NOISE})
+    seen = [verdict.contrast for verdict in judge(made.plan, made.records).verdicts if verdict.contrast]
+    found = foresee(made.plan, seen)
+    upper = 2 * NOISE.std(ddof=1) * (9 / chi2.ppf(0.2, 9)) ** 0.5
+    assert found.sd == pytest.approx(upper)
+    assert "upper 80 % confidence limit" in found.sentences[0]
+
+
+def test_how_much_a_found_difference_is_exaggerated_is_said(campaign: Make) -> None:
+    found = foresee(campaign({"control": [0.9] * 8, "a": []}).plan)
+    generator = np.random.default_rng(0)
+    drawn = generator.normal(0.005 / 0.009, 1, (4000, 8))
+    hits = drawn[[sign_flip_p(row) <= 0.05 and row.mean() > 0 for row in drawn]]
+    assert found.margin_power == pytest.approx(len(hits) / 4000, abs=0.03)
+    assert found.exaggeration == pytest.approx(hits.mean() / (0.005 / 0.009), abs=0.06)
+    assert f"it seems {found.exaggeration:.1f} times as large as it is" in found.sentences[2]
 
 
 def test_too_few_seeds_are_said_before_anything_trains(campaign: Make) -> None:

@@ -13,7 +13,7 @@ from ablate.verdicts.runs import Question
 from ablate.verdicts.runs_by_set import judge_sets
 from ablate.verdicts.verdict import Judgement
 
-REAL = Path(__file__).parents[1] / "data" / "realdata"
+REAL = Path(__file__).parents[1] / "realdata"
 Sets = dict[str, dict[str, dict[int, float]]]
 
 

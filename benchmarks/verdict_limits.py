@@ -1,0 +1,146 @@
+"""Where the promises of the verdicts are hard to keep, or are not made; used by verdict_simulations.py.
+
+Rare collapse, skew, effects that vary by seed, tuning, and looking again after the seal.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from simulated import (
+    ALPHA,
+    NOISES,
+    SD,
+    Row,
+    all_covered,
+    any_different,
+    any_equivalent,
+    contrasts,
+    named,
+    normal,
+    one_look,
+    rate,
+    settled,
+    skewed,
+    skewed_arms,
+)
+
+from ablate.verdicts.factorial import factorial_effects
+from ablate.verdicts.failures import outliers
+from ablate.verdicts.sequential import decide
+from ablate.verdicts.stats import sign_flip_p
+
+DIFFERENT = "an arm wrongly called different (family-wise)"
+EQUIVALENT = "an arm wrongly called equivalent (family-wise)"
+
+
+def noise_rows(simulations: int) -> Iterator[Row]:
+    """No arm differs, and the noise is not normal."""
+    for label, noise in NOISES.items():
+        for m, n in ((1, 8), (4, 8), (15, 8)):
+            found = rate([0.0] * m, one_look(n), any_different, simulations, noise=noise)
+            yield Row(DIFFERENT, f"{contrasts(m)}, {n} seeds, {label}", found, 0.0, 0.065, simulations)
+    for m, n in ((4, 6), (4, 10), (15, 6), (15, 10)):
+        found = rate([0.0] * m, one_look(n), any_different, simulations, noise=skewed)
+        yield Row(DIFFERENT, f"{contrasts(m)}, {n} seeds, exponential", found, 0.0, 0.065, simulations)
+    found = rate([0.0] * 4, settled(), any_different, simulations, noise=skewed)
+    yield Row(DIFFERENT, f"{contrasts(4)}, {named(settled())}, exponential", found, 0.0, 0.065, simulations)
+    for n in (8, 16):
+        found = rate([0.0], one_look(n), any_different, simulations, noise=skewed_arms)
+        yield Row(
+            DIFFERENT, f"1 contrast, {n} seeds, only the arm's noise is skewed, SD 3", found, None, None, simulations
+        )
+
+
+def joint_rows(simulations: int) -> Iterator[Row]:
+    promise = "joint coverage of the 95 % joint intervals"
+    for m, n in ((4, 6), (4, 8), (4, 10), (15, 6), (15, 8), (15, 10)):
+        found = rate([0.0] * m, one_look(n), all_covered, simulations)
+        yield Row(promise, f"{contrasts(m)}, {n} seeds, normal", found, 0.93, 0.985, simulations)
+    for m, n in ((4, 8), (15, 8)):
+        found = rate([0.0] * m, one_look(n), all_covered, simulations, noise=skewed)
+        yield Row(promise, f"{contrasts(m)}, {n} seeds, exponential", found, 0.93, 0.99, simulations)
+    found = rate([0.0] * 4, settled(), all_covered, simulations)
+    yield Row(promise, f"{contrasts(4)}, {named(settled())}", found, 0.95, 1.0, simulations)
+
+
+def skew_rows(simulations: int) -> Iterator[Row]:
+    """At the margin, where differences are skewed: the equivalence tests assume that they are not."""
+    for sign in (1.0, -1.0):
+        for n in (8, 16):
+            found = rate([sign * 6.0], one_look(n), any_equivalent, simulations, margin=6.0, noise=skewed_arms)
+            where = "above" if sign > 0 else "below"
+            setting = f"1 contrast at the margin {where} the control, {n} seeds, the arm's noise exponential"
+            yield Row(f"{EQUIVALENT}, skewed", setting, found, None, None, simulations)
+
+
+def collapse_rows(simulations: int) -> Iterator[Row]:
+    """One training of ten of the arm ends 30 SDs lower, the control's never do."""
+    for n in (8, 16):
+        generator = np.random.default_rng([9, n])
+        equivalent = inside = flagged = struck = 0
+        for _ in range(simulations):
+            control, arm = normal(generator, (2, n)) * 0.5
+            arm = arm - 30.0 * (generator.random(n) < 0.1)
+            decided = decide({"0": arm - control}, one_look(n), alpha=ALPHA, margin=1.0, num_contrasts=1)["0"]
+            equivalent += decided.conclusion == "equivalent"
+            inside += (decided.interval.low or 0.0) <= -3.0 <= (decided.interval.high or 0.0)
+            hit = set(np.flatnonzero(arm - control < -15))
+            few = 0 < len(hit) <= n // 4
+            struck += few
+            flagged += few and hit <= set(outliers(arm - control))
+        setting = f"one training of ten of the arm collapses, {n} seeds"
+        share, covered = equivalent / simulations, inside / simulations
+        yield Row("called equivalent, though its mean is not", setting, share, None, None, simulations)
+        yield Row("coverage of the 95 % paired interval", setting, covered, None, None, simulations)
+        flag = "every collapsed seed is named an outlier, where at most a quarter collapsed"
+        yield Row(flag, setting, flagged / max(1, struck), 0.95, 1.0, max(1, struck))
+
+
+def slope_rows(simulations: int) -> Iterator[Row]:
+    """Effects that vary from seed to seed by one SD of the noise around zero: a seed-by-factor interaction."""
+    factors = dict.fromkeys(("a", "b", "c"), (0, 1))
+    cells = [dict(zip(factors, cell, strict=True)) for cell in itertools.product((0, 1), repeat=3)]
+    coded = np.array([[2.0 * cell[name] - 1 for cell in cells] for name in factors]).T
+    for n in (6, 8, 12):
+        generator = np.random.default_rng([7, n])
+        wrong = 0
+        for _ in range(simulations):
+            values = coded @ generator.normal(0, SD, (3, n)) + generator.normal(0, SD, (8, n))
+            table = factorial_effects(cells, values, levels=factors, alpha=ALPHA, margin=1e-9, higher_is_better=True)
+            wrong += any(one.outcome in ("better", "worse") for one in table)
+        setting = f"8 arms, {n} seeds, slopes vary by one SD of the noise"
+        promise = "an effect wrongly called different (family-wise)"
+        yield Row(promise, setting, wrong / simulations, 0.0, 0.065, simulations)
+
+
+def tuning_rows(simulations: int) -> Iterator[Row]:
+    """Two arms that are the same, each tuned alone: 8 settings, one seed each, a smooth optimum two SDs high."""
+    settings = np.linspace(-1, 1, 8)
+    for n in (8, 16):
+        generator = np.random.default_rng([11, n])
+        apart = 0
+        for _ in range(simulations):
+            found = []
+            for _arm in range(2):
+                chosen = settings[np.argmax(-2 * settings**2 + generator.normal(0, SD, 8))]
+                found.append(-2 * chosen**2 + generator.normal(0, SD, n))
+            apart += any_different(
+                decide({"0": found[1] - found[0]}, one_look(n), alpha=ALPHA, margin=1e-9, num_contrasts=1)
+            )
+        setting = f"the same arm tuned twice, {n} seeds"
+        yield Row("called different, by the luck of the tuning", setting, apart / simulations, None, None, simulations)
+
+
+def peeking_rows(simulations: int) -> Iterator[Row]:
+    """No difference, and a look at the full alpha after 8, 12, 16 and 20 seeds: what a sealed plan does not allow."""
+    generator = np.random.default_rng(13)
+    drawn = generator.normal(0, 1, (simulations, 20))
+    found = [any(sign_flip_p(row[:n]) <= ALPHA for n in (8, 12, 16, 20)) for row in drawn]
+    setting = "1 contrast, looks at 8, 12, 16, 20 seeds"
+    promise = "called different without spending alpha (exploratory)"
+    yield Row(promise, setting, float(np.mean(found)), None, None, simulations)
+    found_settled = rate([0.0], settled(), any_different, simulations)
+    yield Row(DIFFERENT, f"1 contrast, {named(settled())}", found_settled, 0.0, 0.05, simulations)
