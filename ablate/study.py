@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_modes(group: argparse._ArgumentGroup) -> None:
     do = group.add_mutually_exclusive_group()
     do.add_argument("--list", action="store_true", help="list the studies: question, arms, trials, minutes")
+    do.add_argument("--schema", action="store_true", help="print the JSON schema of a study file, for editors")
     do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
     do.add_argument("--check", action="store_true", help="compare plan, records, MLflow and Optuna")
     do.add_argument("--repair", action="store_true", help="check, pull records from MLflow, and push to both views")
@@ -211,6 +213,11 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
+    if options.schema:
+        from ablate.design.schema import study_schema
+
+        sys.stdout.write(json.dumps(study_schema(), indent=2) + "\n")
+        return 0
     if options.list:
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_studies

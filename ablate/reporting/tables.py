@@ -193,6 +193,43 @@ def disagreement_rows(results: Results) -> pd.DataFrame:
     )
 
 
+def simple_effect_rows(results: Results) -> pd.DataFrame:
+    """What each interaction that was found consists of: one factor's effect at each level of the other, unadjusted."""
+    unit = results.unit
+    return pd.DataFrame(
+        [
+            {
+                "effect": f"{simple.factor} at {simple.at}",
+                "what is subtracted": simple.contrast.replace(" - ", " − "),
+                f"estimate ({unit.short})": unit.signed(simple.estimate),
+                f"{words.confidence(results)} interval": unit.interval(simple.low, simple.high),
+            }
+            for effect in results.judgement.effects
+            if ":" in effect.term and effect.outcome in ("better", "worse")
+            for simple in effect.simple
+        ]
+    )
+
+
+def failure_rows(results: Results) -> pd.DataFrame:
+    """How often each arm's training failed, and the highest rate its seeds do not exclude; empty if none did."""
+    rates = results.judgement.failure_rates
+    if not any(rate.failed for rate in rates.values()):
+        return pd.DataFrame()
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                "failed": f"{rate.failed} of {rate.of}",
+                "highest rate not excluded": f"{rate.upper:.0%}",
+                "p against the control": p_text(rate.p),
+                "adjusted p": p_text(rate.adjusted_p),
+            }
+            for arm, rate in rates.items()
+        ]
+    )
+
+
 def compute_rows(table: pd.DataFrame) -> pd.DataFrame:
     """What each arm computes, for one image."""
     control = table.loc[table["arm"] == CONTROL, "macs"]
