@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def scores(plan: CampaignPlan, where: RunOptions, bits: list[int]) -> pd.DataFrame:
-    """arm, seed, bits (32: as trained), step (channel or tensor) and test accuracy, for every trained net but the A/A arm's."""
+    """arm, seed, bits (32: as trained), step (channel or tensor), test accuracy; each trained net but the A/A arm's."""
     import pandas as pd
 
     from ablate.design.arms import NOISE_FLOOR

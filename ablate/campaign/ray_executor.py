@@ -319,8 +319,8 @@ def _probe(address: str) -> None:
     """
     if address.startswith("ray://"):
         raise AblateError(
-            f"--ray-address {address}: Ray's client protocol cannot be used; run the command on a machine of the cluster "
-            f"with --ray-address auto, or give the address HOST:PORT that `ray start --head` printed"
+            f"--ray-address {address}: Ray's client protocol cannot be used; run the command on a machine of the "
+            f"cluster with --ray-address auto, or give the address HOST:PORT that `ray start --head` printed"
         )
     command = [sys.executable, "-c", PROBE, address]
     try:

@@ -79,8 +79,8 @@ def confusion(table: pd.DataFrame, arm: str) -> Figure:
         arm: its name.
     """
     wide = table.pivot_table(index="label", columns="answer", values="difference", sort=True)
-    told = wide.map(lambda value: "" if pd.isna(value) or abs(value) < TOLD else number(value, 1, signed=True))
-    most = float(wide.abs().max().max()) or 1.0
+    told = wide.map(lambda value: number(value, 1, signed=True) if abs(value) >= TOLD else "")  # nan is not
+    most = max(float(wide.abs().max().max()), 1e-9)
     with page(4.6) as (figure, (axes,)):
         sns.heatmap(
             wide, vmin=-most, vmax=most, cmap=sns.diverging_palette(240, 30, s=85, l=55, as_cmap=True), annot=told,

@@ -167,15 +167,15 @@ def as_markdown(results: Results) -> str:
         *(f"> {markdown.escape(statement)}" for statement in words.gravest(results)),
         markdown.table(paper_rows(results)),
         markdown.escape(" ".join(notes(results))),
-        f"### Methods\n\n{markdown.escape(methods(results))}",
+        f"### Methods\n\n{_paragraphs(words.methods(results))}",
         f"### Every seed's difference ({results.unit.short})\n\n```python\n{raw_differences(results)}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def methods(results: Results) -> str:
-    """The rule by which the verdicts were found, in words."""
-    return f"{results.judgement.method} {words.rule_when(results)}".strip()
+def _paragraphs(text: str) -> str:
+    """Paragraphs stay paragraphs, and lines lines."""
+    return "\n\n".join("  \n".join(map(markdown.escape, part.split("\n"))) for part in text.split("\n\n"))
 
 
 def _tex(results: Results, folder: Path) -> Path:

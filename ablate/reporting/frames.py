@@ -134,6 +134,7 @@ def contrasts(results: Results) -> pd.DataFrame:
 
 _SCALED = {
     "mean_difference": "mean",
+    "median_difference": "median",
     "low": "low",
     "high": "high",
     "sd_difference": "sd",

@@ -72,7 +72,8 @@ def confusion(results: Results, arm: str) -> pd.DataFrame:
     table = pd.DataFrame({"label": label, "answer": answer, "control": before.ravel(), "arm": after.ravel()}).assign(
         difference=lambda frame: frame["arm"] - frame["control"]
     )
-    return table[wrong].reset_index(drop=True)
+    kept: pd.DataFrame = table[wrong].reset_index(drop=True)
+    return kept
 
 
 def _counts(given: Answers, known: Answers, classes: int) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ import pandas as pd
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm
 from ablate.model.layers import layers
-from ablate.model.spec import NetSpec
 from ablate.reporting.results import Results
 
 FEWEST_LEVELS = 3
@@ -71,8 +70,6 @@ def cost_by_block(results: Results) -> pd.DataFrame:
     data, rows = results.plan.data, list[dict[str, object]]()
     seen: set[tuple[tuple[str, int], ...]] = set()
     for arm in results.plan.arms:
-        if not isinstance(arm.spec, NetSpec):
-            continue
         places: dict[str, int] = {}
         for layer in layers(arm.spec, data.height, data.width):
             place = f"block {layer.block + 1}" if layer.block is not None else "head" if len(places) > 1 else "stem"

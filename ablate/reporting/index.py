@@ -14,6 +14,7 @@ from ablate.reporting.headline import headline
 from ablate.reporting.page import laid, lay_out
 from ablate.reporting.parts import Chart, Entries, Entry, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
+from ablate.verdicts.tally import tally
 
 
 def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
@@ -31,8 +32,12 @@ def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
     """
     entries = tuple(_entry(results) for results in campaigns)
     counted = words.count(len(entries), "campaign")
+    asked = tally([(results.plan, results.judgement) for results in campaigns]).sentence
     page = lay_out(
-        "Studies", "Studies", counted, [laid("studies", "What was asked, and what came out", [Entries(entries)])]
+        "Studies",
+        "Studies",
+        counted,
+        [laid("studies", "What was asked, and what came out", [Prose(asked, "rule"), Entries(entries)])],
     )
     with writing(reports):
         write_whole(reports / "index.html", page.encode())
@@ -56,12 +61,12 @@ def _facts(results: Results) -> str:
 
 
 def compare(first: Results, second: Results, folder: Path) -> Path:
-    """Writes ``folder/compare.html``: two campaigns side by side, what sets them apart first.
+    """Writes ``folder/against-DIGEST/compare.html``: two campaigns side by side, and what sets them apart.
 
     Args:
         first: A.
         second: B, of another data set, budget, machine or commit; the arms that both have are compared.
-        folder: where the page and its figure go.
+        folder: where it goes, such as the folder of A's report; in a folder of its own, named by B's campaign.
 
     Returns:
         The page.
@@ -79,10 +84,11 @@ def compare(first: Results, second: Results, folder: Path) -> Path:
     sections = [laid("answer", "A and B", parts), laid("apart", "What sets them apart", [Table(apart, "A against B")])]
     title = f"{words.title(first)}: A and B"
     page = lay_out(title, title, f"A: {_facts(first)}; B: {_facts(second)}", sections)
-    with writing(folder):
-        write_charts([chart] if chart else [], folder / "figures")
-        write_whole(folder / "compare.html", page.encode())
-    return folder / "compare.html"
+    own = folder / f"against-{second.plan.study.digest}"
+    with writing(own):
+        write_charts([chart] if chart else [], own / "figures")
+        write_whole(own / "compare.html", page.encode())
+    return own / "compare.html"
 
 
 def compared(first: Results, second: Results) -> pd.DataFrame:

@@ -19,10 +19,10 @@ def losses(table: pd.DataFrame) -> Iterator[tuple[int, str, dict[str, dict[int, 
     small = table[table["bits"] != FULL_BITS].set_index(["arm", "seed"])
     for (bits, step), own in small.groupby(["bits", "step"], sort=False):
         change = own["accuracy"] - full
-        yield int(bits), str(step), {
-            arm: {int(seed): float(value) for (_, seed), value in of_arm.items()}
-            for arm, of_arm in change.groupby(level="arm", sort=False)
-        }  # fmt: skip
+        found: dict[str, dict[int, float]] = {}
+        for arm, seed, value in change.reset_index(name="change")[["arm", "seed", "change"]].to_numpy():
+            found.setdefault(str(arm), {})[int(seed)] = float(value)
+        yield int(str(bits)), str(step), found
 
 
 def printed_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -83,6 +83,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "arm": table["arm"],
             "seeds": _column(table["n"], 0),
             f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
+            "median": _column(table["median"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
             "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
@@ -189,6 +190,43 @@ def disagreement_rows(results: Results) -> pd.DataFrame:
             f"{arm} right": [f"{share:.0%}" for share in table["arm_right"]],
             f"{arm} mostly answers": table["answer"],
         }
+    )
+
+
+def simple_effect_rows(results: Results) -> pd.DataFrame:
+    """What each interaction that was found consists of: one factor's effect at each level of the other, unadjusted."""
+    unit = results.unit
+    return pd.DataFrame(
+        [
+            {
+                "effect": f"{simple.factor} at {simple.at}",
+                "what is subtracted": simple.contrast.replace(" - ", " − "),
+                f"estimate ({unit.short})": unit.signed(simple.estimate),
+                f"{words.confidence(results)} interval": unit.interval(simple.low, simple.high),
+            }
+            for effect in results.judgement.effects
+            if ":" in effect.term and effect.outcome in ("better", "worse")
+            for simple in effect.simple
+        ]
+    )
+
+
+def failure_rows(results: Results) -> pd.DataFrame:
+    """How often each arm's training failed, and the highest rate its seeds do not exclude; empty if none did."""
+    rates = results.judgement.failure_rates
+    if not any(rate.failed for rate in rates.values()):
+        return pd.DataFrame()
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                "failed": f"{rate.failed} of {rate.of}",
+                "highest rate not excluded": f"{rate.upper:.0%}",
+                "p against the control": p_text(rate.p),
+                "adjusted p": p_text(rate.adjusted_p),
+            }
+            for arm, rate in rates.items()
+        ]
     )
 
 

@@ -65,6 +65,7 @@ def test_markdown_shows_what_the_user_wrote_as_text(make_findings: Make, tmp_pat
     assert "![x](" not in text
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(table) == 2 + 2
+    assert "We compared 2 arms" in text
     assert (tmp_path / "verdicts.tex").exists()
 
 

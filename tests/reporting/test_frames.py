@@ -65,6 +65,17 @@ def test_pairs_and_contrasts_are_points_of_the_judgements_differences(results: R
     assert table["adjusted_p"][0] == contrast.adjusted_p
 
 
+def test_the_median_and_the_joint_interval_stand_beside_the_mean(results: Results) -> None:
+    verdict = results.judgement.verdicts[0]
+    assert verdict.contrast is not None
+    contrast = dataclasses.replace(verdict.contrast, median_difference=-0.012, joint_low=-0.03, joint_high=-0.01)
+    verdicts = (dataclasses.replace(verdict, contrast=contrast), *results.judgement.verdicts[1:])
+    judgement = dataclasses.replace(results.judgement, verdicts=verdicts)
+    changed = dataclasses.replace(results, judgement=judgement)
+    row = tables.contrast_rows(changed, frames.contrasts(changed)).iloc[0]
+    assert (row["median"], row["joint interval"]) == ("\N{MINUS SIGN}1.20", "[\N{MINUS SIGN}3.00, \N{MINUS SIGN}1.00]")
+
+
 def test_an_arm_that_is_not_judged_has_a_row_without_numbers(make_findings: Callable[..., Results]) -> None:
     table = frames.contrasts(make_findings(drop=3))
     assert set(table["outcome"]) == {"not judged"}

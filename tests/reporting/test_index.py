@@ -27,6 +27,8 @@ def test_the_index_has_every_campaign_with_its_answer_and_the_way_to_its_report(
     ]
     assert "b" not in page.tags
     assert "<b>Bold</b>" in page.text
+    contrasts = sum(results.judgement.num_contrasts for results in made)
+    assert f"2 studies asked {contrasts} contrasts, 0 of them sealed beforehand" in page.text
     assert page.text.count("Both arms are undecided") + page.text.count("Both arms are worse") == 2
 
 
@@ -43,7 +45,15 @@ def test_two_campaigns_stand_side_by_side_with_what_sets_them_apart(make_finding
     assert tuple(apart.loc["recipe.epochs"]) == ("4", "2")
     assert tuple(apart.loc["data.name"]) == ('"mnist5k"', '"mnist"')
     assert "recipe.lr" not in apart.index
-    assert (tmp_path / "figures" / "compared.csv").exists()
+    assert (place.parent / "figures" / "compared.csv").exists()
+
+
+def test_a_comparison_in_a_reports_folder_leaves_the_report_whole(make_findings: Make, tmp_path: Path) -> None:
+    first = make_findings(plan={"seeds": 2})
+    page = publish(first, tmp_path)
+    before = sorted(page.parent.rglob("*"))
+    index.compare(first, make_findings(plan={"seeds": 3}), page.parent)
+    assert set(before) < set(page.parent.rglob("*"))
 
 
 @pytest.mark.parametrize("other", [{"arms": {"relu": {"activation": "relu"}}}, {"drop": 24}])
