@@ -1,0 +1,87 @@
+"""The JSON schema of a study file, for editors: made from the model that checks it and from the fields of a net.
+
+``python -m ablate.study --schema > studies/study.schema.json`` writes it; a test holds the two alike. It knows types,
+names and ranges; what the fields say together is checked when a study is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ablate.design.arms import DATA_CHANGES
+from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, Recipe, Study
+from ablate.model.spec import ACTIVATIONS, BOTTLENECKS, CHANGEABLE, CONVS, RESIDUALS, SHORTCUTS
+from ablate.model.zoo import NETS
+
+_LEVELS = {
+    "net": tuple(NETS),
+    "residual": RESIDUALS,
+    "bottleneck": BOTTLENECKS,
+    "activation": ACTIVATIONS,
+    "conv": CONVS,
+    "shortcut": SHORTCUTS,
+}
+_NOT_WRITTEN = ("name", "budget")  # the file's name and --budget say these
+_VALUE = {"type": ["number", "boolean"]}  # of a field of a net without named levels
+Schema = dict[str, Any]
+Part = tuple[str, tuple[str, ...]]  # a model's name, and those of its fields that an arm can change
+
+
+def study_schema() -> Schema:
+    """The schema as plain data, in JSON Schema's draft 2020-12.
+
+    >>> study_schema()["properties"]["recipe"]
+    {'$ref': '#/$defs/Study/properties/recipe'}
+    """
+    made = Study.model_json_schema()
+    definitions: Schema = made["$defs"]
+    tables = {name: schema for name, schema in made["properties"].items() if name not in _NOT_WRITTEN}
+    fields = {name: {"enum": list(_LEVELS[name])} if name in _LEVELS else _VALUE for name in ("net", *CHANGEABLE)}
+    parts = {"recipe": ("Recipe", tuple(Recipe.model_fields)), "data": ("DataSpec", DATA_CHANGES)}
+    definitions["Net"] = _closed(fields)
+    definitions["Changes"] = _changes(fields, parts)
+    definitions["Levels"] = _changes({name: _list_of(value) for name, value in fields.items()}, parts, _list_of)
+    design = definitions["Design"]["properties"]
+    design["to"] = {"description": design["to"]["description"], **_ref("Changes")}
+    tables["control"] |= _ref("Net")
+    tables["arms"] |= {"patternProperties": {NAME_PATTERN: _ref("Changes")}, "additionalProperties": False}
+    tables["factors"] = {"description": tables["factors"]["description"], **_ref("Levels")}
+    expectation = tables["expect"]["additionalProperties"]
+    within = {"type": "object", "additionalProperties": expectation}
+    tables["expect"]["properties"] = dict.fromkeys(OUTSIDE_THE_NET, within)
+    definitions["Study"] = _closed(tables)
+    budget = {
+        "description": "[budget.NAME]: laid over the file by --budget NAME",
+        "type": "object",
+        "patternProperties": {NAME_PATTERN: _ref("Study")},
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study of ablate",
+        **_closed({**{name: _ref(f"Study/properties/{name}") for name in tables}, "budget": budget}),
+        "$defs": definitions,
+    }
+
+
+def _changes(fields: Schema, parts: Mapping[str, Part], change: Callable[[Schema], Schema] = dict) -> Schema:
+    """What can be written of a change: fields of the net, and of recipe and data as tables or in quotes."""
+    named = {
+        table: {name: change(_ref(f"{model}/properties/{name}")) for name in names}
+        for table, (model, names) in parts.items()
+    }
+    quoted = {f"{table}.{name}": schema for table, inner in named.items() for name, schema in inner.items()}
+    return _closed({**fields, **{table: _closed(inner) for table, inner in named.items()}, **quoted})
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _closed(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _list_of(level: Schema) -> Schema:
+    return {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
