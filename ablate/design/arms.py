@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -107,6 +108,9 @@ def named_net(fields: Mapping[str, Level], images: Images, key: str) -> NetSpec:
 
 def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[FieldError]:
     """A FieldError for each field of the net that cannot be moved so."""
+    with contextlib.suppress(SpecError):
+        spec.with_changes(dict(changes))
+        return []
     errors = []
     for name, value in changes.items():
         try:
