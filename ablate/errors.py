@@ -45,6 +45,10 @@ class SpecError(AblateError, ValueError):
         super().__init__(f"{field} {message}")
 
 
+class SpecConflictError(SpecError):
+    """Fields of an architecture spec hold values that are allowed, but have no meaning together."""
+
+
 class DataError(AblateError):
     """A data set is missing, damaged or of the wrong shape; the message says how to get it."""
 

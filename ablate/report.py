@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError
 from ablate.paths import default_runs
+
+if TYPE_CHECKING:
+    from ablate.design.sealed import SealedPlan
+    from ablate.reporting.results import Results
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,32 +21,128 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate report", description="Makes a study's report again from its records; trains nothing."
     )
-    new.add_argument("study", metavar="NAME", help="the study's name")
+    new.add_argument("study", nargs="?", metavar="NAME", help="the study's name")
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument(
         "--tracking-uri", metavar="URI", help="an MLflow store to pull a campaign from that the runs folder lacks"
     )
-    new.add_argument("--campaign", metavar="DIGEST", help="the campaign's 16 hex digits (default: the newest)")
+    new.add_argument("--campaign", metavar="DIGEST", help="the first digits of a campaign's digest (default: newest)")
+    do = new.add_argument_group("what is made").add_mutually_exclusive_group()
+    do.add_argument("--list", action="store_true", help="list the campaigns of NAME, or of all studies")
+    do.add_argument("--all", action="store_true", help="make the report of every campaign, and an index page")
+    do.add_argument("--against", metavar="WHAT", help="compare with another campaign: its digest, or its runs folder")
+    do.add_argument("--notebook", action="store_true", help="execute the report notebook into the report's folder")
+    do.add_argument("--json", action="store_true", help="print one JSON document (docs/json.md); text to stderr")
+    new.add_argument("--format", default="html", metavar="LIST", help="html (default), pdf, md, tex; several: html,tex")
+    new.add_argument("--out", type=Path, metavar="DIR", help="write here in place of RUNS/reports")
     return new
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prints the verdicts and where the report is."""
-    options = parser().parse_args(arguments)
-    from ablate.reporting.folders import publish
+def campaigns(options: argparse.Namespace) -> list[SealedPlan]:
+    """The campaigns of the runs folder, of one study or of all, oldest first.
+
+    Raises:
+        AblateError: there are none.
+    """
+    from ablate.campaign.records import PLANS, sealed_plans
+
+    names = {path.name.rsplit(".", 2)[0] for path in (options.runs / PLANS).glob("*.json")}
+    found = [one for name in sorted(names) for one in sealed_plans(options.runs, name)]
+    found = [one for one in found if options.study in (None, one.plan.study.name)]
+    if not found:
+        which = f" of the study {options.study!r}" if options.study else ""
+        raise AblateError(f"{options.runs}: holds no campaign{which}; run a study first")
+    return found
+
+
+def results_of(options: argparse.Namespace, study: str, digest: str | None, runs: Path | None = None) -> Results:
+    """The results of one campaign."""
     from ablate.reporting.load import load_results
+
+    return load_results(study, runs=runs or options.runs, tracking_uri=options.tracking_uri, digest=digest)
+
+
+def show_list(options: argparse.Namespace) -> None:
+    """A line a campaign: study, budget, data, seeds, digest, when it was sealed, and how far it is."""
+    from ablate.reporting.preview import print_campaigns
+
+    print_campaigns(campaigns(options), options.runs)
+
+
+def make_all(options: argparse.Namespace) -> Path:
+    """The report of every campaign, and the index page."""
+    from ablate.reporting.folders import publish
+    from ablate.reporting.index import write_index
+
+    runs = options.out or options.runs
+    found = [results_of(options, one.plan.study.name, one.plan.study.digest) for one in campaigns(options)]
+    for results in found:
+        print(f"Report: {publish(results, runs)}")  # noqa: T201
+    return write_index(found, runs / "reports")
+
+
+def make_comparison(options: argparse.Namespace, results: Results) -> Path:
+    """Two campaigns side by side."""
+    from ablate.reporting.folders import report_folder
+    from ablate.reporting.index import compare
+
+    elsewhere = Path(options.against)
+    other = (
+        results_of(options, options.study, None, elsewhere)
+        if elsewhere.is_dir()
+        else results_of(options, options.study, options.against)
+    )
+    return compare(results, other, report_folder(options.out or options.runs, results.plan))
+
+
+def make(options: argparse.Namespace) -> list[Path]:
+    """What the command line asks for; the files that were made.
+
+    Raises:
+        AblateError: there is no such campaign, or a format is unknown or cannot be made here.
+    """
+    if options.study is None:
+        raise AblateError("name a study, or --list or --all: python -m ablate.report linear_bottleneck")
+    from ablate.reporting.folders import publish, report_folder
+    from ablate.reporting.formats import write_formats
+    from ablate.reporting.notebook import execute_notebook
     from ablate.reporting.terminal import print_results
 
+    results = results_of(options, options.study, options.campaign)
+    if options.json:
+        from ablate.design.plan import CONTROL
+        from ablate.reporting.json_output import judgement_json
+
+        print(judgement_json(results.judgement, control=CONTROL), file=options.stdout)
+    if options.against:
+        return [make_comparison(options, results)]
+    print_results(results)
+    runs = options.out or options.runs
+    folder = report_folder(runs, results.plan)
+    if options.notebook:
+        return [execute_notebook(results, folder, runs=options.runs)]
+    formats = [name.strip() for name in options.format.split(",")]
+    made = write_formats(results, folder, formats)
+    return [publish(results, runs) if name == "html" else path for name, path in made.items()]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 wrong input, 130 interrupted; an earlier report then stays as it was."""
+    options = parser().parse_args(arguments)
+    options.stdout = sys.stdout
     try:
-        results = load_results(
-            options.study, runs=options.runs, tracking_uri=options.tracking_uri, digest=options.campaign
-        )
-        print_results(results)
-        page = publish(results, options.runs)
+        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+            if options.list:
+                show_list(options)
+                return 0
+            for path in [make_all(options)] if options.all else make(options):
+                print(f"Report: {path}")  # noqa: T201
     except AblateError as error:
         print(f"ablate report: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"Report: {page}")  # noqa: T201
+    except KeyboardInterrupt:
+        print("ablate report: interrupted; the earlier report is as it was", file=sys.stderr)  # noqa: T201
+        return 130
     return 0
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.paths import default_data_root, default_runs, redact
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ablate.campaign.options import CampaignResult, RunOptions
     from ablate.campaign.views import Conclusion
     from ablate.design.plan import CampaignPlan
+    from ablate.reporting.results import Results
 
+EXIT_UNEXPECTED = 1
 EXIT_WRONG_INPUT = 2
 EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
@@ -86,6 +88,10 @@ def _add_run_options(where: argparse._ArgumentGroup) -> None:
         help="set these records aside and train their trials again",
     )
     where.add_argument("--no-report", action="store_true", help="judge only; `ablate report NAME` writes the report")
+    where.add_argument("--json", action="store_true", help="print one JSON document (docs/json.md); text to stderr")
+    where.add_argument(
+        "--expect", choices=("held",), metavar="held", help="exit with 1 unless every expectation of the study held"
+    )
     where.add_argument("--quiet", action="store_true", help="print the verdicts and nothing while it trains")
 
 
@@ -148,6 +154,7 @@ def train(options: argparse.Namespace) -> int:
     """The main job: trains what is missing, prints the verdicts, writes the report."""
     from ablate.campaign.options import Silent
     from ablate.campaign.run import run_campaign
+    from ablate.reporting.load import results_from
     from ablate.reporting.progress import progress
     from ablate.verdicts.power_analysis import out_of_reach
 
@@ -157,18 +164,31 @@ def train(options: argparse.Namespace) -> int:
     if options.forget:
         _forget(plan, how, options.forget)
 
+    shown: list[Results] = []
     with contextlib.ExitStack() as bars:
         observer = Silent() if options.quiet else bars.enter_context(progress(plan))
 
         def conclude(result: CampaignResult) -> Conclusion:
             bars.close()
-            return _conclude(result, how, report=not options.no_report)
+            shown.append(results_from(result, how.runs))
+            return _conclude(shown[0], how, complete=not result.missing, report=not options.no_report)
 
         result = run_campaign(plan, how, observer=observer, conclude=conclude)
     for view, left in result.behind.items():
         print(f"{view} lacks {left} records; the next call pushes them, or --repair does")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
-    return EXIT_INCOMPLETE if result.missing else 0
+    if options.json:
+        print_json(shown[0], options.out)
+    if result.missing:
+        return EXIT_INCOMPLETE
+    return EXIT_UNEXPECTED if options.expect and not _held(shown[0]) else 0
+
+
+def _held(results: Results) -> bool:
+    """Whether every expectation of the study came true."""
+    judged = results.judgement
+    verdicts = all(one.held for one in judged.verdicts if one.expected is not None)
+    return verdicts and all(one.held for one in judged.effects if one.expected is not None)
 
 
 def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
@@ -178,19 +198,25 @@ def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
         print(f"forgotten: {trial.arm}, seed {trial.seed}")  # noqa: T201
 
 
-def _conclude(result: CampaignResult, how: RunOptions, *, report: bool) -> Conclusion:
+def print_json(results: Results, out: TextIO) -> None:
+    """The judgement as one JSON document."""
+    from ablate.design.plan import CONTROL
+    from ablate.reporting.json_output import judgement_json
+
+    print(judgement_json(results.judgement, control=CONTROL), file=out)
+
+
+def _conclude(results: Results, how: RunOptions, *, complete: bool, report: bool) -> Conclusion:
     """Prints the verdicts, writes the report where something in it changed, and says what the views show of it."""
     from ablate.reporting.conclusion import conclusion_of
     from ablate.reporting.folders import publish
-    from ablate.reporting.load import results_from
     from ablate.reporting.terminal import print_results
 
-    results = results_from(result, how.runs)
     print_results(results)
     page = publish(results, how.runs) if report else None
     if page is not None:
         print(f"Report:    {page}")  # noqa: T201
-    return conclusion_of(results, complete=not result.missing, report=page and page.parent)
+    return conclusion_of(results, complete=complete, report=page and page.parent)
 
 
 def ui_command(options: argparse.Namespace) -> str:
@@ -213,6 +239,10 @@ def check(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
+    if options.json and (options.list or options.plan or options.check or options.repair):
+        raise AblateError(
+            "--json prints the verdicts of a study; it goes with none of --list, --plan, --check, --repair"
+        )
     if options.schema:
         from ablate.design.schema import study_schema
 
@@ -236,11 +266,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 wrong input, 3 trials are missing or failed, 130 interrupted."""
+    """Exit status: 0 done, 1 not as expected, 2 wrong input, 3 trials missing or failed, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(given)
+    options.out = sys.stdout
     try:
-        return run(options)
+        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+            return run(options)
     except AblateError as error:
         print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
         if not error.resumable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate import report as report_command
 from ablate import study as study_command
 
 STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
@@ -68,6 +70,39 @@ def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
     assert "no_such_study" in wrong.stderr
+
+
+def test_the_report_in_other_formats_of_every_campaign_and_as_json(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = carried_out
+    runs = ("--runs", str(folder / "runs"))
+    assert report_command.main(["linear_bottleneck", *runs, "--format", "tex,md"]) == 0
+    made = folder / "runs/reports/linear_bottleneck/latest"
+    assert "\\toprule" in (made / "verdicts.tex").read_text()
+    assert "relu_bottleneck" in (made / "report.md").read_text().replace("\\", "")
+    assert report_command.main(["--list", *runs]) == 0
+    assert "4 of 4" in capfd.readouterr().out
+    assert report_command.main(["--all", *runs]) == 0
+    assert "linear_bottleneck" in (folder / "runs/reports/index.html").read_text()
+    capfd.readouterr()
+    assert report_command.main(["linear_bottleneck", "--json", *runs]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert [verdict["arm"] for verdict in document["verdicts"]] == ["relu_bottleneck"]
+    assert report_command.main(["linear_bottleneck", "--format", "docx", *runs]) == 2
+    assert "--format must be one of html" in capfd.readouterr().err
+
+
+def test_json_is_alone_on_standard_output_and_an_expectation_that_did_not_hold_exits_with_1(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = carried_out
+    done = run("study", *SMALL, "--json", "--expect", "held", cwd=folder)  # two seeds decide nothing
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["verdicts"][0]["outcome"] in {"undecided", "not judged"}
+    assert "Report:" in done.stderr
+    refused = run("study", *SMALL, "--json", "--plan", cwd=folder)
+    assert refused.returncode == 2
 
 
 def test_the_doctor_finds_a_finished_campaign_sound(
@@ -193,7 +228,12 @@ def test_the_line_to_go_on_is_the_same_from_either_command() -> None:
 
 
 def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
-    given = ["x", "--queue=postgresql+psycopg://me:s3c/r@t@host/db", "--tracking-uri", "http://me:s3c/r@t@host:5000"]
+    given = [
+        "x",
+        "--optuna-storage=postgresql+psycopg://me:s3c/r@t@host/db",
+        "--tracking-uri",
+        "http://me:s3c/r@t@host:5000",
+    ]
     options = study_command.parser().parse_args(given)
     for line in (study_command.again(given), study_command.ui_command(options)):
         assert "s3c" not in line

@@ -30,8 +30,8 @@ EDITS: dict[str, tuple[Edit, ...]] = {
     "a toggle": (
         Edit(
             "ablate/model/spec.py",
-            "    expand_ratio: float = 6\n\n    def __post_init__(self) -> None:\n",
-            "    expand_ratio: float = 6\n    extra: int = 0\n\n    def __post_init__(self) -> None:\n"
+            '    se_gate: str = "sigmoid"\n\n    def __post_init__(self) -> None:\n',
+            '    se_gate: str = "sigmoid"\n    extra: int = 0\n\n    def __post_init__(self) -> None:\n'
             '        _check_number(self, "extra", 0, 64, whole=True)\n',
         ),
         Edit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study, unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
-from ablate.errors import SpecError, nearest, one_of
+from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change, NetSpec, diff
 from ablate.model.zoo import NETS
 
@@ -107,18 +106,26 @@ def named_net(fields: Mapping[str, Level], images: Images, key: str) -> NetSpec:
 
 
 def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[FieldError]:
-    """A FieldError for each field of the net that cannot be moved so."""
-    with contextlib.suppress(SpecError):
+    """A FieldError for each field of the net that cannot be moved so, or for those that cannot be moved together."""
+    try:
         spec.with_changes(dict(changes))
         return []
+    except SpecError as error:
+        together = error
     errors = []
     for name, value in changes.items():
         try:
             spec.with_changes({name: value})
+        except SpecConflictError:
+            continue  # with the other changes it may have a meaning
         except SpecError as error:
             message = error.message if name in CHANGEABLE else not_a_field(name)
             errors.append(FieldError(f"{key}.{name}", message))
-    return errors
+    if errors:
+        return errors
+    if together.field in changes:
+        return [FieldError(f"{key}.{together.field}", together.message)]
+    return [FieldError(f"{key}.{', '.join(changes)}", f"does not go with the rest of the net: {together}")]
 
 
 def not_a_field(name: str) -> str:

@@ -24,7 +24,7 @@ from ablate.design.arms import (
 )
 from ablate.design.study import Study, unread
 from ablate.design.validation import FieldError, FieldsError
-from ablate.errors import one_of
+from ablate.errors import SpecError, one_of
 from ablate.model.spec import BLOCK_FIELDS, BlockSpec, Change, NetSpec, StageSpec
 
 LAYOUT = "layout"
@@ -55,7 +55,15 @@ def _at(stages: Sequence[StageSpec], i: int, count: int) -> StageSpec:
 def net_steps(start: NetSpec, end: NetSpec) -> tuple[str, ...]:
     """The steps in which two nets differ: toggles first, then the layout, then the net's fields."""
     names = (*BLOCK_FIELDS, LAYOUT, *_NET_FIELDS)
-    return tuple(name for name in names if between(start, end, {name}) != start or between(end, start, {name}) != end)
+    return tuple(name for name in names if _moves(start, end, name) or _moves(end, start, name))
+
+
+def _moves(start: NetSpec, end: NetSpec, name: str) -> bool:
+    """Whether a step alone makes another net; one that needs a further step with it does."""
+    try:
+        return between(start, end, {name}) != start
+    except SpecError:
+        return True
 
 
 def steps(start: Setup, end: Setup) -> tuple[str, ...]:
@@ -90,7 +98,7 @@ def _walked(start: Setup, end: Setup, taken: Sequence[str]) -> Setup:
     """``start`` with the steps ``taken`` towards ``end``.
 
     Raises:
-        FieldsError: fields of the recipe that exclude each other as long as a later step is not taken.
+        FieldsError: fields of net or recipe that exclude each other as long as a later step is not taken.
     """
     moved = {name: _summary(name, end) for name in taken if outside(name)[0]}
     key = "design.order"
@@ -98,7 +106,11 @@ def _walked(start: Setup, end: Setup, taken: Sequence[str]) -> Setup:
     if errors:
         told = (f"{taken[-1]} comes too early: {one.key.removeprefix(f'{key}.')} {one.message}" for one in errors)
         raise FieldsError(FieldError(key, message) for message in told)
-    return Setup(spec=between(start.spec, end.spec, taken), recipe=recipe, data=data)
+    try:
+        spec = between(start.spec, end.spec, taken)
+    except SpecError as error:
+        raise FieldsError([FieldError(key, f"{taken[-1]} is not possible at its place: {error}")]) from error
+    return Setup(spec=spec, recipe=recipe, data=data)
 
 
 def _change(step: str, start: Setup, end: Setup) -> Change:

@@ -101,6 +101,8 @@ def split_cost(block: Sequence[Layer], parts: int) -> SplitCost:
     wide = [convs[name] for name in ("expand", "spatial", "project") if name in convs]
     if len(wide) < 3 or convs["expand"].in_channels > convs["expand"].out_channels:
         raise SplitError(f"{_name(block)} cannot be split: it has no inner tensor wider than its input")
+    if any(layer.kind == "scale" for layer in block):
+        raise SplitError(f"{_name(block)} cannot be split: squeeze-and-excitation needs all wide channels at once")
     expand, spatial, project = wide
     check_parts(_name(block), parts, expand.out_channels, spatial.groups)
     inner = (spatial.in_elements + spatial.out_elements) // parts

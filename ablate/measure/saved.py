@@ -29,6 +29,11 @@ def _kept(layer: Layer, following: Layer) -> int:
     if layer.kind == "activation":
         feeds_conv = following.kind == "conv" and not following.name.endswith("shortcut.conv")
         return 0 if feeds_conv and not _keeps_padded(following) else layer.out_elements
+    if layer.kind == "scale":
+        kept_before = layer.activation in _IN_PLACE
+        return layer.in_channels + (0 if kept_before else layer.in_elements)
+    if layer.name.endswith("drop_path"):
+        return 1  # what the image's residual is multiplied by
     if layer.kind == "max_pool":
         return _WORDS_OF_AN_INDEX * layer.out_elements
     return layer.in_elements if layer.kind in ("norm", "linear", "dropout") else 0
@@ -38,7 +43,8 @@ def saved_elements(ops: Sequence[Layer]) -> int:
     """Numbers that the forward pass of one training image keeps for the backward pass, each tensor counted once.
 
     The input of every convolution, norm and linear layer; the output of an activation that works in place (as a rule
-    the next convolution's input), the input of one that does not; dropout's mask; max pooling's indices. The means and
-    variances of the norms, two numbers a channel and batch, are left out.
+    the next convolution's input), the input of one that does not; what squeeze-and-excitation scales, and by what;
+    dropout's mask; max pooling's indices. The means and variances of the norms, two numbers a channel and batch, are
+    left out.
     """
     return sum(_kept(layer, following) for layer, following in pairwise([*ops, ops[-1]]))

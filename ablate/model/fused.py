@@ -53,13 +53,18 @@ def with_kernels(net: N) -> N:
     >>> net = with_kernels(build(mobilenet_v2_mnist())) if kernels_name() else build(mobilenet_v2_mnist())
     """
     for name, child in net.named_children():
-        if isinstance(child, Block) and all(_covered(module) for module in child.body):
+        if isinstance(child, Block) and _covered_whole(child):
             setattr(net, name, FusedBlock(child))
         elif _covered(child):
             setattr(net, name, FusedUnit(child))
         else:
             with_kernels(child)
     return net
+
+
+def _covered_whole(block: Block) -> bool:
+    part = block.part
+    return all(map(_covered, block.body)) and not part.drop_path and not (part.inner and part.shortcut)
 
 
 def _covered(module: nn.Module) -> TypeGuard[ConvUnit]:

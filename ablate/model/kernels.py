@@ -129,6 +129,27 @@ class Dropout(nn.Dropout):
         return x * x.new_empty(x.shape).bernoulli_(keep, generator=self.generator).div_(keep)
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: in training, an image's residual is 0 with this probability, else scaled up by as much.
+
+    Attributes:
+        generator: as of ``Dropout``.
+    """
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W to the same shape."""
+        if not self.training:
+            return x
+        keep = 1 - self.probability
+        return x * x.new_empty(len(x), 1, 1, 1).bernoulli_(keep, generator=self.generator).div_(keep)
+
+
 class ChannelsLast(nn.Module):
     """Lays a batch out in channels_last, the layout in which all convolutions here are fastest."""
 

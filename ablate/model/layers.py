@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ablate.errors import SpecError
-from ablate.model.parts import BlockPart, ConvPart, parts
+from ablate.model.parts import BlockPart, ConvPart, SqueezePart, parts
 from ablate.model.spec import NetSpec
 
 # Depthwise convolutions pad maps of at most this many pixels a side before they start (kernels.py says why).
 TINY_MAP = 2
-Kind = Literal["conv", "norm", "activation", "add", "max_pool", "mean_pool", "dropout", "linear"]
+Kind = Literal["conv", "norm", "activation", "add", "scale", "max_pool", "mean_pool", "dropout", "linear"]
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,14 @@ class Layer:
     """One operation on one image.
 
     Attributes:
-        name: the path of the module that runs it ("blocks.3.expand.conv"); an addition is "blocks.3.add".
-        kind: conv, norm, activation, add, max_pool, mean_pool, dropout or linear.
+        name: the path of the module that runs it ("blocks.3.expand.conv"); what no module runs is "blocks.3.add" or
+            "blocks.3.squeeze.scale".
+        kind: conv, norm, activation, add, scale (each channel by a number), max_pool, mean_pool, dropout or linear.
         in_channels, out_channels, kernel, stride, groups: as in torch.nn.Conv2d; padding is kernel // 2.
         in_hw, out_hw: height and width in pixels of the map before and after.
         block: the block's number from 0; None for the stem, the head and what follows.
-        bias: whether it has a bias (only the last linear layer does).
-        activation: which one, for an activation.
+        bias: whether it has a bias (linear layers, and the convolutions of squeeze-and-excitation, do).
+        activation: which one, for an activation; for a scale, the activation that made the map that it scales.
     """
 
     name: str
@@ -110,15 +111,30 @@ class _Walk:
         self.step("norm", f"{name}.norm")
         self.act(f"{name}.activation", part.activation)
 
+    def squeeze(self, part: SqueezePart) -> None:
+        """Squeeze-and-excitation."""
+        name, hw = part.name, self.hw
+        self.step("mean_pool", f"{name}.pool")
+        self.step("conv", f"{name}.fc1", part.squeezed, bias=True)
+        self.act(f"{name}.activation", part.activation)
+        self.step("conv", f"{name}.fc2", part.channels, bias=True)
+        self.act(f"{name}.gate", part.gate)
+        self.hw = hw
+        self.step("scale", f"{name}.scale", activation=part.follows)
+
     def residual(self, part: BlockPart) -> None:
         """A block."""
         entry = self.channels, self.hw
-        for conv in part.body:
-            self.conv(conv)
+        for one in part.body:
+            self.conv(one) if isinstance(one, ConvPart) else self.squeeze(one)
+            if part.inner and part.shortcut and one.name == "spatial":
+                self.step("add", f"{one.name}.add")
+        if part.drop_path:
+            self.step("dropout", "drop_path")
         if isinstance(part.shortcut, ConvPart):
             self.channels, self.hw = entry
             self.conv(part.shortcut)
-        if part.shortcut:
+        if part.shortcut and not part.inner:
             self.step("add", "add")
         self.act("activation", part.activation)
 
@@ -144,6 +160,9 @@ def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
     if whole.head:
         walk.conv(whole.head)
     walk.step("mean_pool", "pool")
+    if spec.head_hidden:
+        walk.step("linear", "hidden", spec.head_hidden, bias=True)
+        walk.act("hidden_activation", spec.activation)
     if spec.dropout:
         walk.step("dropout", "dropout")
     walk.step("linear", "classifier", spec.num_classes, bias=True)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.blocks import Block, ConvUnit
-from ablate.model.kernels import ChannelsLast, Dropout
+from ablate.model.kernels import ACTIVATIONS, ChannelsLast, Dropout
 from ablate.model.parts import parts
 from ablate.model.spec import NetSpec
 
 
 class Net(nn.Module):
-    """An image classifier: stem, blocks, head, mean pooling, dropout, linear.
+    """An image classifier: stem, blocks, head, mean pooling, a hidden layer where there is one, dropout, linear.
 
     Its layers are those that ``layers(spec, height, width)`` lists, under the same names.
     """
@@ -27,28 +27,34 @@ class Net(nn.Module):
         self.blocks = nn.Sequential(*map(Block, whole.blocks))
         self.head = ConvUnit(whole.head) if whole.head else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
+        width = spec.head_hidden
+        self.hidden = nn.Linear(whole.features, width) if width else nn.Identity()
+        self.hidden_activation = ACTIVATIONS[spec.activation]() if width else nn.Identity()
         self.dropout = Dropout(spec.dropout) if spec.dropout else nn.Identity()
-        self.classifier = nn.Linear(whole.features, spec.num_classes)
+        self.classifier = nn.Linear(width or whole.features, spec.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images N C H W to logits N num_classes."""
         x = self.stem_pool(self.stem(self.layout(x)))
         x = self.head(self.blocks(x))
-        logits: Tensor = self.classifier(self.dropout(self.pool(x).flatten(1)))
+        features = self.hidden_activation(self.hidden(self.pool(x).flatten(1)))
+        logits: Tensor = self.classifier(self.dropout(features))
         return logits
 
 
 def initialise(net: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draws every parameter anew, in the order of the modules, and resets the running statistics.
 
-    Convolutions: normal, variance 2 / fan-out; batch norm: 1 and 0; linear: normal with deviation 0.01, bias 0
+    Convolutions: normal, variance 2 / fan-out; norms: 1 and 0; linear: normal with deviation 0.01, bias 0
     (torchvision's MobileNetV2). Nets whose parameters have the same shapes get the same numbers from the same
     generator state.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
             module.reset_parameters()
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)

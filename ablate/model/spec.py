@@ -10,14 +10,17 @@ import dataclasses
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
-from ablate.errors import SpecError, nearest, one_of
+from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.formats import build
 
-RESIDUALS = ("inverted", "classic")
+RESIDUALS = ("inverted", "classic", "sandglass")
 BOTTLENECKS = ("linear", "relu")
 ACTIVATIONS = ("relu6", "relu", "hardswish", "silu")
-CONVS = ("depthwise", "full")
-SHORTCUTS = ("identity", "projection", "none")
+CONVS = ("depthwise", "full", "fused")
+SHORTCUTS = ("identity", "projection", "none", "expansions")
+KERNEL_SIZES = (3, 5, 7)
+SE_GATES = ("sigmoid", "hardsigmoid")
+NORMS = ("batch", "group", "layer")
 
 
 def round_width(width: float, divisor: int) -> int:
@@ -50,13 +53,23 @@ class BlockSpec:
     Attributes:
         residual: ``inverted``: narrow -> wide -> narrow, the shortcut joins narrow tensors (arXiv:1801.04381,
             figure 3b). ``classic``: wide -> narrow -> wide, the shortcut joins wide tensors, with the
-            activation after the addition (arXiv:1512.03385, figure 5).
+            activation after the addition (arXiv:1512.03385, figure 5). ``sandglass``: wide -> narrow -> wide between
+            two spatial convolutions of wide tensors, which the shortcut joins (arXiv:2007.02269, figure 3).
         bottleneck: whether the 1x1 convolution that narrows is followed by the activation.
         activation: the non-linearity.
-        conv: the 3x3 convolution: ``depthwise`` (groups = channels) or ``full`` (groups = 1).
+        conv: the spatial convolution: ``depthwise`` (groups = channels), ``full`` (mixes channels), or ``fused``: a
+            full one in place of the 1x1 expansion and the depthwise one (arXiv:2104.00298, figure 2).
         shortcut: ``identity`` where stride is 1 and the widths agree; ``projection``: besides, a 1x1
-            convolution where they do not; ``none``: never.
+            convolution where they do not; ``none``: never; ``expansions``: between the wide tensors before and after
+            the spatial convolution of an inverted block, where stride is 1 (arXiv:1801.04381, figure 6b, which
+            leaves open where such a shortcut begins and ends).
         expand_ratio: t, wide over narrow, from 1 to 64; 1 drops the 1x1 expansion.
+        kernel_size: of the spatial convolution: 3, 5 or 7.
+        groups: of a ``full`` spatial convolution (ResNeXt, arXiv:1611.05431); its channels are rounded to a multiple.
+        se_ratio: squeeze-and-excitation (arXiv:1709.01507): the channels of its bottleneck over those that it weighs;
+            0 leaves it out. It follows the spatial convolution, in a classic block the last one.
+        se_gate: ``sigmoid``, with the block's activation inside (EfficientNet); ``hardsigmoid``, with ReLU inside and
+            a bottleneck of a multiple of 8 channels (MobileNetV3).
 
     Raises:
         SpecError: a field has a value that is not allowed.
@@ -68,6 +81,10 @@ class BlockSpec:
     conv: str = "depthwise"
     shortcut: str = "identity"
     expand_ratio: float = 6
+    kernel_size: int = 3
+    groups: int = 1
+    se_ratio: float = 0
+    se_gate: str = "sigmoid"
 
     def __post_init__(self) -> None:
         _check_level(self, "residual", RESIDUALS)
@@ -76,6 +93,33 @@ class BlockSpec:
         _check_level(self, "conv", CONVS)
         _check_level(self, "shortcut", SHORTCUTS)
         _check_number(self, "expand_ratio", 1, 64)
+        _check_number(self, "kernel_size", 3, 7, whole=True)
+        if self.kernel_size not in KERNEL_SIZES:
+            raise SpecError("kernel_size", f"must be 3, 5 or 7, got {self.kernel_size}")
+        _check_number(self, "groups", 1, 1024, whole=True)
+        _check_number(self, "se_ratio", 0, 1)
+        _check_level(self, "se_gate", SE_GATES)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuses what another field leaves without meaning."""
+        if self.residual != "inverted":
+            if self.shortcut == "expansions":
+                raise SpecConflictError(
+                    "shortcut", "'expansions' is of inverted blocks; 'identity' joins wide tensors elsewhere"
+                )
+            if self.conv == "fused":
+                raise SpecConflictError("conv", "'fused' is of inverted blocks, which expand before the 3x3")
+        if self.shortcut == "expansions" and self.conv == "fused":
+            raise SpecConflictError(
+                "shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not"
+            )
+        if self.groups > 1 and self.conv != "full":
+            raise SpecConflictError("groups", f"above 1 goes with conv = 'full', got conv = {self.conv!r}")
+        if self.se_ratio and self.residual == "sandglass":
+            raise SpecConflictError("se_ratio", "goes with residual = 'inverted' or 'classic', got 'sandglass'")
+        if self.se_gate != "sigmoid" and not self.se_ratio:
+            raise SpecConflictError("se_gate", f"= {self.se_gate!r} needs an se_ratio above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +148,12 @@ class NetSpec:
         head_channels: the 1x1 convolution after the last stage; 0 leaves it out (MobileNetV1, ResNet).
             It grows with ``width_mult`` but never shrinks (arXiv:1801.04381, section 5.2).
         activation: the non-linearity of the stem and the head; ``with_blocks(activation=...)`` moves it along.
+        norm: every norm of the net: ``batch``; ``group`` (arXiv:1803.08494) in 32 groups of channels, or the most that
+            divide both; ``layer``: over all channels and pixels of an image.
+        norm_eps: what every norm adds to a variance.
+        head_hidden: features of a further linear layer and activation before the dropout (MobileNetV3); 0: none.
+        drop_path: stochastic depth (arXiv:1603.09382): the probability that an image goes by the shortcut alone,
+            growing in even steps from 0 at the first block towards this.
         width_mult, divisor: every width is ``round_width(c * width_mult, divisor)``.
         dropout: probability before the classifier.
         in_channels, num_classes: of the data.
@@ -122,6 +172,10 @@ class NetSpec:
     width_mult: float = 1
     divisor: int = 8
     dropout: float = 0.2
+    norm: str = "batch"
+    norm_eps: float = 1e-5
+    head_hidden: int = 0
+    drop_path: float = 0
     in_channels: int = 3
     num_classes: int = 1000
 
@@ -141,6 +195,10 @@ class NetSpec:
         _check_number(self, "width_mult", 0.01, 64)
         _check_number(self, "divisor", 1, 64, whole=True)
         _check_number(self, "dropout", 0, 0.99)
+        _check_level(self, "norm", NORMS)
+        _check_number(self, "norm_eps", 1e-12, 1)
+        _check_number(self, "head_hidden", 0, 65536, whole=True)
+        _check_number(self, "drop_path", 0, 0.99)
         _check_number(self, "in_channels", 1, 65536, whole=True)
         _check_number(self, "num_classes", 2, 65536, whole=True)
 

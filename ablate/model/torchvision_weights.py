@@ -9,7 +9,10 @@
 | features.18.0, features.18.1 | head.conv, head.norm |
 | classifier.1 | classifier |
 
-| torchvision resnet50 | here (block n counts through all layers) |
+mobilenet_v3, efficientnet and mnasnet: a block's units in order are expand, spatial, project, or those of them that it
+has; fc1 and fc2 of its squeeze-and-excitation are squeeze.fc1 and squeeze.fc2.
+
+| torchvision resnet50, resnext50 | here (block n counts through all layers) |
 | --- | --- |
 | conv1, bn1 | stem.conv, stem.norm |
 | layerL.B.conv1, .bn1 | blocks.n.reduce.conv, .norm |
@@ -78,14 +81,75 @@ def _resnet50(modules: Iterable[str]) -> dict[str, str]:
     return table
 
 
-_TABLES: dict[str, Callable[[Iterable[str]], dict[str, str]]] = {"mobilenet_v2": _mobilenet_v2, "resnet50": _resnet50}
+def _mnasnet(modules: Iterable[str]) -> dict[str, str]:
+    names = list(modules)
+    plain = {0: "stem.conv", 1: "stem.norm", 14: "head.conv", 15: "head.norm"}
+    plain |= {3: "blocks.0.spatial.conv", 4: "blocks.0.spatial.norm"}
+    plain |= {6: "blocks.0.project.conv", 7: "blocks.0.project.norm"}
+    table = {"classifier.1": "classifier"} | {f"layers.{number}": ours for number, ours in plain.items()}
+    found = (re.match(r"layers\.(\d+)\.(\d+)\.layers\.", name) for name in names)
+    blocks = sorted({(int(match[1]), int(match[2])) for match in found if match})
+    units = {0: "expand.conv", 1: "expand.norm", 3: "spatial.conv", 4: "spatial.norm"}
+    units |= {6: "project.conv", 7: "project.norm"}
+    for number, (stack, block) in enumerate(blocks, 1):
+        table |= {f"layers.{stack}.{block}.layers.{n}": f"blocks.{number}.{ours}" for n, ours in units.items()}
+    return table
+
+
+_UNITS = {1: ("spatial",), 2: ("spatial", "project"), 3: ("expand", "spatial", "project")}
+
+
+def _mbconv(modules: Iterable[str], linears: Mapping[str, str]) -> dict[str, str]:
+    """Of nets whose blocks are lists of units: features.S.block.U or features.S.B.block.U."""
+    names = list(modules)
+    last = max(int(found[1]) for name in names if (found := re.match(r"features\.(\d+)\.", name)))
+    table = dict(linears)
+    for part, ours in _UNIT.items():
+        table |= {f"features.0.{part}": f"stem.{ours}", f"features.{last}.{part}": f"head.{ours}"}
+    children: dict[str, set[int]] = {}
+    squeezes: dict[str, int] = {}
+    for name in names:
+        if found := re.match(r"(features\.[\d.]+\.block)\.(\d+)\.(\w+)", name):
+            if found[3] in ("fc1", "fc2"):
+                squeezes[found[1]] = int(found[2])
+            else:
+                children.setdefault(found[1], set()).add(int(found[2]))
+    order = sorted(children, key=lambda name: [int(word) for word in name.split(".") if word.isdigit()])
+    for number, block in enumerate(order):
+        for child, unit in zip(sorted(children[block]), _UNITS[len(children[block])], strict=True):
+            table |= {f"{block}.{child}.{part}": f"blocks.{number}.{unit}.{ours}" for part, ours in _UNIT.items()}
+        if block in squeezes:
+            table |= {f"{block}.{squeezes[block]}.{fc}": f"blocks.{number}.squeeze.{fc}" for fc in ("fc1", "fc2")}
+    return table
+
+
+def _mobilenet_v3(modules: Iterable[str]) -> dict[str, str]:
+    return _mbconv(modules, {"classifier.0": "hidden", "classifier.3": "classifier"})
+
+
+def _efficientnet(modules: Iterable[str]) -> dict[str, str]:
+    return _mbconv(modules, {"classifier.1": "classifier"})
+
+
+_TABLES: dict[str, Callable[[Iterable[str]], dict[str, str]]] = {
+    "mobilenet_v2": _mobilenet_v2,
+    "mobilenet_v3_small": _mobilenet_v3,
+    "mobilenet_v3_large": _mobilenet_v3,
+    "mnasnet0_5": _mnasnet,
+    "mnasnet1_0": _mnasnet,
+    "efficientnet_b0": _efficientnet,
+    "efficientnet_v2_s": _efficientnet,
+    "resnet50": _resnet50,
+    "resnext50_32x4d": _resnet50,
+}
 
 
 def from_torchvision(net: str, state: Mapping[str, T]) -> dict[str, T]:
     """A torchvision state dict under our keys, ready for ``load_state_dict``; the values are the same objects.
 
     Args:
-        net: ``mobilenet_v2`` or ``resnet50``.
+        net: mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large, mnasnet0_5, mnasnet1_0, efficientnet_b0,
+            efficientnet_v2_s, resnet50 or resnext50_32x4d.
         state: what torchvision's net of that name gives as ``state_dict()``; any width and number of classes.
 
     Raises:

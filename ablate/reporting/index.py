@@ -14,6 +14,7 @@ from ablate.reporting.headline import headline
 from ablate.reporting.page import laid, lay_out
 from ablate.reporting.parts import Chart, Entries, Entry, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
+from ablate.verdicts.tally import tally
 
 
 def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
@@ -31,8 +32,12 @@ def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
     """
     entries = tuple(_entry(results) for results in campaigns)
     counted = words.count(len(entries), "campaign")
+    asked = tally([(results.plan, results.judgement) for results in campaigns]).sentence
     page = lay_out(
-        "Studies", "Studies", counted, [laid("studies", "What was asked, and what came out", [Entries(entries)])]
+        "Studies",
+        "Studies",
+        counted,
+        [laid("studies", "What was asked, and what came out", [Prose(asked, "rule"), Entries(entries)])],
     )
     with writing(reports):
         write_whole(reports / "index.html", page.encode())

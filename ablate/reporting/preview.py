@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ablate.campaign.check import Check
     from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
+    from ablate.design.sealed import SealedPlan
     from ablate.design.study import Study
 
 QUICK = "quick"
@@ -211,3 +212,21 @@ def print_check(check: Check, study: str) -> None:
         console.print(text(f"{fault.where}: {fault.message} (remedy: {fault.remedy})", "yellow"))
     console.print(text(f"{check.records} of {check.trials} planned trials have a sound record"))
     console.print(text("nothing is wrong", "green") if check.sound else text("something is wrong", "bold red"))
+
+
+def print_campaigns(campaigns: Sequence[SealedPlan], runs: Path) -> None:
+    """The campaigns of a runs folder, a line each."""
+    from datetime import datetime
+
+    from ablate.campaign.records import RecordStore
+
+    table = _table("seeds", "records", words_in=("study", "budget", "data", "campaign", "sealed"))
+    for one in campaigns:
+        study = one.plan.study
+        here = RecordStore(runs, study.name).keys()
+        done = sum(trial.key in here for trial in one.plan.trials)
+        when = datetime.fromtimestamp(one.sealed_at).strftime("%Y-%m-%d %H:%M")
+        names = (text(study.name, "bold"), text(study.budget), text(one.plan.data.name))
+        counts = (str(study.plan.most_seeds), f"{done} of {len(one.plan.trials)}")
+        table.add_row(*names, text(study.digest), text(when), *counts)
+    screen().print(table)

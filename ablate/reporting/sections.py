@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from ablate.reporting import charts, frames, frames_tuning, tables, words
+from ablate.reporting import charts, frames, frames_tuning, tables, tables_checks, words
 from ablate.reporting.headline import headline
 from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
@@ -96,6 +96,7 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
 def _interactions(results: Results) -> Iterator[Part | None]:
     yield charts.interactions(results)
     yield Table(tables.simple_effect_rows(results), "What each interaction that was found consists of; unadjusted")
+    yield Table(tables_checks.effect_check_rows(results), "What the table of effects leaves out")
 
 
 def _by_arm(results: Results) -> Iterator[Part | None]:
@@ -113,6 +114,8 @@ def _differences(results: Results) -> Iterator[Part | None]:
         tables.contrast_rows(results, contrasts), f"The difference with its {words.confidence(results)} intervals"
     )
     yield Table(tables.power_rows(results, contrasts), "What these seeds can tell")
+    failed = "How often training failed: it diverged, or ended far worse than the arm's other seeds"
+    yield Table(tables_checks.failure_rows(results), failed)
 
 
 def _tuning(results: Results) -> Iterator[Part | None]:
@@ -126,6 +129,8 @@ def _tuning(results: Results) -> Iterator[Part | None]:
         f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
         f"{words.count(study.tuning.seeds, 'seed')} that no verdict rests on",
     )
+    moved = "Arm minus control on validation images at other settings; no verdict rests on these"
+    yield Table(tables_checks.sensitivity_rows(results), moved)
     yield Table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
 
 

@@ -21,7 +21,7 @@ from ablate.design.record import EpochPoint, Measured
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.model.fused import with_kernels
-from ablate.model.kernels import Dropout
+from ablate.model.kernels import Dropout, DropPath
 from ablate.model.nets import Net, build
 from ablate.provenance import commit
 from ablate.training import checkpoint
@@ -89,11 +89,15 @@ class State:
         return self.net if self.average is None else self.average.module
 
     def seed_dropout(self, epoch: int) -> None:
-        """Starts the epoch's stream of dropout masks."""
+        """Starts the epoch's streams of dropout masks and of dropped paths."""
+        device = next(self.net.parameters()).device
+        masks, paths = (
+            torch.Generator(device).manual_seed(stream_seed(self.trial.seed, stream, epoch))
+            for stream in ("dropout", "drop_path")
+        )
         for module in self.net.modules():
-            if isinstance(module, Dropout):
-                device = next(self.net.parameters()).device
-                module.generator = torch.Generator(device).manual_seed(stream_seed(self.trial.seed, "dropout", epoch))
+            if isinstance(module, Dropout | DropPath):
+                module.generator = masks if isinstance(module, Dropout) else paths
 
     def save(self) -> None:
         """Keeps the state after an epoch, if there is a folder for it."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-Stream = Literal["weights", "order", "augmentation", "dropout", "rand_augment", "erasing", "mixing"]
+Stream = Literal["weights", "order", "augmentation", "dropout", "drop_path", "rand_augment", "erasing", "mixing"]
 
 
 def stream_seed(seed: int, stream: Stream, epoch: int = 0) -> int:

@@ -123,3 +123,26 @@ def test_an_old_plan_keeps_the_keys_that_its_records_lie_under() -> None:
 def test_what_is_no_plan_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(AblateError, match="plan"):
         CampaignPlan.from_json(text)
+
+
+def arms_of(**changes: object) -> str:
+    try:
+        plan = make_plan(Study.model_validate({"name": "x", "arms": {"a": changes}}))
+    except StudyError as error:
+        return str(error)
+    return " ".join(str(change) for change in plan.arm("a").changes)
+
+
+def test_fields_that_have_a_meaning_only_together_can_be_moved_together() -> None:
+    assert arms_of(conv="full", groups=4) == "conv: depthwise -> full groups: 1 -> 4"
+    assert arms_of(se_ratio=0.25, se_gate="hardsigmoid") == "se_ratio: 0 -> 0.25 se_gate: sigmoid -> hardsigmoid"
+
+
+def test_fields_that_have_no_meaning_together_are_refused_with_the_reason_and_wrong_values_first() -> None:
+    assert arms_of(groups=4).endswith("arms.a.groups above 1 goes with conv = 'full', got conv = 'depthwise'")
+    assert "arms.a.conv 'fused' is of inverted blocks" in arms_of(conv="fused", residual="classic")
+    wrong = arms_of(groups=4, conv="ful")
+    assert "arms.a.conv must be one of" in wrong
+    assert "groups" not in wrong
+    said = arms_of(net="mobilenet_v3_small", residual="sandglass")
+    assert "arms.a.residual does not go with the rest of the net: se_ratio goes with" in said

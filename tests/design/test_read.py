@@ -117,7 +117,7 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
         ("arms=[]", "arms", "must be a table, got []"),
         ("", "arms", "must hold at least one arm"),
         ("[arms.a]\nconv='full'\n[factors]\nconv=['depthwise','full']", "factors", "and [arms] exclude each other"),
-        ("[factors]\nconv=['full','half']", "factors.conv", "must be one of depthwise, full; got 'half'"),
+        ("[factors]\nconv=['full','half']", "factors.conv", "must be one of depthwise, full, fused; got 'half'"),
         ("[factors]\nconv=['full']", "factors.conv", "must list two or more different levels, got ['full']"),
         ("[factors]\ndropout=[0.1,0.3]", "factors.dropout", "must hold the control's own level 0.2"),
         ("[factors]\nexpand_ratio=[1,6]", "factors.expand_ratio", "differs among the control's stages (1, 6)"),

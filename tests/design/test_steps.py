@@ -27,6 +27,20 @@ def roadmap(kind: str, **design: object) -> Study:
     )
 
 
+def test_a_step_that_needs_a_later_one_is_refused_with_the_reason() -> None:
+    def to_resnext(order: list[str]) -> Study:
+        net = {"control": {"net": "resnet50", "conv": "depthwise"}, "design": {"kind": "add_one_in"}}
+        net["design"] |= {"to": {"net": "resnext50_32x4d"}, "order": order}
+        return Study.model_validate({"name": "x", **net})
+
+    way = ["conv", "groups", "layout", "expand_ratio"]
+    assert len(make_plan(to_resnext(way)).arms) == 5
+    with pytest.raises(
+        StudyError, match=r"groups is not possible at its place: groups above 1 goes with conv = 'full'"
+    ):
+        make_plan(to_resnext(["groups", "conv", *way[2:]]))
+
+
 def test_from_mobilenet_v1_to_v2_is_these_steps() -> None:
     assert sorted(net_steps(V1, V2)) == sorted(WAY)
     assert net_steps(V1, V1) == ()

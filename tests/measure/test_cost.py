@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,7 +13,7 @@ from ablate.measure.saved import saved_elements
 from ablate.model.layers import layers
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
-from ablate.model.zoo import mobilenet_v1, mobilenet_v2, mobilenet_v2_cifar, mobilenet_v2_mnist, resnet50
+from ablate.model.zoo import NETS, mobilenet_v1, mobilenet_v2, mobilenet_v2_cifar, mobilenet_v2_mnist, resnet50
 
 IMAGE = (3, 224, 224)
 
@@ -87,6 +88,11 @@ SAVED = [
     (mobilenet_v2_cifar(), (3, 32, 32)),
     (mobilenet_v1(width_mult=0.25), (3, 64, 64)),
     (resnet50(width_mult=0.25), (3, 64, 64)),
+    (NETS["mobilenet_v3_small"](width_mult=0.5), (3, 64, 64)),
+    (NETS["efficientnet_b0"](width_mult=0.25), (3, 64, 64)),
+    (BIT.with_blocks(residual="sandglass"), (1, 28, 28)),
+    (BIT.with_blocks(shortcut="expansions"), (1, 28, 28)),
+    (replace(BIT, norm="group"), (1, 28, 28)),
 ]
 
 

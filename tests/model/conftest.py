@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import product
 
@@ -18,6 +19,8 @@ PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": lambda x: x.clamp(min=0),
     "hardswish": lambda x: x * (x + 3).clamp(0, 6) / 6,
     "silu": lambda x: x * torch.sigmoid(x),
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": lambda x: (x + 3).clamp(0, 6) / 6,
 }
 TOGGLES = [
     dict(zip(("residual", "bottleneck", "activation", "conv"), levels, strict=True))
@@ -28,8 +31,8 @@ TOGGLES = [
 def run_layers(  # noqa: C901 - one branch a kind of layer
     spec: NetSpec, weights: Mapping[str, Tensor], images: Tensor
 ) -> Tensor:
-    """Logits in train mode (batch statistics) without dropout; every block of ``spec`` has the net's activation."""
-    x = entry = main = images
+    """Logits in train mode (batch statistics) without dropout."""
+    x = entry = main = wide = images
     block = None
     for layer in layers(spec, *images.shape[2:]):
         if layer.block != block:
@@ -37,23 +40,38 @@ def run_layers(  # noqa: C901 - one branch a kind of layer
         if layer.kind == "conv":
             if layer.name.endswith("shortcut.conv"):
                 main, x = x, entry
-            weight = weights[f"{layer.name}.weight"]
-            x = F.conv2d(x, weight, None, layer.stride, layer.kernel // 2, 1, layer.groups)
+            if layer.name.endswith("spatial.conv"):
+                wide = x
+            bias = weights[f"{layer.name}.bias"] if layer.bias else None
+            x = F.conv2d(x, weights[f"{layer.name}.weight"], bias, layer.stride, layer.kernel // 2, 1, layer.groups)
         elif layer.kind == "norm":
-            scale, shift = weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]
-            x = F.batch_norm(x, None, None, scale, shift, training=True)
+            x = plain_norm(spec, x, weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"])
             main = main if "shortcut" in layer.name else x
         elif layer.kind == "activation":
-            x = main = PLAIN_ACTIVATIONS[spec.activation](x)
+            x = main = PLAIN_ACTIVATIONS[str(layer.activation)](x)
+        elif layer.name.endswith("spatial.add"):
+            x = main = x + wide
         elif layer.kind == "add":
             x = main + (x if x is not main else entry)
+        elif layer.kind == "scale":
+            x = main = wide * x
         elif layer.kind == "max_pool":
             x = F.max_pool2d(x, 3, 2, 1)
         elif layer.kind == "mean_pool":
-            x = x.mean((2, 3))
+            wide, x = x, x.mean((2, 3), keepdim=layer.block is not None)
         elif layer.kind == "linear":
-            x = F.linear(x, weights["classifier.weight"], weights["classifier.bias"])
+            x = F.linear(x, weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"])
     return x
+
+
+def plain_norm(spec: NetSpec, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """By hand: group and layer norm are means and variances over pixels and a share of the channels of an image."""
+    if spec.norm == "batch":
+        return F.batch_norm(x, None, None, scale, shift, training=True, eps=spec.norm_eps)
+    groups = 1 if spec.norm == "layer" else math.gcd(32, x.shape[1])
+    parts = x.reshape(len(x), groups, -1)
+    normed = (parts - parts.mean(2, keepdim=True)) / (parts.var(2, keepdim=True, correction=0) + spec.norm_eps).sqrt()
+    return normed.reshape(x.shape) * scale[:, None, None] + shift[:, None, None]
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,9 +8,11 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from ablate.model.layers import layers
 from ablate.model.nets import Net, build
-from ablate.model.spec import BlockSpec, NetSpec, StageSpec
+from ablate.model.spec import SHORTCUTS, BlockSpec, NetSpec, StageSpec
 from ablate.model.torchvision_weights import WeightsError, from_torchvision
 from ablate.model.zoo import NETS
 
@@ -25,7 +28,7 @@ def calibrated(name: str, images: torch.Tensor) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout | torchvision.ops.StochasticDepth):
             module.p = 0.0
     net(images)
     return net
@@ -48,6 +51,26 @@ def test_torchvisions_weights_give_torchvisions_logits_and_gradients(name: str) 
     for key, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, expected.pop(key), rtol=1e-6, atol=1e-9)
     assert not expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v3_small", "mobilenet_v3_large", "mnasnet0_5", "mnasnet1_0", "efficientnet_b0",
+        pytest.param("efficientnet_v2_s", marks=pytest.mark.slow), "resnext50_32x4d",
+    ],
+)  # fmt: skip
+def test_further_nets_have_torchvisions_parameters_multiply_adds_and_logits(name: str) -> None:
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    theirs = calibrated(name, images).eval()
+    ours = build(NETS[name]()).eval()
+    ours.load_state_dict(from_torchvision(name, theirs.state_dict()))
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        expected = theirs(images)
+    torch.testing.assert_close(ours(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    macs = sum(layer.macs for layer in layers(NETS[name](), 64, 64))
+    assert counter.get_total_flops() == 2 * len(images) * macs
 
 
 def test_a_foreign_state_dict_is_refused_by_name() -> None:
@@ -138,28 +161,29 @@ BASE = NetSpec(
 )  # fmt: skip
 BLOCK_MOVES = {
     "residual": "classic", "bottleneck": "relu", "activation": "relu", "conv": "full", "shortcut": "none",
-    "expand_ratio": 1,
+    "expand_ratio": 1, "kernel_size": 5, "groups": 4, "se_ratio": 0.25, "se_gate": "hardsigmoid",
 }  # fmt: skip
+NEEDED = {"groups": {"conv": "full"}, "se_gate": {"se_ratio": 0.25}}  # without which a field is refused
 STAGE_MOVES = {"block": BlockSpec(bottleneck="relu"), "channels": 12, "repeats": 3, "stride": 2}
 NET_MOVES = {
     "stages": BASE.stages[:1], "stem_channels": 16, "stem_kernel": 5, "stem_stride": 2, "stem_pool": True,
-    "head_channels": 0, "activation": "relu", "width_mult": 1.4, "divisor": 5, "dropout": 0.5, "in_channels": 1,
-    "num_classes": 5,
+    "head_channels": 0, "activation": "relu", "width_mult": 1.4, "divisor": 5, "dropout": 0.5,
+    "norm": "layer", "norm_eps": 0.1, "head_hidden": 7, "drop_path": 0.5, "in_channels": 1, "num_classes": 5,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("field", BlockSpec.__dataclass_fields__)
 def test_every_field_of_a_block_changes_what_the_net_does(field: str) -> None:
     images = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    block = replace(BlockSpec(), **{field: BLOCK_MOVES[field]})
-    moved = replace(BASE, stages=tuple(replace(stage, block=block) for stage in BASE.stages))
-    assert not torch.equal(behaviour(BASE, images), behaviour(moved, images))
+    before = BASE.with_blocks(**NEEDED.get(field, {}))
+    moved = before.with_blocks(**{field: BLOCK_MOVES[field]})
+    assert not torch.equal(behaviour(before, images), behaviour(replace(moved, activation="relu6"), images))
 
 
 def test_the_shortcuts_differ_pairwise() -> None:
     images = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    logits = [behaviour(BASE.with_blocks(shortcut=s), images) for s in ("identity", "projection", "none")]
-    assert not any(torch.equal(logits[a], logits[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    logits = [behaviour(BASE.with_blocks(shortcut=level), images) for level in SHORTCUTS]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(logits, 2))
 
 
 @pytest.mark.parametrize("field", StageSpec.__dataclass_fields__)

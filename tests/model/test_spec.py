@@ -2,13 +2,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.errors import SpecError
-from ablate.model.spec import BlockSpec, NetSpec, StageSpec, diff, round_width
+from ablate.model.spec import (
+    ACTIVATIONS,
+    BOTTLENECKS,
+    CHANGEABLE,
+    CONVS,
+    NORMS,
+    RESIDUALS,
+    SE_GATES,
+    SHORTCUTS,
+    BlockSpec,
+    NetSpec,
+    StageSpec,
+    diff,
+    round_width,
+)
 from ablate.model.zoo import NETS, mobilenet_v2_mnist
 
 
@@ -71,6 +86,18 @@ def test_a_change_of_no_field_is_refused_with_the_nearest_right_name() -> None:
         mobilenet_v2_mnist().with_changes({"botleneck": "relu"})
     with pytest.raises(SpecError, match="stages"):
         mobilenet_v2_mnist().with_changes({"stages": ()})
+
+
+def test_the_page_on_study_files_names_every_field_level_and_net() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    for name in (*CHANGEABLE, *NETS):
+        assert f"`{name}`" in page, name
+    for field, levels in (
+        ("residual", RESIDUALS), ("bottleneck", BOTTLENECKS), ("activation", ACTIVATIONS), ("conv", CONVS),
+        ("shortcut", SHORTCUTS), ("se_gate", SE_GATES),
+    ):  # fmt: skip
+        assert f"| `{field}` | {', '.join(levels)} |" in page
+    assert f"| {', '.join(NORMS)} |" in page
 
 
 def test_equal_stages_are_equal_and_hash_alike() -> None:
