@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ablate.campaign.options import CampaignResult, RunOptions
     from ablate.campaign.views import Conclusion
     from ablate.design.plan import CampaignPlan
+    from ablate.design.study import Study
     from ablate.reporting.results import Results
 
 EXIT_UNEXPECTED = 1
@@ -219,6 +220,33 @@ def _conclude(results: Results, how: RunOptions, *, complete: bool, report: bool
     return conclusion_of(results, complete=complete, report=page and page.parent)
 
 
+def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
+    """How many trials of the plan have a record, and the arms' measured training images a second, one record an arm."""
+    from ablate.campaign.records import RecordStore
+
+    store = RecordStore(runs, plan.study.name)
+    here = [trial for keys in [store.keys()] for trial in plan.trials if trial.key in keys]
+    rates: dict[str, float] = {}
+    for arm, key in {trial.arm: trial.key for trial in here}.items():
+        with contextlib.suppress(AblateError):
+            if (record := store.read(key)) is not None:
+                rates[arm] = record.measured.images_per_s
+    return len(here), rates
+
+
+def done_of(study: Study, how: RunOptions) -> int:
+    """How many trials of a study have a record; a study that was never run is not planned for it."""
+    from ablate.campaign.records import RecordStore
+    from ablate.design.plan import make_plan
+
+    if not RecordStore(how.runs, study.name).records.is_dir():
+        return 0
+    try:
+        return progress_of(make_plan(study, how.data_root), how.runs)[0]
+    except AblateError:  # its data are not here
+        return 0
+
+
 def ui_command(options: argparse.Namespace) -> str:
     """The line that opens the MLflow UI on the store that was written to."""
     where = "" if options.runs == Path("runs") else f" --runs {options.runs}"
@@ -252,7 +280,8 @@ def run(options: argparse.Namespace) -> int:
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_studies
 
-        print_studies(expected_jobs(run_options(options)), options.budget, overrides(options))
+        how = run_options(options)
+        print_studies(expected_jobs(how), options.budget, overrides(options), done=lambda study: done_of(study, how))
         return 0
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
@@ -260,7 +289,9 @@ def run(options: argparse.Namespace) -> int:
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_plan
 
-        print_plan(make(options), jobs=expected_jobs(run_options(options)))
+        how, plan = run_options(options), make(options)
+        done, rates = progress_of(plan, how.runs)
+        print_plan(plan, jobs=expected_jobs(how), done=done, images_per_s=rates)
         return 0
     return check(options) if options.check or options.repair else train(options)
 

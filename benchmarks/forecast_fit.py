@@ -8,6 +8,8 @@ operation reads or writes, fitted to seven nets at batch 64 so that the relative
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from interleaved import call_apart
 
@@ -17,7 +19,8 @@ from ablate.model.layers import layers
 from ablate.model.spec import NetSpec
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
-TURNS = 3
+TURNS, BATCH = 3, 64
+WARM_UP, LEAST_STEPS, ENOUGH_S = 2, 3, 0.8
 NETS: dict[str, tuple[NetSpec, tuple[int, int, int]]] = {
     "small MNIST net": (zoo.mobilenet_v2_mnist(), MNIST),
     "small MNIST net, full": (zoo.mobilenet_v2_mnist().with_blocks(conv="full"), MNIST),
@@ -29,19 +32,34 @@ NETS: dict[str, tuple[NetSpec, tuple[int, int, int]]] = {
 }
 
 
-def _ready() -> None:
-    """Nobody waits for this process."""
-
-
 def pace(net: str) -> float:
-    """Training images a second of one thread."""
-    from ablate.training.pace import Pace
+    """Training images a second of one thread, on noise."""
+    import torch
+    from torch.nn import functional
 
-    from ablate.training.processor import keep_memory
+    from ablate.model.fused import kernels_name, with_kernels
+    from ablate.model.nets import build
+    from ablate.training.optim import make_optimizer
+    from ablate.training.processor import keep_memory, processor
 
     keep_memory()
     spec, shape = NETS[net]
-    return Pace(spec=spec, shape=shape, recipe=Recipe(batch_size=64), threads=1, ready=_ready)()
+    model = build(spec, generator=torch.Generator().manual_seed(0)).train()
+    if kernels_name():
+        with_kernels(model)
+    optimizer = make_optimizer(model, Recipe(batch_size=BATCH))
+    images = torch.randn(BATCH, *shape).to(memory_format=torch.channels_last)
+    labels = torch.randint(spec.num_classes, (BATCH,))
+    steps, began = -WARM_UP, time.perf_counter()
+    with processor(1):
+        while steps < LEAST_STEPS or time.perf_counter() - began < ENOUGH_S:
+            if steps == 0:
+                began = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            steps += 1
+    return steps * BATCH / (time.perf_counter() - began)
 
 
 def main() -> None:

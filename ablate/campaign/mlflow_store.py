@@ -96,6 +96,12 @@ class MlflowStore:
             self._opened = None if self.file is None else _identity(self.file)
         return self._client
 
+    def load(self) -> None:
+        """Imports MLflow, with what a store in a database needs."""
+        if not self.is_server:
+            import mlflow.store.tracking.sqlalchemy_store
+        import mlflow.entities  # noqa: F401
+
     def disconnect(self) -> None:
         """Lets go of the file, so that one that has taken its place is opened next."""
         if self._client is not None:

@@ -94,6 +94,10 @@ class MlflowView:
         """False for an sqlite file that is not there yet."""
         return self.store.exists
 
+    def load(self) -> None:
+        """See ``View.load``."""
+        self.store.load()
+
     def state(self) -> list[Any] | None:
         """See ``View.state``; a server has to be asked."""
         return None if self.store.file is None else file_state(self.store.file)

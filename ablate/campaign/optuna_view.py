@@ -58,6 +58,10 @@ class OptunaView:
         """False for the runs folder's own file where it is not there yet."""
         return self._file is None or self._file.exists()
 
+    def load(self) -> None:
+        """See ``View.load``."""
+        from optuna.storages import RDBStorage  # noqa: F401 - loaded on access
+
     def state(self) -> list[Any] | None:
         """See ``View.state``."""
         return None if self._file is None else file_state(self._file)

@@ -232,8 +232,6 @@ class _Campaign:
             self.costs = prepare(self.plan, self.options, self.layout, self.observer.said)
         for pusher in self._pushers.values():
             pusher.update(self.plan, self.costs)
-            if todo:
-                pusher.start()
 
     def _train(self, executor: Executor, todo: int) -> None:
         self.observer.began(self.plan, todo)
@@ -245,6 +243,8 @@ class _Campaign:
                 self._submit(executor, trial)
             if not running:
                 return
+            for pusher in self._pushers.values():
+                pusher.start()  # once; the first trials train while it imports
             for event in executor.events(EVENTS_S):
                 if isinstance(event, Progress):
                     self.observer.progress(self.trials[event.key], event.point, event.images_per_s)

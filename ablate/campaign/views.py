@@ -91,6 +91,10 @@ class View(Protocol):
         """As a message names it, without passwords."""
         ...
 
+    def load(self) -> None:
+        """Imports what the view needs. Imports of one library in two threads at once can deadlock."""
+        ...
+
     def known(self, plan: CampaignPlan, costs: ArmCosts) -> dict[str, str]:
         """Makes the view ready for this campaign; digest by key of the records of the study that it holds."""
         ...
@@ -152,8 +156,10 @@ class Pusher:
             self._plan, self._costs = plan, costs
 
     def start(self) -> None:
-        """Begins to push."""
+        """Begins to push. The view's libraries are imported first, in the caller's thread."""
         if self._thread is None:
+            with contextlib.suppress(Exception):  # the thread will meet the same error, and tell it
+                self._view.load()
             self._thread = threading.Thread(target=self._run, name=self._view.name, daemon=True)
             self._thread.start()
 

@@ -91,6 +91,7 @@ class FusedUnit(_Fused):
 
     def __init__(self, unit: ConvUnit) -> None:
         super().__init__()
+        assert isinstance(unit.norm, nn.BatchNorm2d)
         self.conv, self.norm, self.activation = unit.conv, unit.norm, unit.activation
         self.activation_name = unit.part.activation
         self.hidden = tuple(self.named_children())

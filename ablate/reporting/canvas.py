@@ -100,10 +100,11 @@ def draw(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
     out once.
     """
     content = io.BytesIO()
-    with matplotlib.rc_context(RC):  # type: ignore[arg-type]
+    settings: dict[str, object] = {**RC, "figure.constrained_layout.use": False}
+    with matplotlib.rc_context(settings):  # type: ignore[arg-type]
         if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)  # "none" would leave one that draws everything once more at each save
         options = {"metadata": {"Date": None, "Creator": None}, "transparent": True} if kind == "svg" else {"dpi": 160}
         figure.savefig(content, format=kind, **options)
     return content.getvalue()

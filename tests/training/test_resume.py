@@ -148,3 +148,13 @@ def test_a_trial_that_ends_before_its_record_is_kept_repeats_its_last_epoch_only
 def test_a_trial_of_one_epoch_needs_no_checkpoint(images: Images, make_trial: Make, tmp_path: Path) -> None:
     fit(make_trial(epochs=1), images, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dropped_paths_are_the_trials_own_and_the_same_after_a_kill(
+    images: Images, make_trial: Make, tmp_path: Path
+) -> None:
+    trial = make_trial(spec=replace(make_trial().spec, drop_path=0.9))
+    whole = fit(trial, images)
+    torch.rand(5)
+    assert fit_with_kills(trial, images, tmp_path, {1}).same_result(whole)
+    assert not replace(fit(make_trial(), images), key=trial.key).same_result(whole)
