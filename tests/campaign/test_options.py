@@ -14,8 +14,8 @@ from ablate.study import parser, run_options
 
 COMMAND_LINE = set(
     """
-    --budget --check --cpus-per-trial --data --data-root --device --epochs --executor --forget --gpus-per-trial
-    --help --jobs --list --no-report --optuna-storage --plan --quiet --ray-address --repair --retries --runs --seeds
+    --budget --check --cpus-per-trial --data --data-root --device --epochs --executor --expect --forget
+    --gpus-per-trial --help --jobs --json --list --no-report --optuna-storage --plan --quiet --ray-address --repair --retries --runs --seeds
     --set --threads --time-limit --tracking-uri
     """.split()  # noqa: SIM905 - easier to read
 )
