@@ -15,8 +15,8 @@ from ablate.study import parser, run_options
 COMMAND_LINE = set(
     """
     --budget --check --cpus-per-trial --data --data-root --device --epochs --executor --expect --forget
-    --gpus-per-trial --help --jobs --json --list --no-report --optuna-storage --plan --quiet --ray-address --repair --retries --runs --seeds
-    --set --threads --time-limit --tracking-uri
+    --gpus-per-trial --help --jobs --json --list --no-report --optuna-storage --plan --quiet --ray-address --repair
+    --retries --runs --schema --seeds --set --threads --time-limit --tracking-uri
     """.split()  # noqa: SIM905 - easier to read
 )
 
