@@ -37,9 +37,9 @@ class Layout:
 
 def cores() -> int:
     """Processors that this process may use: its affinity and its container's share are respected."""
-    import joblib
+    from loky import cpu_count
 
-    return max(1, int(joblib.cpu_count()))
+    return max(1, int(cpu_count()))
 
 
 def available_bytes() -> int:

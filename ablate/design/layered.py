@@ -45,6 +45,9 @@ class Layer:
         return Problem(self.where, f"{self.above}{printable(error.key)}", error.message)
 
 
+_SEEN: dict[tuple[str, str, str], tuple[Study | None, list[FieldError]]] = {}
+
+
 def validated(name: str, budget: str, layers: Sequence[Layer]) -> tuple[Study | None, list[Problem]]:
     """The study that the layers make, or None; and what is wrong with it, each under the layer that wrote it.
 
@@ -56,7 +59,10 @@ def validated(name: str, budget: str, layers: Sequence[Layer]) -> tuple[Study | 
     tables: Table = {}
     for layer in layers:
         tables = merge(tables, layer.tables)
-    study, errors = _checked(name, budget, tables)
+    written = name, budget, repr(tables)
+    if written not in _SEEN:  # a list of studies reads each file once a budget, and each reading checks all budgets
+        _SEEN[written] = _checked(name, budget, tables)
+    study, errors = _SEEN[written]
     return study, [_layer_of(error.key, layers).problem(error) for error in errors]
 
 

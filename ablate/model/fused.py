@@ -394,8 +394,7 @@ class _Chain(torch.autograd.Function):
             outcome = (d_z, d_affine, *maps[2 * number : 2 * number + 2])
             before = (*maps[2 * number - 2 : 2 * number], chain[number - 1].code)
             source = before if number else (x, None, 0)
-            wanted = bool(number) or ctx.needs_input_grad[2] or chain[number].kind == "depthwise"
-            told = (int(ctx.learns[number]), wanted)
+            told = int(ctx.learns[number]), bool(number) or ctx.needs_input_grad[2] or chain[number].kind == "depthwise"
             d_z, d_affine, gradients = _backward(chain[number], source, weights[number], outcome, *told)
             found[:0] = gradients
         return None, None, d_z, d_sum if ctx.joins else None, *found

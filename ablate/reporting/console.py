@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ablate.reporting.words import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH_WITHOUT_TERMINAL = 120
 _NUMERIC = "0123456789−+–[<"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ablate.design.plan import NOISE_FLOOR, Arm
 from ablate.design.study import Study
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
-from ablate.verdicts.methods import methods_paragraph
-from ablate.verdicts.verdict import Contrast, Effect, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 MOST_CHANGES = 4  # of an arm, in one line of a table
 LONGEST_CHANGE = 36  # characters; a longer one is named by its field alone
@@ -155,6 +157,8 @@ def rule_when(results: Results) -> str:
 
 def methods(results: Results) -> str:
     """A methods paragraph to paste into a paper, with its references."""
+    from ablate.verdicts.methods import methods_paragraph
+
     return methods_paragraph(results.plan, results.judgement, results.records)
 
 

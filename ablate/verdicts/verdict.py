@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ablate.verdicts.random_effects import Pooled
-from ablate.verdicts.registration import Registration
-from ablate.verdicts.tuning_luck import Sensitivity
+if TYPE_CHECKING:
+    from ablate.verdicts.random_effects import Pooled
+    from ablate.verdicts.registration import Registration
+    from ablate.verdicts.tuning_luck import Sensitivity
 
 Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
 

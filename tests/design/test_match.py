@@ -76,7 +76,8 @@ def test_each_arm_is_solved_in_under_a_second(name: str) -> None:
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize("name", NETS)
+# mnasnet0_5 is what the rule makes of halved widths: 12 becomes 16
+@pytest.mark.parametrize("name", [name for name in NETS if name != "mnasnet0_5"])
 def test_divisor_one_leaves_a_named_net_as_it_is_at_width_one(name: str) -> None:
     net = NETS[name](in_channels=3, num_classes=10)
     finer = net.with_changes({"divisor": 1})

@@ -48,7 +48,7 @@ def test_the_table_in_the_documentation_is_of_this_command(command: ModuleType) 
         "promised 80 %",
         "settled",
         "joint coverage",
-        "published trainings",
+        "trainings that others published",
         "collapses",
         "tuned twice",
         "not promised",
