@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -98,6 +99,7 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
     return Forecast(arms=len(rates), trials=trials, minutes=seconds / jobs / 60, tuning=tuning)
 
 
+@functools.lru_cache(maxsize=1024)
 def estimated_rate(spec: NetSpec, data: DataInfo) -> float:
     """Training images a second on one core, from multiply-adds and from numbers read and written."""
     ops = layers(spec, data.height, data.width)
