@@ -127,7 +127,7 @@ def _pulled(options: RunOptions, study: str, digest: str | None) -> list[SealedP
 
     def read(keys: list[str]) -> dict[str, Record]:
         for key, content in view.pull(study, keys).items():
-            store.keep(key, content)
+            store.accept(key, content)
         return {key: record for key in keys if (record := _sound(store, key)) is not None}
 
     with writable(options.runs):

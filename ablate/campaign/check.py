@@ -214,8 +214,7 @@ def _repair(plan: CampaignPlan, options: RunOptions, store: RecordStore, say: Ca
         say(str(error))
         pulled = {}
     for key, text in pulled.items():
-        if text != store.forgotten(key) and Record.from_json(text).key == key:
-            store.keep(key, text)
+        if store.accept(key, text) is not None:
             trial = checked.trials[key]
             done.append(f"{trial.arm}, seed {trial.seed}: its record was taken from {mlflow.name}")
     checked = _Checked(plan, options)

@@ -111,6 +111,17 @@ class RecordStore:
         """Writes a record as another machine wrote it."""
         write_whole(self.path(key), text.encode())
 
+    def accept(self, key: str, text: str) -> Record | None:
+        """Keeps a record that a view gave; None where it is damaged, another trial's, or was forgotten on purpose."""
+        try:
+            record = Record.from_json(text)
+        except AblateError:
+            return None
+        if record.key != key or text == self.forgotten(key):
+            return None
+        self.keep(key, text)
+        return record
+
     def forget(self, key: str) -> bool:
         """Sets a record aside on purpose, so that its trial is trained again; whether there was one."""
         path = self.path(key)

@@ -182,12 +182,7 @@ class _Campaign:
             return
         texts = self._answer_of(lambda: self._mlflow.pull(self.plan.study.name, keys))
         for key, text in texts.items():
-            try:
-                record = Record.from_json(text)
-            except AblateError:
-                continue
-            if record.key == key and text != self.store.forgotten(key):
-                self.store.keep(key, text)
+            if (record := self.store.accept(key, text)) is not None:
                 self.records[key] = record
         if found := sum(key in self.records for key in keys):
             self.observer.said(f"{found} record{'s' * (found > 1)} taken from {self._mlflow.name}")

@@ -221,3 +221,15 @@ def test_two_studies_that_share_trials_keep_a_record_each(tmp_path: Path) -> Non
     assert [trial.key for trial in other.trials] == [trial.key for trial in PLAN.trials]
     RecordStore(tmp_path, "another").put(outcome(other.trials[0]))
     assert RecordStore(tmp_path, "faults").read(TRIAL.key) is None
+
+
+def test_a_record_that_a_view_gives_is_kept_only_if_it_is_sound_of_this_trial_and_not_forgotten(tmp_path: Path) -> None:
+    store, (first, second) = RecordStore(tmp_path, "faults"), plan_of("control", seeds=2).trials
+    text = outcome(first).to_json()
+    assert store.accept(first.key, text[:-9]) is None
+    assert store.accept(second.key, text) is None
+    assert store.keys() == set()
+    assert store.accept(first.key, text) == outcome(first)
+    assert store.path(first.key).read_text() == text
+    store.forget(first.key)
+    assert store.accept(first.key, text) is None
