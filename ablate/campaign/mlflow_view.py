@@ -24,6 +24,7 @@ from ablate.campaign.mlflow_payload import (
     KEY,
     KIND,
     RECORD,
+    SEARCH,
     STATUS,
     TRIAL,
     WRITER,
@@ -32,12 +33,13 @@ from ablate.campaign.mlflow_payload import (
     arm_metrics,
     arm_payload,
     campaign_payload,
+    search_payload,
     trial_payload,
 )
 from ablate.campaign.mlflow_store import MlflowStore, local_folder, sent_once
 from ablate.campaign.options import ArmCosts
 from ablate.campaign.views import Conclusion, Item, ViewError, file_state
-from ablate.design.plan import CampaignPlan
+from ablate.design.plan import Arm, CampaignPlan
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -168,7 +170,9 @@ class MlflowView:
         if held is not None and held.rank[:2] > (payload.ok, payload.start_ms):
             return held.digest
         with self.store.answers():
-            run_id = self._write(plan.study.name, item, payload)
+            explored = item.trial.phase in ("search", "timed")
+            parent = self._arm_run(plan, None if explored else plan.arm(item.trial.arm), costs)
+            run_id = self._write(plan.study.name, item, payload, parent)
             if held is not None:
                 self._delete(held.run_id)
         status = item.record.status
@@ -177,22 +181,26 @@ class MlflowView:
         )
         return item.digest
 
-    def finish(self, plan: CampaignPlan, items: Sequence[Item], conclusion: Conclusion, costs: ArmCosts) -> None:  # noqa: ARG002
+    def finish(self, plan: CampaignPlan, items: Sequence[Item], conclusion: Conclusion, costs: ArmCosts) -> None:
         """See ``View.finish``: mean and interval of every arm; verdicts, report and state of the campaign."""
         records = {item.record.key: item.record for item in items}
         with self.store.answers():
             client = self.store.client
+            status = "FINISHED" if conclusion.complete else "KILLED"
             for arm in plan.arms:
                 mine = [records[trial.key] for trial in plan.arm_trials(arm.name) if trial.key in records]
-                self._log(self._arms[arm.name], Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
-                client.set_terminated(self._arms[arm.name], "FINISHED" if conclusion.complete else "KILLED")
+                run_id = self._arm_run(plan, arm, costs)
+                self._log(run_id, Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
+                client.set_terminated(run_id, status)
+            if SEARCH in self._arms and plan.search:
+                client.set_terminated(self._arms[SEARCH], status)
             metrics: Metrics = tuple((name, value, 0) for name, value in conclusion.metrics.items())
             self._log(self._campaign, Payload(name="", tags={}, metrics=metrics))
             if conclusion.note:
                 client.set_tag(self._campaign, "mlflow.note.content", conclusion.note)
             if conclusion.report is not None and conclusion.report.is_dir():
                 client.log_artifacts(self._campaign, str(conclusion.report), "report")
-            client.set_terminated(self._campaign, "FINISHED" if conclusion.complete else "KILLED")
+            client.set_terminated(self._campaign, status)
 
     def _begin(self, plan: CampaignPlan, costs: ArmCosts) -> None:
         """Finds or makes the campaign's run and those of its arms."""
@@ -209,14 +217,20 @@ class MlflowView:
         if self._sealed:
             self.store.client.log_text(self._campaign, self._sealed, PLAN_FILE)
         for arm in plan.arms:
-            if arm.name not in self._arms:
-                payload = arm_payload(plan, arm, costs.get(arm.name, {}))
-                self._arms[arm.name] = self._create(experiment, payload, self._campaign)
+            self._arm_run(plan, arm, costs)
 
-    def _write(self, study: str, item: Item, payload: Payload) -> str:
+    def _arm_run(self, plan: CampaignPlan, arm: Arm | None, costs: ArmCosts) -> str:
+        """The run of an arm, or, for None, of a search; made where it is not there yet."""
+        name = SEARCH if arm is None else arm.name
+        if name not in self._arms:
+            payload = search_payload(plan) if arm is None else arm_payload(plan, arm, costs.get(name, {}))
+            experiment = self._experiment(plan.study.name, create=True)
+            self._arms[name] = self._create(experiment, payload, self._campaign)
+        return self._arms[name]
+
+    def _write(self, study: str, item: Item, payload: Payload, parent: str) -> str:
         """Writes a trial's run. Cut off at any point, it leaves a run that is not complete."""
         client = self.store.client
-        parent = self._arms[item.trial.arm]
         run_id = self._create(self._experiment(study, create=True), payload, parent, log=False)
         client.log_text(run_id, item.text, RECORD_FILE)
         if item.weights is not None:

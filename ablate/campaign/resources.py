@@ -146,9 +146,10 @@ def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[
     for record in records:
         if record.measured.device == "cpu" and record.status != "failed" and record.measured.peak_bytes:
             measured[record.arm] = max(measured.get(record.arm, 0), record.measured.peak_bytes)
-    estimated = {arm.name: _step_bytes(_cost(plan, arm.name)) for arm in plan.arms}
+    missing = {trial.arm for trial in trials}
+    estimated = {name: _step_bytes(_cost(plan, name)) for name in missing | {arm.name for arm in plan.arms}}
     ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
-    peaks = [measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in trials}]
+    peaks = [measured.get(arm) or ratio * estimated[arm] for arm in missing]
     data = plan.data
     # all images as bytes, and the training images once more: while they are split, or padded for crops
     images = data.channels * data.height * data.width * (2 * data.num_train + data.num_test)

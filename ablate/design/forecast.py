@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ablate.design.arms import Images, Setup
+from ablate.design.arms import CONTROL, Images, Setup
 from ablate.design.datasets import KNOWN, DataInfo
 from ablate.design.plan import CampaignPlan, tuned_arms
+from ablate.design.search import num_search_trials, search_trials
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -29,8 +30,8 @@ class Forecast:
     """What a study will take.
 
     Attributes:
-        arms, trials: how many, tuning included; under ``until = "settled"`` the trials at most.
-        tuning: how many of the trials tune.
+        arms, trials: how many, tuning and search included; under ``until = "settled"`` the trials at most.
+        tuning: how many of the trials tune or search.
         minutes: from the first trial's start to the last one's end, nothing cached.
         measured: how many of the arms the time of was measured rather than estimated.
     """
@@ -57,10 +58,13 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
         seconds += _seconds(rate, arm, plan.data) * len(plan.arm_trials(arm.name))
         if arm in tuned_arms(plan.arms):
             seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
-    tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+    rate = known.get(CONTROL) or estimated_rate(plan.control.spec, plan.data)
+    searched, found = _unknown_arms(plan.study, plan.control, rate, plan.data, plan.to_find)
+    seconds += found
+    tuning = exploring_trials(plan.study, len(tuned_arms(plan.arms)))
     return Forecast(
-        arms=len(plan.arms),
-        trials=len(plan.trials) + tuning,
+        arms=len(plan.arms) + plan.to_find,
+        trials=len(plan.trials) + searched + tuning,
         minutes=seconds / jobs / 60,
         tuning=tuning,
         measured=sum(arm.name in known for arm in plan.arms),
@@ -70,6 +74,25 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
 def tuning_trials(study: Study) -> int:
     """How many trials tune each arm."""
     return (study.tuning.trials or 0) * study.tuning.seeds
+
+
+def exploring_trials(study: Study, arms: int) -> int:
+    """How many trials tune so many arms, or search."""
+    return tuning_trials(study) * arms + num_search_trials(study)
+
+
+def _unknown_arms(study: Study, control: Setup, rate: float, data: DataInfo, to_find: int) -> tuple[int, float]:
+    """The trials of the arms that a search is still to find, and the seconds of these and of its own trials.
+
+    The control's time stands for that of every candidate.
+    """
+    recipe = control.recipe
+    seconds = sum(
+        count * _seconds(rate, replace(control, recipe=recipe.model_copy(update={"epochs": epochs})), data, test=False)
+        for epochs, count in search_trials(study)
+    )
+    trials = to_find * study.plan.most_seeds
+    return trials, seconds + trials * _seconds(rate, control, data)
 
 
 def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
@@ -90,13 +113,16 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
         control_rate = own[0][1]
         moved = [(arm, rate) for arm, rate in own if rate != control_rate]
         rates = [(arm, control_rate) for arm in arms] + (moved if study.unmatched else [])
-    tuning = tuning_trials(study) * len(rates)
+    tuning = exploring_trials(study, len(rates))
     seconds = sum(_seconds(rate, arm, data, test=False) for arm, rate in rates) * tuning_trials(study)
+    to_find = study.search.confirm * study.searched
+    searched, found = _unknown_arms(study, arms[0], own[0][1], data, to_find)
     rates += [rates[0]] * study.noise_floor
     seeds = study.plan.most_seeds
     seconds += sum(_seconds(rate, arm, data) for arm, rate in rates) * seeds
-    trials = len(rates) * seeds + tuning
-    return Forecast(arms=len(rates), trials=trials, minutes=seconds / jobs / 60, tuning=tuning)
+    trials = len(rates) * seeds + tuning + searched
+    minutes = (seconds + found) / jobs / 60
+    return Forecast(arms=len(rates) + to_find, trials=trials, minutes=minutes, tuning=tuning)
 
 
 @functools.lru_cache(maxsize=1024)

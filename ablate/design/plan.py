@@ -15,6 +15,7 @@ from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe
 from ablate.design.match import Match, matched
+from ablate.design.search import Candidate, confirmed_arms, num_search_trials, rung
 from ablate.design.study import DataSpec, Recipe, Study
 from ablate.design.trial import Trial
 from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_seeds
@@ -27,7 +28,7 @@ from ablate.model.spec import Change, NetSpec
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
 PLAN_FORMAT = 1
-_PARTS = ("format", "study", "data", "arms", "trials", "tuning")  # of a plan's JSON
+_PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search")  # of a plan's JSON
 MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,9 +39,11 @@ class CampaignPlan:
     """Everything that one study is going to do; a report is made from it years later, without the study file.
 
     Attributes:
-        arms: the control first; after a tuning with the recipes that came of it.
+        arms: the control first; after a tuning with the recipes that came of it, after a search with its best.
         trials: the confirming ones, seed by seed, every arm within.
         tuning: what was tried for each arm so far, in a study that tunes; the arms have their recipes at its end.
+        search: the candidates that were tried so far, in a study that searches.
+        to_find: how many arms its search is still to find.
     """
 
     study: Study
@@ -48,6 +51,8 @@ class CampaignPlan:
     arms: tuple[Arm, ...]
     trials: tuple[Trial, ...]
     tuning: tuple[ArmTuning, ...] = ()
+    search: tuple[Candidate, ...] = ()
+    to_find: int = 0
 
     @property
     def control(self) -> Arm:
@@ -55,13 +60,19 @@ class CampaignPlan:
         return self.arms[0]
 
     def arm(self, name: str) -> Arm:
-        """The arm of this name; KeyError if there is none."""
-        return {arm.name: arm for arm in self.arms}[name]
+        """The arm or the candidate of this name; KeyError if there is none."""
+        candidates = (candidate.arm for candidate in self.search)
+        return {arm.name: arm for arm in (*candidates, *self.arms)}[name]
 
     @property
     def tuning_trials(self) -> tuple[Trial, ...]:
         """The trials of every setting tried so far, arm by arm."""
         return tuple(trial for arm in self.tuning for setting in arm.settings for trial in setting.trials)
+
+    @property
+    def exploring_trials(self) -> tuple[Trial, ...]:
+        """The trials of every setting and every candidate tried so far; no verdict rests on them."""
+        return (*self.tuning_trials, *(trial for candidate in self.search for trial in candidate.trials))
 
     def arm_trials(self, name: str) -> tuple[Trial, ...]:
         """The trials of one arm in the order of the seeds' pairs."""
@@ -76,6 +87,7 @@ class CampaignPlan:
             "arms": [_arm_to_plain(arm) for arm in self.arms],
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
             "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
+            **({"search": [_candidate_to_plain(one) for one in self.search]} if self.study.searched else {}),
         }
         return json.dumps(plain)
 
@@ -102,7 +114,9 @@ class CampaignPlan:
                 vars(trial)["key"] = key
             named = {arm.name: arm for arm in arms}
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
-            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning)
+            search = tuple(_candidate_from_plain(study, data, one, what) for one in plain.get("search", []))
+            to_find = study.search.confirm * (study.searched and not _found(arms))
+            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning, search=search, to_find=to_find)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AblateError(f"not a plan: {error}") from error
 
@@ -159,6 +173,27 @@ def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain
             vars(trial)["key"] = key
         settings.append(made)
     return ArmTuning(arm=plain["arm"], settings=tuple(settings))
+
+
+def _candidate_to_plain(candidate: Candidate) -> dict[str, Any]:
+    rungs = [[one.epochs, [trial.key for trial in one.trials]] for one in candidate.rungs]
+    return {**vars(candidate), "arm": _arm_to_plain(candidate.arm), "values": dict(candidate.values), "rungs": rungs}
+
+
+def _candidate_from_plain(study: Study, data: DataInfo, plain: dict[str, Any], what: str) -> Candidate:
+    arm = _arm_from_plain(study, plain["arm"], what)
+    rungs = []
+    for epochs, keys in plain["rungs"]:
+        made = rung(study, arm, data.digest, epochs)
+        for trial, key in zip(made.trials, keys, strict=True):
+            vars(trial)["key"] = key
+        rungs.append(made)
+    return build(Candidate, {**plain, "arm": arm, "rungs": tuple(rungs)}, what)
+
+
+def _found(arms: Sequence[Arm]) -> bool:
+    """Whether there are arms beside the control and the A/A arm."""
+    return any(arm.name not in (CONTROL, NOISE_FLOOR) for arm in arms)
 
 
 def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm, ...]:
@@ -226,6 +261,19 @@ def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[
     return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning)
 
 
+def with_search(plan: CampaignPlan, chosen: Sequence[Candidate], tried: tuple[Candidate, ...]) -> CampaignPlan:
+    """The plan after its search: the chosen candidates are its arms, between the control and the A/A arm.
+
+    Args:
+        plan: as made from the study.
+        chosen: the candidates to confirm, the best first.
+        tried: all of them.
+    """
+    found = confirmed_arms(plan.study, chosen)
+    arms = (plan.control, *found, *(arm for arm in plan.arms if arm.name == NOISE_FLOOR))
+    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), search=tried, to_find=0)
+
+
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
     """One setting of an arm's recipe with its trials, a tuning seed each."""
     return Setting(
@@ -256,7 +304,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
             message = f"must be at most {training}, the training images of {data.name}{of_arm}"
             errors.append(FieldError("recipe.batch_size", f"{message}, got {arm.recipe.batch_size}"))
             break
-    num_arms, seeds = len(arms), study.plan.most_seeds
+    num_arms, seeds = len(arms) + study.search.confirm * study.searched, study.plan.most_seeds
     if num_arms * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {seeds} seeds"
         errors.append(FieldError("plan.seeds", message))
@@ -264,6 +312,9 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     if num_arms * settings * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {settings} settings x {seeds} seeds"
         errors.append(FieldError("tuning.trials", message))
+    if num_search_trials(study) > MAX_TRIALS:
+        message = f"must make at most {MAX_TRIALS} trials, got {num_search_trials(study)} with their seeds"
+        errors.append(FieldError("search.trials", message))
     return errors
 
 
@@ -283,4 +334,5 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     errors = [*_too_much(study, data, arms), *study_errors(study, arms)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
-    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))
+    to_find = study.search.confirm * study.searched
+    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data), to_find=to_find)

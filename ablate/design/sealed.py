@@ -73,4 +73,4 @@ def every_trial(plan: CampaignPlan) -> tuple[Trial, ...]:
         for arm in (plan.arms if study.tuned else ())
         for trial in setting(study, arm, plan.data, own_values(study, arm)).trials
     )
-    return (*plan.trials, *plan.tuning_trials, *first)
+    return (*plan.trials, *plan.exploring_trials, *first)

@@ -15,7 +15,9 @@ from ablate.model.spec import NetSpec
 
 TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
 SEED = "\x00seed"  # stands for the seed; no field of a spec can hold it
-Phase = Literal["confirm", "tuning"]
+# confirm: verdicts rest on it. The others never see the test images: tuning, and what a search tries; a timed one
+# measures its net's latency too.
+Phase = Literal["confirm", "tuning", "search", "timed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class Trial:
     renamed arm keeps its records.
 
     Attributes:
-        phase: verdicts rest on ``confirm``; a ``tuning`` trial never sees the test images.
+        phase: verdicts rest on ``confirm``; trials of the other phases never see the test images.
     """
 
     study: str
@@ -38,6 +40,12 @@ class Trial:
     data_digest: str = ""  # of the file's content, for an .npz of the user's own
     keep_weights: bool = False
     phase: Phase = "confirm"
+
+    @property
+    def title(self) -> str:
+        """``control, seed 3``, ``relu, tuning seed 2000000``: what people read."""
+        told = {"tuning": "tuning ", "search": "search ", "timed": "search "}.get(self.phase, "")
+        return f"{self.arm}, {told}seed {self.seed}"
 
     @cached_property
     def key(self) -> str:

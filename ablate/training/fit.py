@@ -17,6 +17,7 @@ from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import Recipe
 from ablate.errors import AblateError, DataError
+from ablate.measure.latency import latencies
 from ablate.measure.memory import PeakMemory
 from ablate.model.fused import with_kernels
 from ablate.model.nets import build
@@ -43,7 +44,7 @@ def fit(
     folder: Path | None = None,
     on_epoch: Callable[[EpochPoint, float], None] | None = None,
 ) -> Record:
-    """Trains one arm with one seed and tests it once, after the last epoch; a tuning trial is never tested.
+    """Trains one arm with one seed and tests it once, after the last epoch, unless it tunes or searches.
 
     Args:
         trial: net, recipe, seed.
@@ -72,7 +73,7 @@ def fit(
                     state.save()
                 if on_epoch is not None:
                     on_epoch(state.curve[-1], state.clock.images_per_s)
-            record = finished(state) if trial.phase == "tuning" else _test(state, feed)
+            record = _test(state, feed) if trial.phase == "confirm" else finished(state)
         except DivergedError as error:
             record = diverged(state, error)
     if trial.keep_weights and folder is not None:
@@ -80,7 +81,16 @@ def fit(
     measured = state.measured(
         device=device, threads=threads, kernels=computing, peak_bytes=memory.bytes, settings=settings
     )
+    if trial.phase == "timed":
+        measured = dataclasses.replace(measured, latency_ms=_latency_ms(trial, images, device, threads))
     return dataclasses.replace(record, measured=measured)
+
+
+def _latency_ms(trial: Trial, images: Images, device: str, threads: int) -> float:
+    """Milliseconds of a forward pass with one image, the median of its repeats."""
+    shape = (images.info.channels, images.info.height, images.info.width)
+    found = latencies({"net": trial.spec}, shape, batch_sizes={"net": 1}, device=device, threads=threads)
+    return found["net"].median_ms
 
 
 def _epoch(state: State, feed: Feed) -> EpochPoint:

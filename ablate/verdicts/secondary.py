@@ -70,7 +70,7 @@ def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[tuple[Eff
     own = plan.control.factors
     levels = {
         name: (own[name], *(level for level in found if level != own[name]))
-        for name, found in plan.study.factors.items()
+        for name, found in plan.study.levels.items()
     }
     cells = [arm.factors for arm in arms]
     values = np.array([results[arm.name].values(rule.metric, n) for arm in arms])
