@@ -8,6 +8,7 @@ import dataclasses
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from ablate.campaign.options import CampaignResult, RunOptions
     from ablate.campaign.views import Conclusion
     from ablate.design.plan import CampaignPlan
-    from ablate.design.study import Study
     from ablate.reporting.results import Results
 
 EXIT_UNEXPECTED = 1
 EXIT_WRONG_INPUT = 2
 EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
+INSTEAD = ("--json", "--list", "--plan", "--check", "--repair")  # of a command line: without these it runs the study
 
 
 def parser() -> argparse.ArgumentParser:
@@ -179,7 +180,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"{view} lacks {left} records; the next call pushes them, or --repair does")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
     if options.json:
-        print_json(shown[0], options.out)
+        print_json(shown[0], options.out, [options.command] if result.missing else [])
     if result.missing:
         return EXIT_INCOMPLETE
     return EXIT_UNEXPECTED if options.expect and not _held(shown[0]) else 0
@@ -199,12 +200,13 @@ def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
         print(f"forgotten: {trial.arm}, seed {trial.seed}")  # noqa: T201
 
 
-def print_json(results: Results, out: TextIO) -> None:
-    """The judgement as one JSON document."""
+def print_json(results: Results, out: TextIO, following: Sequence[str]) -> None:
+    """The judgement as one JSON document, with the commands to run next."""
     from ablate.design.plan import CONTROL
     from ablate.reporting.json_output import judgement_json
 
-    print(judgement_json(results.judgement, control=CONTROL), file=out)
+    document = judgement_json(results.judgement, control=CONTROL, costs=results.costs, following=following)
+    print(document, file=out)
 
 
 def _conclude(results: Results, how: RunOptions, *, complete: bool, report: bool) -> Conclusion:
@@ -218,33 +220,6 @@ def _conclude(results: Results, how: RunOptions, *, complete: bool, report: bool
     if page is not None:
         print(f"Report:    {page}")  # noqa: T201
     return conclusion_of(results, complete=complete, report=page and page.parent)
-
-
-def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
-    """How many trials of the plan have a record, and the arms' measured training images a second, one record an arm."""
-    from ablate.campaign.records import RecordStore
-
-    store = RecordStore(runs, plan.study.name)
-    here = [trial for keys in [store.keys()] for trial in plan.trials if trial.key in keys]
-    rates: dict[str, float] = {}
-    for arm, key in {trial.arm: trial.key for trial in here}.items():
-        with contextlib.suppress(AblateError):
-            if (record := store.read(key)) is not None:
-                rates[arm] = record.measured.images_per_s
-    return len(here), rates
-
-
-def done_of(study: Study, how: RunOptions) -> int:
-    """How many trials of a study have a record; a study that was never run is not planned for it."""
-    from ablate.campaign.records import RecordStore
-    from ablate.design.plan import make_plan
-
-    if not RecordStore(how.runs, study.name).records.is_dir():
-        return 0
-    try:
-        return progress_of(make_plan(study, how.data_root), how.runs)[0]
-    except AblateError:  # its data are not here
-        return 0
 
 
 def ui_command(options: argparse.Namespace) -> str:
@@ -261,38 +236,67 @@ def check(options: argparse.Namespace) -> int:
 
     plan, how = make(options), run_options(options)
     found = repair_campaign(plan, how, print) if options.repair else check_campaign(plan, how)
-    print_check(found, plan.study.name)
+    if options.json:
+        from ablate.reporting.json_plans import CheckJson, written
+
+        print(written(CheckJson.of(found, plan, command=options.command)), file=options.out)
+    else:
+        print_check(found, plan.study.name)
     return 0 if found.sound else EXIT_INCOMPLETE
+
+
+def show_list(options: argparse.Namespace) -> int:
+    """Lists the studies."""
+    from ablate.campaign.done import done_of
+    from ablate.campaign.resources import expected_jobs
+    from ablate.reporting.listing import listing
+
+    how = run_options(options)
+    found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
+    if options.json:
+        from ablate.reporting.json_plans import ListJson, written
+
+        print(written(ListJson.of(found)), file=options.out)
+    else:
+        from ablate.reporting.preview import print_studies
+
+        print_studies(found, options.budget)
+    return 0
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Shows what a study would run."""
+    from ablate.campaign.done import progress_of
+    from ablate.campaign.resources import expected_jobs
+
+    how = run_options(options)
+    plan, done, rates = progress_of(make(options), how.runs)
+    jobs = expected_jobs(how)
+    if options.json:
+        from ablate.reporting.json_plans import PlanJson, written
+
+        document = PlanJson.of(plan, jobs=jobs, done=done, images_per_s=rates, command=options.command)
+        print(written(document), file=options.out)
+    else:
+        from ablate.reporting.preview import print_plan
+
+        print_plan(plan, jobs=jobs, done=done, images_per_s=rates)
+    return 0
 
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
-    if options.json and (options.list or options.plan or options.check or options.repair):
-        raise AblateError(
-            "--json prints the verdicts of a study; it goes with none of --list, --plan, --check, --repair"
-        )
     if options.schema:
         from ablate.design.schema import study_schema
 
         sys.stdout.write(json.dumps(study_schema(), indent=2) + "\n")
         return 0
     if options.list:
-        from ablate.campaign.resources import expected_jobs
-        from ablate.reporting.preview import print_studies
-
-        how = run_options(options)
-        print_studies(expected_jobs(how), options.budget, overrides(options), done=lambda study: done_of(study, how))
-        return 0
+        return show_list(options)
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
-        from ablate.campaign.resources import expected_jobs
-        from ablate.reporting.preview import print_plan
-
-        how, plan = run_options(options), make(options)
-        done, rates = progress_of(plan, how.runs)
-        print_plan(plan, jobs=expected_jobs(how), done=done, images_per_s=rates)
-        return 0
+        return show_plan(options)
     return check(options) if options.check or options.repair else train(options)
 
 
@@ -300,7 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 not as expected, 2 wrong input, 3 trials missing or failed, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(given)
-    options.out = sys.stdout
+    options.out, options.command = sys.stdout, again([one for one in given if one not in INSTEAD])
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
             return run(options)

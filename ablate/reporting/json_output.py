@@ -1,28 +1,24 @@
 """A judgement as JSON for programs: one versioned schema, made from the models below. Numbers are not rounded.
 
-``python -m ablate.reporting.json_output`` prints the description of every field and the JSON schema; docs/json.md
-carries them, and a test holds the two alike.
+docs/json.md carries the fields and the schema; `json_reference.py` makes that part of it.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ablate.reporting.json_plans import NEXT, VERSION, Part, written
+from ablate.reporting.results import Costs
 from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.registration import Registration
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class PooledJson(_Part):
+class PooledJson(Part):
     """The random-effects mean over data sets."""
 
     num_sets: int = Field(description="data sets pooled")
@@ -35,7 +31,7 @@ class PooledJson(_Part):
     prediction_high: float | None = Field(description="its other end")
 
 
-class ContrastJson(_Part):
+class ContrastJson(Part):
     """An arm minus the control. Differences are in the metric's own unit."""
 
     arm: str = Field(description="whose contrast")
@@ -118,7 +114,7 @@ class ContrastJson(_Part):
         )
 
 
-class VerdictJson(_Part):
+class VerdictJson(Part):
     """What is said about one arm. The numbers are those of its contrast, repeated here for scripts."""
 
     arm: str = Field(description="its name")
@@ -158,7 +154,7 @@ class VerdictJson(_Part):
         )
 
 
-class EffectJson(_Part):
+class EffectJson(Part):
     """A main effect or two-way interaction of a factorial study."""
 
     term: str = Field(description="a factor, or two with a colon between them")
@@ -191,7 +187,7 @@ class EffectJson(_Part):
         )
 
 
-class FailureRateJson(_Part):
+class FailureRateJson(Part):
     """How often an arm's training failed: it diverged, or ended far worse than the other seeds."""
 
     arm: str = Field(description="whose")
@@ -202,7 +198,7 @@ class FailureRateJson(_Part):
     adjusted_p: float | None = Field(description="the same, adjusted over the arms")
 
 
-class RegistrationJson(_Part):
+class RegistrationJson(Part):
     """Whether a study's rule, expectations, arms and seeds are those that were sealed before its first trial."""
 
     is_confirmatory: bool = Field(description="true: as sealed before the first trial; false: exploratory")
@@ -210,10 +206,11 @@ class RegistrationJson(_Part):
     sentence: str = Field(description="the same for people")
 
 
-class JudgementJson(_Part):
-    """The whole document."""
+class JudgementJson(Part):
+    """The verdicts of a study, or of runs trained elsewhere: `ablate study`, `ablate report` and `ablate judge`."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema", description=VERSION)
+    document: Literal["judgement"] = Field(default="judgement", description="which document this is")
     control: str = Field(description="the arm that every other arm is compared with")
     metric: str = Field(description="the one that verdicts rest on")
     higher_is_better: bool = Field(description="the metric's direction")
@@ -235,10 +232,16 @@ class JudgementJson(_Part):
     as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
     warnings: list[str] = Field(description="what a reader must know, the gravest first")
     method: str = Field(description="the rule in words")
+    costs: dict[str, dict[str, bool | int | float | None]] = Field(
+        description="of a study: params, macs, latency_ms and so on, by arm; null: not known"
+    )
+    next: list[str] = Field(description=NEXT)
 
     @classmethod
-    def of(cls, judgement: Judgement, *, control: str) -> JudgementJson:
-        """The judgement under the names of the schema."""
+    def of(
+        cls, judgement: Judgement, *, control: str, costs: Costs = MappingProxyType({}), following: Sequence[str] = ()
+    ) -> JudgementJson:
+        """The judgement under the names of the schema; ``following``: commands to run next."""
         floor, seal, under_seal = judgement.noise_floor, judgement.registration, judgement.as_sealed
         return cls(
             control=control,
@@ -262,61 +265,26 @@ class JudgementJson(_Part):
                 for arm, one in judgement.failure_rates.items()
             ],
             registration=None if seal is None else _registration(seal),
-            as_sealed=None if under_seal is None else cls.of(under_seal, control=control),
+            as_sealed=None if under_seal is None else cls.of(under_seal, control=control, costs=costs),
             warnings=list(judgement.statements),
             method=judgement.method,
+            costs={arm: dict(cost) for arm, cost in costs.items()},
+            next=list(following),
         )
 
 
-def judgement_json(judgement: Judgement, *, control: str) -> str:
+def judgement_json(
+    judgement: Judgement, *, control: str, costs: Costs = MappingProxyType({}), following: Sequence[str] = ()
+) -> str:
     """The judgement as a JSON document, indented, without a newline at its end.
 
     Args:
         judgement: of a study or of runs trained elsewhere.
         control: the control's name.
+        costs: arm -> cost field -> number, of a study.
+        following: commands to run next.
     """
-    return str(JudgementJson.of(judgement, control=control).model_dump_json(by_alias=True, indent=2))
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of ``judgement_json``, as it is written out (every field is there)."""
-    return JudgementJson.model_json_schema(by_alias=True, mode="serialization")
-
-
-def reference() -> str:
-    """Every field with its type and meaning, and the schema itself, as markdown."""
-    return "\n".join([*_tables(), "## JSON schema", "", "```json", json.dumps(json_schema(), indent=1), "```", ""])
-
-
-def _tables() -> Iterator[str]:
-    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, FailureRateJson, RegistrationJson):
-        name = model.__name__.removesuffix("Json").lower()
-        yield from (f"### {name}", "", f"{(model.__doc__ or '').strip()}", "")
-        yield from ("| key | type | meaning |", "| --- | --- | --- |")
-        for key, field in _properties(model).items():
-            yield f"| `{key}` | {_kind(field)} | {field['description']} |"
-        yield ""
-
-
-def _properties(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(by_alias=True, mode="serialization")
-    own = schema if "properties" in schema else schema["$defs"][model.__name__]  # a model that refers to itself
-    return dict(own["properties"])
-
-
-def _kind(field: dict[str, Any]) -> str:
-    if "anyOf" in field:
-        return " or ".join(_kind(one) for one in field["anyOf"])
-    if "$ref" in field:
-        return str(field["$ref"].rsplit("/")[-1].removesuffix("Json").lower())
-    if "enum" in field:
-        return ", ".join(json.dumps(one) for one in field["enum"])
-    if "const" in field:
-        return json.dumps(field["const"])
-    if field["type"] == "array":
-        return f"list of {_kind(field['items'])}"
-    kind = str(field["type"])
-    return {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(kind, kind)
+    return written(JudgementJson.of(judgement, control=control, costs=costs, following=following))
 
 
 def _registration(found: Registration) -> RegistrationJson:
@@ -334,7 +302,3 @@ def _pooled(found: Pooled) -> PooledJson:
         prediction_low=found.prediction_low,
         prediction_high=found.prediction_high,
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())

@@ -66,6 +66,13 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
             f"Before that, {fields} of every arm, the control included, was tuned on the validation images with "
             f"{study.tuning.trials} settings; the claims hold for the recipes so found."
         )
+    if study.searched:
+        search, fields = study.search, ", ".join(study.factors)
+        told.append(
+            f"The arms were found by a search over {fields} on the validation images ({search.trials} candidates, "
+            f"sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds, on which "
+            "alone the claims rest."
+        )
     return told
 
 
