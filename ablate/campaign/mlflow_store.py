@@ -168,7 +168,10 @@ def _can_write(file: Path) -> bool:
 @functools.cache
 def _copy(file: Path) -> Path:
     """A copy for this process of a file that can only be read: MLflow writes to a database that it opens."""
-    return Path(shutil.copyfile(file, _private_folder() / file.name)) if file.exists() else _private_folder() / file.name
+    copy = _private_folder() / file.name
+    if file.exists():
+        shutil.copyfile(file, copy)
+    return copy
 
 
 def _private_folder() -> Path:

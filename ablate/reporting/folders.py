@@ -99,7 +99,7 @@ def write_charts(charts: Sequence[Chart], folder: Path) -> None:
 def mark_latest(folder: Path) -> None:
     """Points ``latest`` beside ``folder`` at it: a link, or ``latest.html`` where links are not possible."""
     link = folder.with_name(LATEST)
-    if link.is_symlink() and os.readlink(link) == folder.name:
+    if link.is_symlink() and link.readlink() == Path(folder.name):
         return
     made = folder.with_name(f".{LATEST}.{uuid.uuid4().hex}")
     try:
