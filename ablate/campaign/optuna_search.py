@@ -74,7 +74,7 @@ class _Bracket:
 
     def __init__(self, plan: CampaignPlan, axes: tuple[Axis, ...], place: int, bracket: Bracket) -> None:
         self._plan = plan
-        self._study = plan.study
+        self._study = plan.study.model_copy(update={"recipe": plan.control.recipe})  # with the digests of its files
         self._axes = axes
         self._place = place
         self._bracket = bracket
@@ -96,7 +96,7 @@ class _Bracket:
 
     @property
     def to_come(self) -> int:
-        counts = self._bracket.counts(self._study.search.reduction)
+        counts = self._bracket.counts(self._study.search)
         there = sum(len(rungs) for rungs in self._rungs)
         return 0 if self.done else max(0, sum(counts) - (self._bracket.size - self._size) - there)
 
@@ -196,7 +196,7 @@ class _Bracket:
         others = [place for place in alive if place not in control]
         finished = [place for place in others if scores[place] != WORST]
         ranked = sorted(finished, key=lambda place: (-scores[place], place))
-        return sorted([*control, *ranked[: kept(len(others), self._study.search.reduction)]])
+        return sorted([*control, *ranked[: kept(len(others), self._study.search)]])
 
 
 def _random(axis: Axis, generator: random.Random) -> Level:

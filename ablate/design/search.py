@@ -35,19 +35,19 @@ class Bracket:
     size: int
     epochs: tuple[int, ...]
 
-    def counts(self, reduction: int) -> tuple[int, ...]:
+    def counts(self, search: Search) -> tuple[int, ...]:
         """How many of its candidates reach each rung. The control reaches all, so that leads can be compared."""
         control = int(self.first == 1)
         others, found = self.size - control, [self.size]
         for _ in self.epochs[1:]:
-            others = kept(others, reduction)
+            others = kept(others, search)
             found.append(others + control)
         return tuple(found)
 
 
-def kept(candidates: int, reduction: int) -> int:
-    """How many of so many candidates go on to the next rung."""
-    return max(1, candidates // reduction)
+def kept(candidates: int, search: Search) -> int:
+    """How many of so many candidates, the control aside, reach the next rung: as many as are confirmed, or more."""
+    return min(candidates, max(search.confirm, candidates // search.reduction))
 
 
 def rungs(epochs: int, search: Search) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ def rungs(epochs: int, search: Search) -> tuple[int, ...]:
     if search.pruner == "none":
         return (epochs,)
     found = [epochs]
-    while (fewer := round(epochs / search.reduction ** len(found))) >= search.min_epochs and fewer < found[0]:
+    while (fewer := epochs // search.reduction ** len(found)) >= search.min_epochs:
         found.insert(0, fewer)
     return tuple(found)
 
@@ -180,7 +180,7 @@ def search_trials(study: Study) -> tuple[tuple[int, int], ...]:
         return ()
     found: dict[int, int] = {}
     for bracket in brackets(study):
-        for epochs, count in zip(bracket.epochs, bracket.counts(study.search.reduction), strict=True):
+        for epochs, count in zip(bracket.epochs, bracket.counts(study.search), strict=True):
             found[epochs] = found.get(epochs, 0) + count * study.search.seeds
     return tuple(sorted(found.items()))
 

@@ -15,8 +15,10 @@ from ablate.design.validation import FieldError, FieldsError
 from ablate.model.spec import BlockSpec, NetSpec
 
 Point = Mapping[str, Level]  # factor -> its value
+NOT_SEARCHED = ("recipe.init_from", "recipe.init_sha256", "recipe.freeze")  # files, and what depends on the net
 MOST_COUNTED = 512  # points of a space that are made one by one to see how many differ
 _TYPES = {field.name: field.type for field in (*fields(BlockSpec), *fields(NetSpec))}
+_SIGNIFICANT = 4  # digits of a value drawn from a range
 _DIGITS = 12  # to which a value of a stepped range is rounded: 0.3, not 0.30000000000000004
 
 
@@ -53,8 +55,12 @@ class Axis:
         """A drawn value as it is trained; one at the control's is the control's."""
         if self.levels or isinstance(drawn, str | bool):
             return drawn
-        value: float = int(drawn) if self.whole else round(drawn, _DIGITS) if self.step else drawn
+        value: float = int(drawn) if self.whole else round(drawn, _DIGITS) if self.step else self._rounded(drawn)
         return self.own if math.isclose(value, float(self.own), rel_tol=1e-12) else value
+
+    def _rounded(self, drawn: float) -> float:
+        """A number of a range to ``_SIGNIFICANT`` digits, so that a study file can repeat it."""
+        return min(self.high, max(self.low, float(f"{drawn:.{_SIGNIFICANT}g}")))
 
     def place(self, value: Level) -> float:
         """Where a value lies, from 0 to 1: in its range, in the scale that it is drawn in, or among the levels."""
@@ -86,6 +92,8 @@ def space_of(study: Study, control: Setup) -> tuple[Axis, ...]:
 
 def _axis(study: Study, control: Setup, name: str, factor: Levels | Span) -> Axis | list[FieldError]:
     key = f"factors.{name}"
+    if name in NOT_SEARCHED:
+        return [FieldError(key, "is not searched: set it for the control, or compare arms that differ in it")]
     ends = (factor.low, factor.high) if isinstance(factor, Span) else factor
     if isinstance(factor, Span) and factor.low >= factor.high:
         return [FieldError(f"{key}.low", f"must be below high = {factor.high:g}, got {factor.low:g}")]

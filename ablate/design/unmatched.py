@@ -32,6 +32,8 @@ def search(study: Study, control: Setup, images: Images) -> list[Arm]:
     Raises:
         FieldsError: a factor, a range or a budget that cannot be.
     """
+    if not study.factors:
+        return []  # which is said elsewhere
     axes = space_of(study, control)
     if errors := search_errors(study, images, axes):
         raise FieldsError(errors)

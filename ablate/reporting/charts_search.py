@@ -13,7 +13,7 @@ def front(results: Results) -> Chart | None:
     table = frames_search.whole(frames_search.candidates(results)).dropna(subset=["cost"])
     if table.empty:
         return None
-    cost, best = frames_search.COSTS[results.plan.study.search.cost][0], frames_search.on_front(table)
+    cost, best = frames_search.COSTS[results.plan.study.search.cost], frames_search.on_front(table)
     return Chart(
         name="search_front",
         figure=figures_search.front(table, best, cost, scored_by(results).axis, results.palette),
@@ -31,14 +31,18 @@ def parallel(results: Results) -> Chart | None:
     tried = frames_search.candidates(results)
     finished = tried[tried["value"].notna()]
     table = frames_search.coordinates(results, finished)
-    names = list(results.plan.study.factors)
+    names, pruned = list(results.plan.study.factors), results.plan.study.search.pruner != "none"
     if table.empty or len(names) < 2:
         return None
     return Chart(
         name="search_parallel",
         figure=figures_search.parallel(table, names, scored_by(results).axis),
         data=table,
-        caption="A line a candidate, coloured by its score; confirmed ones are thick. At a gap a factor is not read.",
+        caption=(
+            "A line a candidate, coloured by its score; confirmed ones are thick. At a gap a factor is not read."
+            + " A candidate that was stopped has the score of its last epochs."
+            * (results.plan.study.search.pruner != "none")
+        ),
         alt="Parallel coordinates: the value of every factor for each candidate, coloured by validation score.",
     )
 

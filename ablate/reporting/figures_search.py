@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from ablate.reporting.canvas import ROW_INCHES, lines_of, name_rows, page, right_column, right_title
+from ablate.reporting.figures_cost import log_ticks
 from ablate.reporting.labels import column_labels, short
 from ablate.reporting.style import CONTROL_COLOUR, CONTROL_MARKER, number
 
@@ -43,10 +44,11 @@ def front(table: pd.DataFrame, best: pd.DataFrame, cost: str, label: str, palett
         named = table[table["arm"] != ""]
         colours = [palette[arm] for arm in named["arm"]]
         axes.scatter(named["cost"], named["value"], s=46, color=colours, edgecolor="white", zorder=5)
-        if table["cost"].max() > 3 * table["cost"].min() > 0:
-            axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        axes.set_xscale("log")
+        axes.set_xlim(table["cost"].min() / 1.2, table["cost"].max() * 1.2)
+        axes.xaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_xlim())))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel=cost, ylabel=label)
         figure.draw_without_rendering()
         shown = pd.concat([tried[control].assign(arm="control"), named])

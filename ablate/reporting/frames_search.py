@@ -21,7 +21,7 @@ from ablate.reporting.style import number
 from ablate.verdicts.explored import confirmed_candidates, cost_of, final_score, lucks, pareto
 from ablate.verdicts.search import WORST, is_scored, score
 
-COSTS = {"macs": ("MACs", 1.0), "params": ("parameters", 1.0), "latency": ("latency (ms)", 1.0)}
+COSTS = {"macs": "MACs", "params": "parameters", "latency": "latency (ms)"}
 CONTROL_ROW, STOPPED, FAILED, TRIED = "control", "stopped", "failed or diverged", "tried"
 
 
@@ -180,7 +180,7 @@ def importance_rows(results: Results) -> pd.DataFrame:
 
 def candidate_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Every candidate as printed text, the best score of the most epochs first."""
-    measure, cost = scored_by(results), COSTS[results.plan.study.search.cost][0]
+    measure, cost = scored_by(results), COSTS[results.plan.study.search.cost]
     ordered = table.sort_values(["epochs", "score"], ascending=False, kind="stable")
     digits = 2 if results.plan.study.search.cost == "latency" else 0
     return pd.DataFrame(

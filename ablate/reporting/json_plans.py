@@ -89,7 +89,7 @@ class PlannedArmJson(Part):
     params: int | None = Field(description="learnt numbers")
     macs: int | None = Field(description="multiply-adds, one image")
     macs_ratio: float | None = Field(description="over the control's")
-    train_peak_bytes: int | None = Field(description="of a training step")
+    train_peak_bytes: int | None = Field(description="of a training step; null also where a part is frozen")
 
 
 class DataJson(Part):
@@ -238,7 +238,7 @@ def _planned(plan: CampaignPlan, arm: Arm, base: int | None) -> PlannedArmJson:
         params=cost.params,
         macs=cost.macs,
         macs_ratio=cost.macs / (base or cost.macs),
-        train_peak_bytes=cost.train_peak_bytes,
+        train_peak_bytes=None if recipe.freeze else cost.train_peak_bytes,
     )
 
 
