@@ -40,8 +40,7 @@ def parallel(results: Results) -> Chart | None:
         data=table,
         caption=(
             "A line a candidate, coloured by its score; confirmed ones are thick. At a gap a factor is not read."
-            + " A candidate that was stopped has the score of its last epochs."
-            * (results.plan.study.search.pruner != "none")
+            + " A candidate that was stopped has the score of its last epochs." * pruned
         ),
         alt="Parallel coordinates: the value of every factor for each candidate, coloured by validation score.",
     )
