@@ -10,12 +10,14 @@ from pathlib import Path
 from ablate.campaign.local import run_in_subprocess
 from ablate.campaign.options import ArmCosts, RunOptions
 from ablate.campaign.resources import Layout
+from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.files import write_whole
-from ablate.measure.cost import Cost, cost, estimate
+from ablate.measure.cost import Cost, cost
+from ablate.model.spec import NetSpec
 
 FORMAT = 1
 Say = Callable[[str], None]
@@ -70,11 +72,12 @@ def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int) ->
     from ablate.measure.latency import with_latency
 
     shape = (data.channels, data.height, data.width)
+    specs = {arm.name: arm.spec for arm in arms if isinstance(arm.spec, NetSpec)}
     counted = {
-        arm.name: cost(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
+        arm.name: cost(specs[arm.name], shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         for arm in arms
+        if arm.name in specs
     }
-    specs = {arm.name: arm.spec for arm in arms}
     sizes = {arm.name: arm.recipe.batch_size for arm in arms}
     return with_latency(counted, specs, shape, batch_sizes=sizes, device=device, threads=threads)
 
@@ -93,10 +96,10 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
         kept = next((cost for place in places if (cost := _kept(_path(plan, arm, folder, *place)))), None)
         if kept is None:
             whole = False
-            shape, recipe = (data.channels, data.height, data.width), arm.recipe
-            counted = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
-            kept = dataclasses.asdict(counted)
-        found[arm.name] = kept
+            counted = estimated_cost(arm, data)
+            kept = dataclasses.asdict(counted) if counted else None
+        if kept is not None:
+            found[arm.name] = kept
     return found, whole
 
 
