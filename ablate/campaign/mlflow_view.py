@@ -216,7 +216,7 @@ class MlflowView:
     def _write(self, study: str, item: Item, payload: Payload) -> str:
         """Writes a trial's run. Cut off at any point, it leaves a run that is not complete."""
         client = self.store.client
-        parent = self._arms[item.trial.arm]
+        parent = self._arms.get(item.trial.arm, self._campaign)  # an arm may have another name at another level
         run_id = self._create(self._experiment(study, create=True), payload, parent, log=False)
         client.log_text(run_id, item.text, RECORD_FILE)
         if item.weights is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.campaign.options import CampaignStopped, RunOptions
-from ablate.design.plan import CampaignPlan, Trial
+from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.errors import AblateError
 from ablate.measure.cost import Cost, estimate
@@ -146,12 +146,19 @@ def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[
     for record in records:
         if record.measured.device == "cpu" and record.status != "failed" and record.measured.peak_bytes:
             measured[record.arm] = max(measured.get(record.arm, 0), record.measured.peak_bytes)
-    estimated = {arm.name: _step_bytes(_cost(plan, arm.name)) for arm in plan.arms}
+    estimated = {arm.name: _step_bytes(_cost(plan, arm)) for arm in plan.arms}
     ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
-    peaks = [measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in trials}]
-    data = plan.data
+    waiting = tuple(trials)
+    peaks = [
+        measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in waiting} if arm in estimated
+    ]
+    there = {at.level: at.plan for trial in waiting if (at := plan.at(trial))}.values()
+    peaks += [ratio * _step_bytes(_cost(other, arm)) for other in there for arm in other.arms]
     # all images as bytes, and the training images once more: while they are split, or padded for crops
-    images = data.channels * data.height * data.width * (2 * data.num_train + data.num_test)
+    images = max(
+        data.channels * data.height * data.width * (2 * data.num_train + data.num_test)
+        for data in (plan.data, *(other.data for other in there))
+    )
     return WORKER_BYTES + images + int(max(peaks, default=0))
 
 
@@ -159,10 +166,10 @@ def _step_bytes(cost: Cost) -> int:
     return int(max(STEP_FACTOR * cost.train_peak_bytes, EVAL_BATCH * cost.inference_peak_bytes)) + STEP_BYTES
 
 
-def _cost(plan: CampaignPlan, arm: str) -> Cost:
-    data, recipe = plan.data, plan.arm(arm).recipe
+def _cost(plan: CampaignPlan, arm: Arm) -> Cost:
+    data, recipe = plan.data, arm.recipe
     shape = (data.channels, data.height, data.width)
-    return estimate(plan.arm(arm).spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+    return estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
 
 
 def free_bytes(folder: Path) -> int:
@@ -173,7 +180,7 @@ def free_bytes(folder: Path) -> int:
 def disk_bytes(plan: CampaignPlan, trials: int, jobs: int) -> int:
     """Bytes of disk that ``trials`` more trials need: what is kept of each, and the checkpoints of ``jobs`` running."""
     study, data = plan.study, plan.data
-    largest = max(_cost(plan, arm.name).params for arm in plan.arms)
+    largest = max(_cost(one, arm).params for one in (plan, *(at.plan for at in plan.levels)) for arm in one.arms)
     # weights, two optimiser states, an average; each file has its successor beside it for a moment
     checkpoint = 4 * 4 * largest * 2
     record = KEPT_A_TRIAL + KEPT_AN_EPOCH * study.recipe.epochs + 2 * 2 * data.num_test
