@@ -13,8 +13,8 @@ from ablate.design.levels import moved_field
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Record
 
-KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER = (
-    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer")
+KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
+    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer", "model")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 PARAM_LENGTH = 500

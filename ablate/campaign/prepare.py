@@ -12,12 +12,15 @@ from ablate.campaign.options import ArmCosts, RunOptions
 from ablate.campaign.resources import Layout
 from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest
+from ablate.design.initial import weights_file
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost, estimate
+from ablate.model.torchvision_weights import WeightsError
 
 FORMAT = 1
+ArmCost = dict[str, float | int | None]
 Say = Callable[[str], None]
 Prepare = Callable[[CampaignPlan, RunOptions, Layout, Say], ArmCosts]
 
@@ -43,11 +46,30 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
     every = (plan, *(at.plan for at in plan.levels))
     for data in {arm.data.name: arm.data for one in every for arm in one.arms}.values():
         prepare(data, options.data_root, options.cache / "data", report=say)
+    _check_weights(plan, options, say)
     device = layout.device
     if device == "cuda" and not torch.cuda.is_available():  # the nodes of a cluster have what this machine lacks
         say("This machine has no GPU, so that latencies are those of its processor.")
         device = "cpu"
     return measure_costs(plan, options.cache / "costs", device, layout.threads, say)
+
+
+def _check_weights(plan: CampaignPlan, options: RunOptions, say: Say) -> None:
+    """Loads the weights that arms start from into their nets, once each, and says what was loaded.
+
+    Raises:
+        WeightsError: a file cannot be used.
+    """
+    from ablate.model.nets import build
+    from ablate.training.weights import load_weights
+
+    for arm in plan.arms:
+        if name := arm.recipe.init_from:
+            try:
+                report = load_weights(build(arm.spec), weights_file(name, options.data_root))
+            except WeightsError as error:
+                raise WeightsError(f"study {plan.study.name}: recipe.init_from of arm {arm.name}: {error}") from error
+            say(f"{arm.name} starts from {name}: {report.sentence}")
 
 
 def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, say: Say) -> ArmCosts:
@@ -62,8 +84,8 @@ def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, s
         say(f"measuring what {'the arm costs' if len(missing) == 1 else f'{len(missing)} arms cost'}")
         for name, measured in arm_costs(missing, plan.data, device, threads).items():
             write_whole(paths[name], json.dumps(dataclasses.asdict(measured)).encode())
-    found = {name: _kept(path) for name, path in paths.items()}
-    return {name: kept for name, kept in found.items() if kept is not None}
+    found = {arm: _kept(paths[arm.name]) for arm in plan.arms}
+    return {arm.name: _as_trained(arm, kept) for arm, kept in found.items() if kept is not None}
 
 
 def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int) -> dict[str, Cost]:
@@ -97,8 +119,13 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
             shape, recipe = (data.channels, data.height, data.width), arm.recipe
             counted = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
             kept = dataclasses.asdict(counted)
-        found[arm.name] = kept
+        found[arm.name] = _as_trained(arm, kept)
     return found, whole
+
+
+def _as_trained(arm: Arm, kept: ArmCost) -> ArmCost:
+    """The costs of training are those of a step that trains the whole net: unknown for an arm that freezes a part."""
+    return {**kept, "train_flops": None, "train_peak_bytes": None} if arm.recipe.freeze else kept
 
 
 def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int) -> Path:
@@ -107,7 +134,7 @@ def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int)
     return folder / f"{digest([*asked, device, threads])}.json"
 
 
-def _kept(path: Path) -> dict[str, float | int | None] | None:
+def _kept(path: Path) -> ArmCost | None:
     try:
         plain = json.loads(path.read_text())
         return plain if isinstance(plain, dict) else None

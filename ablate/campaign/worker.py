@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext
+from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext, init_file_of
 from ablate.campaign.records import OUTPUT, WEIGHTS
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
@@ -54,6 +54,7 @@ def train_trial(trial: Trial, context: TrialContext) -> Record:
         device=context.device,
         threads=context.threads,
         folder=context.folder,
+        init_file=init_file_of(trial, context.init_file, context.data_root),
         on_epoch=context.on_epoch,
     )
 
@@ -101,6 +102,7 @@ def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
         threads=job.threads,
         on_epoch=on_epoch,
         data_file=job.data_file,
+        init_file=job.init_file,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe
+from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, matched
 from ablate.design.study import DataSpec, Level, Recipe, Study
@@ -312,7 +313,8 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)
     images = Images(channels=data.channels, num_classes=data.num_classes)
-    errors = [*_too_much(study, data, arms), *study_errors(study, arms), *stability_errors(study, arms, images)]
+    arms, errors = with_digests(study, arms, data_root)
+    errors += [*_too_much(study, data, arms), *study_errors(study, arms), *stability_errors(study, arms, images)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
     levels = tuple(_at(study, level, data_root, place) for level in other_levels(study, arms[0]))

@@ -203,7 +203,7 @@ def _arms(plan: CampaignPlan) -> Table:
             f"{cost.params:,}",
             f"{cost.macs:,}",
             f"{cost.macs / base:.2f}",
-            f"{cost.train_peak_bytes / 1e6:.0f}",
+            "–" if arm.recipe.freeze else f"{cost.train_peak_bytes / 1e6:.0f}",
             str(len(plan.arm_trials(arm.name))),
         )
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from ablate.campaign.mlflow_view import MlflowView
 from ablate.campaign.options import RunOptions
 from ablate.campaign.records import RecordStore, seal
 from ablate.campaign.views import Conclusion, Item, Pusher, ViewError
+from ablate.design.datasets import DIGESTS
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.errors import AblateError
@@ -265,3 +267,22 @@ def test_mlflow_is_quiet_and_sends_nothing_home(tmp_path: Path, empty_views: Pat
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_trial_names_the_data_that_it_was_trained_on(runs: Path) -> None:
+    """mnist5k: 4,000 images, of which a tenth is held back; half of the rest is another input with the same digest."""
+    trial = PLAN.trials[0]
+    half = replace(trial, data=trial.data.model_copy(update={"fraction": 0.5}))
+    from mlflow.types import Schema
+
+    shown = []
+    for one in (trial, half):
+        found = push(runs, one, replace(outcome(one), key=one.key)).trial_runs("faults")
+        run_id = next(run.run_id for run in found if run.key == one.key)
+        ((given,),) = [client_of(runs).get_run(run_id).inputs.dataset_inputs]
+        shown.append((given.dataset.name, json.loads(given.dataset.profile)["training images"]))
+        assert given.dataset.digest == DIGESTS["mnist5k"][:16]
+        schema = json.loads(given.dataset.schema)["mlflow_tensorspec"]
+        assert Schema.from_json(schema["features"]).inputs[0].shape == (-1, 1, 28, 28)
+        assert Schema.from_json(schema["targets"]).inputs[0].shape == (-1,)
+    assert shown == [("mnist5k", 3600), ("mnist5k (fraction 0.5)", 1800)]
