@@ -65,7 +65,8 @@ def _places(axes: Axes, levels: list[object]) -> dict[object, float]:
 def _panel(axes: Axes, own: pd.DataFrame, places: dict[object, float], margin: float) -> None:
     axes.axhspan(-margin, margin, color=BAND_COLOUR, alpha=0.6, linewidth=0)
     axes.axhline(0, color=CONTROL_COLOUR, linewidth=1)
-    axes.plot([places[level] for level in own["level"]], own["value"], color=COLOURS[0], linewidth=1.0, alpha=0.5)
+    if pd.api.types.is_numeric_dtype(own["level"].infer_objects()):  # nothing lies between two words
+        axes.plot([places[level] for level in own["level"]], own["value"], color=COLOURS[0], linewidth=1.0, alpha=0.5)
     for line in lines_of(own):
         x = places[line.level]
         if not (pd.isna(line.low) or pd.isna(line.high)):
