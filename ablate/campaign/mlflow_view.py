@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.campaign.mlflow_inputs import data_input
 from ablate.campaign.mlflow_model import MODEL, model_folder
+from ablate.campaign.mlflow_page import experiment_tags
 from ablate.campaign.mlflow_payload import (
     ARM,
     CAMPAIGN,
@@ -35,6 +36,7 @@ from ablate.campaign.mlflow_payload import (
     arm_metrics,
     arm_payload,
     campaign_payload,
+    shown,
     trial_payload,
 )
 from ablate.campaign.mlflow_store import MlflowStore, local_folder, sent_once
@@ -192,7 +194,7 @@ class MlflowView:
                 mine = [records[trial.key] for trial in plan.arm_trials(arm.name) if trial.key in records]
                 self._log(self._arms[arm.name], Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
                 client.set_terminated(self._arms[arm.name], "FINISHED" if conclusion.complete else "KILLED")
-            metrics: Metrics = tuple((name, value, 0) for name, value in conclusion.metrics.items())
+            metrics: Metrics = tuple((name, shown(value), 0) for name, value in conclusion.metrics.items())
             self._log(self._campaign, Payload(name="", tags={}, metrics=metrics))
             if conclusion.note:
                 client.set_tag(self._campaign, "mlflow.note.content", conclusion.note)
@@ -219,6 +221,8 @@ class MlflowView:
             self.store.client.update_run(self._campaign, status="RUNNING")
         else:
             self._campaign = str(self._create(experiment, campaign_payload(plan), "").run_id)
+        for name, value in experiment_tags(plan).items():
+            self.store.client.set_experiment_tag(str(experiment), name, value)
         if self._sealed:
             self.store.client.log_text(self._campaign, self._sealed, PLAN_FILE)
         for arm in plan.arms:
