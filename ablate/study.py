@@ -238,7 +238,8 @@ def check(options: argparse.Namespace) -> int:
     plan, how = make(options), run_options(options)
     found = repair_campaign(plan, how, print) if options.repair else check_campaign(plan, how)
     if options.json:
-        from ablate.reporting.json_plans import CheckJson, written
+        from ablate.reporting.json_parts import written
+        from ablate.reporting.json_plans import CheckJson
 
         print(written(CheckJson.of(found, plan, command=options.command)), file=options.out)
     else:
@@ -255,7 +256,8 @@ def show_list(options: argparse.Namespace) -> int:
     how = run_options(options)
     found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
     if options.json:
-        from ablate.reporting.json_plans import ListJson, written
+        from ablate.reporting.json_parts import written
+        from ablate.reporting.json_plans import ListJson
 
         print(written(ListJson.of(found)), file=options.out)
     else:
@@ -268,20 +270,23 @@ def show_list(options: argparse.Namespace) -> int:
 def show_plan(options: argparse.Namespace) -> int:
     """Shows what a study would run."""
     from ablate.campaign.done import progress_of
+    from ablate.campaign.prepare import known_costs
     from ablate.campaign.resources import expected_jobs
 
     how = run_options(options)
     plan, done, rates = progress_of(make(options), how.runs)
+    costs, _ = known_costs(plan, how.cache / "costs", {})
     jobs = expected_jobs(how)
     if options.json:
-        from ablate.reporting.json_plans import PlanJson, written
+        from ablate.reporting.json_parts import written
+        from ablate.reporting.json_plans import PlanJson
 
-        document = PlanJson.of(plan, jobs=jobs, done=done, images_per_s=rates, command=options.command)
+        document = PlanJson.of(plan, costs, jobs=jobs, done=done, images_per_s=rates, command=options.command)
         print(written(document), file=options.out)
     else:
         from ablate.reporting.preview import print_plan
 
-        print_plan(plan, jobs=jobs, done=done, images_per_s=rates)
+        print_plan(plan, costs, jobs=jobs, done=done, images_per_s=rates)
     return 0
 
 

@@ -25,7 +25,9 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[CampaignPlan, int, dict
     plan, trials = _unfolded(plan, store, keys) if keys else (plan, plan.trials)
     here = [trial for trial in trials if trial.key in keys]
     rates: dict[str, float] = {}
-    for arm, key in {trial.arm: trial.key for trial in here if trial.phase == "confirm"}.items():
+    for arm, key in {
+        trial.arm: trial.key for trial in here if trial.phase == "confirm" and plan.at(trial) is None
+    }.items():
         with contextlib.suppress(AblateError):
             if (record := store.read(key)) is not None:
                 rates[arm] = record.measured.images_per_s
@@ -35,7 +37,7 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[CampaignPlan, int, dict
 def _unfolded(plan: CampaignPlan, store: RecordStore, keys: Container[str]) -> tuple[CampaignPlan, tuple[Trial, ...]]:
     """Plan and trials of a campaign; where it tunes or searches, with what its records have led to."""
     if not (plan.study.tuned or plan.study.searched):
-        return plan, plan.trials
+        return plan, (*plan.trials, *plan.level_trials)
 
     def read(wanted: list[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.campaign.mlflow_inputs import data_input
 from ablate.campaign.mlflow_model import MODEL, model_folder
+from ablate.campaign.mlflow_page import experiment_tags
 from ablate.campaign.mlflow_payload import (
     ARM,
     CAMPAIGN,
@@ -37,12 +38,13 @@ from ablate.campaign.mlflow_payload import (
     arm_payload,
     campaign_payload,
     search_payload,
+    shown,
     trial_payload,
 )
 from ablate.campaign.mlflow_store import MlflowStore, local_folder, sent_once
 from ablate.campaign.options import ArmCosts
 from ablate.campaign.views import Conclusion, Item, ViewError, file_state
-from ablate.design.plan import Arm, CampaignPlan
+from ablate.design.plan import Arm, CampaignPlan, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run, RunInfo
@@ -175,9 +177,7 @@ class MlflowView:
         if held is not None and held.rank[:2] > (payload.ok, payload.start_ms):
             return held.digest
         with self.store.answers():
-            explored = item.trial.phase in ("search", "timed")
-            parent = self._arm_run(plan, None if explored else plan.arm(item.trial.arm), costs)
-            run_id = self._write(plan, item, payload, parent)
+            run_id = self._write(plan, item, payload, self._parent(plan, item.trial, costs))
             if held is not None:
                 self._delete(held.run_id)
         status = item.record.status
@@ -200,7 +200,7 @@ class MlflowView:
                 client.set_terminated(run_id, status)
             if SEARCH in self._arms and plan.search:
                 client.set_terminated(self._arms[SEARCH], status)
-            metrics: Metrics = tuple((name, value, 0) for name, value in conclusion.metrics.items())
+            metrics: Metrics = tuple((name, shown(value), 0) for name, value in conclusion.metrics.items())
             self._log(self._campaign, Payload(name="", tags={}, metrics=metrics))
             if conclusion.note:
                 client.set_tag(self._campaign, "mlflow.note.content", conclusion.note)
@@ -227,10 +227,19 @@ class MlflowView:
             self.store.client.update_run(self._campaign, status="RUNNING")
         else:
             self._campaign = str(self._create(experiment, campaign_payload(plan), "").run_id)
+        for name, value in experiment_tags(plan).items():
+            self.store.client.set_experiment_tag(str(experiment), name, value)
         if self._sealed:
             self.store.client.log_text(self._campaign, self._sealed, PLAN_FILE)
         for arm in plan.arms:
             self._arm_run(plan, arm, costs)
+
+    def _parent(self, plan: CampaignPlan, trial: Trial, costs: ArmCosts) -> str:
+        """The run that a trial's run is below: its arm's, the search's or the campaign's."""
+        if trial.phase in ("search", "timed"):
+            return self._arm_run(plan, None, costs)
+        arm = next((arm for arm in plan.arms if arm.name == trial.arm), None)  # none: another name at another level
+        return self._campaign if arm is None else self._arm_run(plan, arm, costs)
 
     def _arm_run(self, plan: CampaignPlan, arm: Arm | None, costs: ArmCosts) -> str:
         """The run of an arm, or, for None, of a search; made where it is not there yet."""
@@ -246,7 +255,8 @@ class MlflowView:
         client = self.store.client
         info = self._create(self._experiment(plan.study.name, create=True), payload, parent, log=False)
         run_id = str(info.run_id)
-        client.log_inputs(run_id, datasets=[data_input(plan.data, item.trial.data)])
+        at = plan.at(item.trial)
+        client.log_inputs(run_id, datasets=[data_input((at.plan if at else plan).data, item.trial.data)])
         self._attach(info, item.text, RECORD_FILE)
         if item.weights is not None:
             client.log_artifact(run_id, str(item.weights))

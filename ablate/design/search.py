@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ablate.design.arms import Arm, Images, Setup, new_arm, told_changes
+from ablate.design.imported import Imported
 from ablate.design.search_fields import Search
 from ablate.design.space import Axis, distinct, size_of
 from ablate.design.study import Level, Recipe, Study
@@ -190,7 +191,7 @@ def num_search_trials(study: Study) -> int:
     return sum(count for _, count in search_trials(study))
 
 
-def search_errors(study: Study, images: Images, axes: tuple[Axis, ...]) -> list[FieldError]:
+def search_errors(study: Study, control: Setup, images: Images, axes: tuple[Axis, ...]) -> list[FieldError]:
     """What is wrong with ``[search]`` for this space."""
     search = study.search
     if search.trials is None:
@@ -199,6 +200,9 @@ def search_errors(study: Study, images: Images, axes: tuple[Axis, ...]) -> list[
         told = f"must not be {study.decision.metric!r} in a search: its candidates are chosen on the validation images"
         allowed = study.decision.metric.replace("val_", "test_")
         return [FieldError("decision.metric", f"{told}; allowed is {allowed!r}")]
+    if search.sampler == "nsga2" and search.cost != "latency" and isinstance(control.spec, Imported):
+        told = f'must be "latency" for a net of your own, whose {search.cost} are counted where it is imported'
+        return [FieldError("search.against", told)]
     size = size_of(axes)
     most = size if size is not None and size < search.trials else distinct(study, images, axes)
     if most is not None and most < search.trials:

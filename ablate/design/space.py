@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 from ablate.design.arms import Images, Setup, changed, outside
 from ablate.design.factors import bad_levels, differs_among_stages, held_levels
+from ablate.design.imported import Imported
 from ablate.design.search_fields import Span
 from ablate.design.study import DataSpec, Level, Levels, Recipe, Study, unread
 from ablate.design.validation import FieldError, FieldsError
@@ -97,11 +98,13 @@ def _axis(study: Study, control: Setup, name: str, factor: Levels | Span) -> Axi
     ends = (factor.low, factor.high) if isinstance(factor, Span) else factor
     if isinstance(factor, Span) and factor.low >= factor.high:
         return [FieldError(f"{key}.low", f"must be below high = {factor.high:g}, got {factor.low:g}")]
-    if isinstance(factor, Span) and (whole := _is_whole(name)):
+    if isinstance(factor, Span) and (whole := _is_whole(study, control, name)):
         ends = tuple(int(end) if end.is_integer() else end for end in ends if isinstance(end, float))
     if errors := bad_levels(control, name, ends, key):
         return errors
     held = held_levels(study, control, name)
+    if not held:
+        return [FieldError(key, f"needs the control's own value: set control.{name}")]
     if len(held) > 1:
         return [FieldError(key, differs_among_stages(name, held))]
     own = held[0]
@@ -116,11 +119,13 @@ def _axis(study: Study, control: Setup, name: str, factor: Levels | Span) -> Axi
     return _span_errors(axis, key) or axis
 
 
-def _is_whole(name: str) -> bool:
+def _is_whole(study: Study, control: Setup, name: str) -> bool:
     table, of_table = outside(name)
     if table:
         model = Recipe if table == "recipe" else DataSpec
         return of_table in model.model_fields and model.model_fields[of_table].annotation is int
+    if isinstance(control.spec, Imported) and name != "net":
+        return any(type(held) is int for held in held_levels(study, control, name))
     return _TYPES.get(name) == "int"
 
 

@@ -17,6 +17,7 @@ from ablate.design.arms import (
     outside,
 )
 from ablate.design.factors import factorial, fractional
+from ablate.design.imported import is_path
 from ablate.design.search import search_errors
 from ablate.design.search_fields import Search
 from ablate.design.space import space_of
@@ -35,7 +36,7 @@ def search(study: Study, control: Setup, images: Images) -> list[Arm]:
     if not study.factors:
         return []  # which is said elsewhere
     axes = space_of(study, control)
-    if errors := search_errors(study, images, axes):
+    if errors := search_errors(study, control, images, axes):
         raise FieldsError(errors)
     return []
 
@@ -105,7 +106,11 @@ def _contradictions(study: Study) -> list[FieldError]:
     if study.searched:
         errors += [
             FieldError(key, f"is not read by a study of design {kind!r}")
-            for key, there in (("match", study.match != "none"), ("tuning", study.tuning != Tuning()))
+            for key, there in (
+                ("match", study.match != "none"),
+                ("tuning", study.tuning != Tuning()),
+                ("stability", bool(study.stability)),
+            )
             if there
         ]
     elif len(study.levels) < len(study.factors):
@@ -122,11 +127,12 @@ def _contradictions(study: Study) -> list[FieldError]:
 
 def _fields_alone(study: Study, images: Images) -> list[FieldError]:
     """What is wrong with the arms whatever the control is, for a control that could not be made."""
+    own = is_path(study.control.get("net"))  # whose keywords are not known
     stand_in = mobilenet_v2(in_channels=images.channels, num_classes=images.num_classes)
     errors = []
     for name, changes in study.arms.items():
         key = f"arms.{name}"
         fields = {field: value for field, value in changes.items() if field != "net" and not outside(field)[0]}
-        errors += bad_fields(stand_in, fields, key)
+        errors += [] if own or is_path(changes.get("net")) else bad_fields(stand_in, fields, key)
         errors += moved_outside(study.recipe, study.data, changes, key)[2]
     return errors

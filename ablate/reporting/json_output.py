@@ -11,24 +11,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from ablate.reporting.json_plans import NEXT, VERSION, Part, written
+from ablate.reporting.json_parts import NEXT, VERSION, Part, written
+from ablate.reporting.json_stability import PooledJson, StabilityJson
 from ablate.reporting.results import Costs
-from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.registration import Registration
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
-
-
-class PooledJson(Part):
-    """The random-effects mean over data sets."""
-
-    num_sets: int = Field(description="data sets pooled")
-    standard_error: float = Field(description="of the mean, after Hartung and Knapp")
-    p: float = Field(description="t test of the mean being 0, num_sets - 1 degrees of freedom; not adjusted")
-    tau: float = Field(description="standard deviation of the true effects between data sets")
-    i_squared: float = Field(description="share (0 to 1) of the variance that lies between data sets")
-    heterogeneity_p: float = Field(description="Cochran's Q test of equal effects on all data sets")
-    prediction_low: float | None = Field(description="interval for the effect on a new data set")
-    prediction_high: float | None = Field(description="its other end")
 
 
 class ContrastJson(Part):
@@ -110,7 +97,7 @@ class ContrastJson(Part):
             seed_share=contrast.seed_share,
             both_share=contrast.both_share,
             image_share=contrast.image_share,
-            pooled=None if contrast.pooled is None else _pooled(contrast.pooled),
+            pooled=None if contrast.pooled is None else PooledJson.of(contrast.pooled),
         )
 
 
@@ -227,6 +214,7 @@ class JudgementJson(Part):
     exploratory: list[ContrastJson] = Field(description="contrasts of further metrics, not adjusted")
     steps: list[ContrastJson] = Field(description="where arms build on one another: each arm minus the one before it")
     effects: list[EffectJson] = Field(description="of a factorial study")
+    stability: StabilityJson | None = Field(description="of a study that asks for further levels of a field")
     failure_rates: list[FailureRateJson] = Field(description="of a study: how often training failed, by arm")
     registration: RegistrationJson | None = Field(description="of a study; null: nothing is known of a sealed plan")
     as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
@@ -258,6 +246,7 @@ class JudgementJson(Part):
             exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
             steps=[ContrastJson.of(one) for one in judgement.steps],
             effects=[EffectJson.of(one) for one in judgement.effects],
+            stability=None if judgement.stability is None else StabilityJson.of(judgement.stability),
             failure_rates=[
                 FailureRateJson(
                     arm=arm, failed=one.failed, of=one.of, upper=one.upper, p=one.p, adjusted_p=one.adjusted_p
@@ -289,16 +278,3 @@ def judgement_json(
 
 def _registration(found: Registration) -> RegistrationJson:
     return RegistrationJson(is_confirmatory=found.is_confirmatory, reasons=list(found.reasons), sentence=found.sentence)
-
-
-def _pooled(found: Pooled) -> PooledJson:
-    return PooledJson(
-        num_sets=found.num_sets,
-        standard_error=found.standard_error,
-        p=found.p,
-        tau=found.tau,
-        i_squared=found.i_squared,
-        heterogeneity_p=found.heterogeneity_p,
-        prediction_low=found.prediction_low,
-        prediction_high=found.prediction_high,
-    )

@@ -8,21 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ablate.reporting.json_parts import NEXT, VERSION, Part
 
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
     from ablate.design.plan import Arm, CampaignPlan
     from ablate.reporting.listing import Listing
-
-VERSION = "version of this schema"
-NEXT = "commands to run next, the first one first; empty where nothing is left to do"
-
-
-class Part(BaseModel):
-    """A JSON object: closed, and its keys are the fields' aliases."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    from ablate.reporting.results import Costs
 
 
 class ListedJson(Part):
@@ -80,7 +74,7 @@ class ChangeJson(Part):
 
 
 class PlannedArmJson(Part):
-    """An arm with what it costs by arithmetic; null where a search is still to find it."""
+    """An arm with what it costs, as far as that is known; null where a search is still to find it."""
 
     arm: str = Field(description="its name")
     found: bool = Field(description="false: a search is still to find it")
@@ -135,7 +129,7 @@ class PlanJson(Part):
     done: int = Field(description="trials that have a record")
     to_train: int = Field(description="trials that have none")
     jobs: int = Field(description="trials at a time that the estimate is for")
-    minutes: float = Field(description="an estimate for what is to be trained")
+    minutes: float | None = Field(description="an estimate for what is to be trained; null: of an imported net")
     measured_arms: int = Field(description="arms whose speed was measured; that of the others is estimated from FLOPs")
     disk_bytes: int = Field(description="an estimate of what all trials take")
     power: PowerJson = Field(description="what the seeds can tell")
@@ -144,12 +138,20 @@ class PlanJson(Part):
 
     @classmethod
     def of(
-        cls, plan: CampaignPlan, *, jobs: int, done: int, images_per_s: Mapping[str, float], command: str
+        cls,
+        plan: CampaignPlan,
+        costs: Costs,
+        *,
+        jobs: int,
+        done: int,
+        images_per_s: Mapping[str, float],
+        command: str,
     ) -> PlanJson:
         """The plan under the names of the schema.
 
         Args:
             plan: of the campaign.
+            costs: arm -> cost field -> number, as far as they are known.
             jobs: trials at a time.
             done: how many of its trials have a record.
             images_per_s: measured training images a second, by arm.
@@ -181,13 +183,13 @@ class PlanJson(Part):
                 width=data.width,
                 classes=data.num_classes,
             ),
-            arms=_arms(plan),
+            arms=_arms(plan, costs),
             trials=expected.trials,
             exploring=expected.tuning,
             done=done,
             to_train=left,
             jobs=jobs,
-            minutes=expected.minutes * left / expected.trials,
+            minutes=None if expected.minutes is None else expected.minutes * left / expected.trials,
             measured_arms=expected.measured,
             disk_bytes=round(disk_bytes(plan, expected.trials, jobs)),
             power=PowerJson(
@@ -204,11 +206,10 @@ class PlanJson(Part):
         )
 
 
-def _arms(plan: CampaignPlan) -> list[PlannedArmJson]:
+def _arms(plan: CampaignPlan, costs: Costs) -> list[PlannedArmJson]:
     from ablate.design.search import confirmed_names
 
-    base = _planned(plan, plan.control, None)
-    others = [_planned(plan, arm, base.macs) for arm in plan.arms[1:]]
+    base = costs.get(plan.control.name, {}).get("macs")
     to_find = [
         PlannedArmJson(
             arm=name,
@@ -222,23 +223,22 @@ def _arms(plan: CampaignPlan) -> list[PlannedArmJson]:
         )
         for name in confirmed_names(plan.study)[: plan.to_find]
     ]
-    return [base, *others, *to_find]
+    return [*(_planned(plan, arm, costs.get(arm.name, {}), base) for arm in plan.arms), *to_find]
 
 
-def _planned(plan: CampaignPlan, arm: Arm, base: int | None) -> PlannedArmJson:
-    from ablate.measure.cost import estimate
-
-    shape, recipe = (plan.data.channels, plan.data.height, plan.data.width), arm.recipe
-    cost = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+def _planned(
+    plan: CampaignPlan, arm: Arm, cost: Mapping[str, float | int | None], base: float | None
+) -> PlannedArmJson:
+    params, macs, peak = (cost.get(name) for name in ("params", "macs", "train_peak_bytes"))
     return PlannedArmJson(
         arm=arm.name,
         found=True,
         changes=[ChangeJson(field=one.field, before=one.before, after=one.after) for one in arm.changes],
         seeds=len(plan.arm_trials(arm.name)),
-        params=cost.params,
-        macs=cost.macs,
-        macs_ratio=cost.macs / (base or cost.macs),
-        train_peak_bytes=None if recipe.freeze else cost.train_peak_bytes,
+        params=None if params is None else int(params),
+        macs=None if macs is None else int(macs),
+        macs_ratio=macs / base if macs and base else None,
+        train_peak_bytes=None if peak is None or arm.recipe.freeze else int(peak),
     )
 
 
@@ -287,8 +287,3 @@ def _remedies(check: Check, command: str) -> list[str]:
     wanted = {fault.remedy for fault in check.faults}
     commands: Sequence[tuple[str, str]] = ((REPAIR, f"{command} {REPAIR}"), (RUN, command))
     return [line for remedy, line in commands if remedy in wanted]
-
-
-def written(document: Part) -> str:
-    """The document as text, indented, without a newline at its end."""
-    return document.model_dump_json(by_alias=True, indent=2)

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from ablate.reporting import json_output as judged
 from ablate.reporting import json_plans as planned
+from ablate.reporting import json_stability as stable
 
 DOCUMENTS: tuple[type[BaseModel], ...] = (
     judged.JudgementJson,
@@ -25,8 +26,12 @@ DOCUMENTS: tuple[type[BaseModel], ...] = (
 PARTS: tuple[type[BaseModel], ...] = (
     judged.VerdictJson,
     judged.ContrastJson,
-    judged.PooledJson,
+    stable.PooledJson,
     judged.EffectJson,
+    stable.StabilityJson,
+    stable.TermJson,
+    stable.LevelJson,
+    stable.InteractionJson,
     judged.FailureRateJson,
     judged.RegistrationJson,
     planned.PlannedArmJson,

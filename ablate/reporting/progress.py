@@ -51,6 +51,7 @@ class Tally:
         self.plan = plan
         epochs = [arm.recipe.epochs for arm in plan.arms for _ in range(plan.study.plan.seeds)]
         epochs += [few for few, count in search_trials(plan.study) for _ in range(count)]
+        epochs += [trial.recipe.epochs for trial in plan.level_trials]
         self._mean = sum(epochs) / len(epochs)
         self.of = 0
         self.done = 0
@@ -131,7 +132,9 @@ class Lines:
         self._tally.begin(todo)
         tuning = exploring_trials(plan.study, len(tuned_arms(plan.arms))) + plan.to_find * plan.study.plan.most_seeds
         most = "at most " * (plan.study.plan.until == "settled")
-        self._print(f"{plan.study.name}: {todo} of {most}{len(plan.trials) + tuning} trials to train")
+        self._print(
+            f"{plan.study.name}: {todo} of {most}{len(plan.trials) + len(plan.level_trials) + tuning} trials to train"
+        )
 
     def added(self, trials: int) -> None:
         self._tally.add(trials)
@@ -244,7 +247,8 @@ class Bars:
                 self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
-        trained, _ = self._tally.plan.data.split(trial.data)
+        at = self._tally.plan.at(trial)
+        trained, _ = (at.plan if at else self._tally.plan).data.split(trial.data)
         left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
         if left >= 1:

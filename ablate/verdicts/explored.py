@@ -6,25 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import DataInfo
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.search import Candidate, confirmed_names
 from ablate.design.study import HIGHER_IS_BETTER, Study
-from ablate.measure.cost import estimate
 from ablate.verdicts.search import WORST, is_scored, score, validation_metric
 
 
 def cost_of(study: Study, data: DataInfo, candidate: Candidate, records: Mapping[str, Record]) -> float | None:
-    """What a candidate costs: MACs or parameters by arithmetic, or the mean of the latencies (ms) in its records."""
+    """What a candidate costs: MACs or parameters by arithmetic, or the mean of the latencies (ms) in its records.
+
+    None where a latency has not been measured, and for the MACs and parameters of an imported net.
+    """
     kind = study.search.cost
     if kind == "latency":
         measured = [records[trial.key].measured.latency_ms for trial in candidate.trials if trial.key in records]
         known = [latency for latency in measured if latency is not None]
         return fmean(known) if known else None
-    arm = candidate.arm
-    counted = estimate(arm.spec, (data.channels, data.height, data.width), batch_size=arm.recipe.batch_size)
-    return float(counted.macs if kind == "macs" else counted.params)
+    counted = estimated_cost(candidate.arm, data)
+    return None if counted is None else float(counted.macs if kind == "macs" else counted.params)
 
 
 def final_score(study: Study, candidate: Candidate, records: Mapping[str, Record]) -> float | None:

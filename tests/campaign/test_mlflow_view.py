@@ -32,7 +32,7 @@ from ablate.design.record import EpochPoint, Record
 from ablate.errors import AblateError
 
 PLAN = plan_of("control", "other", seeds=2)
-COSTS = {"other": {"params": 7, "macs": 9, "fvcore_flops": None}}
+COSTS = {"other": {"params": 7, "macs": 9, "fvcore_flops": None, "latency_ms": 2.0, "latency_low_ms": 1.984}}
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,8 @@ def test_a_trial_is_laid_out_as_people_browse_it(runs: Path) -> None:
     assert shown.data.params["stem_channels"] == "16"
     assert shown.data.params["recipe.epochs"] == "2"
     assert shown.data.params["cost.params"] == "7"
-    assert "cost.fvcore_flops" not in shown.data.params
+    assert not {"cost.fvcore_flops", "cost.latency_ms"} & set(shown.data.params)
+    assert arm.data.tags["cost.latency"] == "2 ms"
     assert shown.data.metrics["test_accuracy"] == outcome(trial).metrics["test_accuracy"]
     curve = client.get_metric_history(found.run_id, "train_loss")
     assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
@@ -111,11 +112,16 @@ def test_what_the_campaign_came_to_shows_with_its_report_and_the_arms_means(runs
     assert (campaign.info.status, campaign.data.tags["mlflow.note.content"]) == ("FINISHED", "**better**")
     assert campaign.data.metrics["wins"] == 1.0
     assert [file.path for file in client.list_artifacts(view._campaign, "report")] == ["report/report.html"]
+    tags = client.get_experiment_by_name("faults").tags
+    asked = json.loads(tags["mlflow.sharedViewState.ablate"])
+    listed = client.search_runs([campaign.info.experiment_id], asked["searchFilter"], order_by=[asked["orderByKey"]])
+    assert {run.data.tags["ablate.kind"] for run in listed} == {"campaign", "arm"}
+    assert asked["selectedColumns"][:2] == ["metrics.`test_accuracy`", "params.`stem_channels`"]
     accuracies = [outcome(trial).metrics["test_accuracy"] for trial in PLAN.arm_trials("other")]
     shown = client.get_run(view._arms["other"]).data.metrics
-    assert shown["test_accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert shown["test_accuracy"] == pytest.approx(sum(accuracies) / 2, rel=1e-5)
     half = 12.7062 * abs(accuracies[0] - accuracies[1]) / 2  # t(0.975, 1) times the standard error of two
-    assert shown["test_accuracy_high"] - shown["test_accuracy"] == pytest.approx(half, rel=1e-4)
+    assert shown["interval/test_accuracy_high"] - shown["test_accuracy"] == pytest.approx(half, rel=1e-4)
 
 
 def test_a_run_that_was_cut_off_is_removed_unless_another_writer_may_be_at_it(runs: Path) -> None:
