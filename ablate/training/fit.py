@@ -66,7 +66,7 @@ def fit(
     _check(trial, images, device, folder)
     computing = kernels(device, threads, trial.recipe.precision)
     with PeakMemory(device) as memory, processor(threads) as settings:
-        feed = Feed(images, trial.recipe, trial.seed, device)
+        feed = Feed(images, trial.recipe, trial.seeds, device)
         state = start(trial, device=device, folder=folder, native=computing != TORCH, init_file=init_file)
         try:
             while len(state.curve) < trial.recipe.epochs:

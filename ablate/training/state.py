@@ -96,7 +96,7 @@ class State:
         """Starts the epoch's streams of dropout masks and of dropped paths."""
         device = next(self.net.parameters()).device
         masks, paths = (
-            torch.Generator(device).manual_seed(stream_seed(self.trial.seed, stream, epoch))
+            torch.Generator(device).manual_seed(stream_seed(self.trial.seeds, stream, epoch))
             for stream in ("dropout", "drop_path")
         )
         for module in self.net.modules():
@@ -214,7 +214,7 @@ def _loaded(net: Net, trial: Trial, file: Path | None) -> LoadReport:
 
 def _fresh(trial: Trial, device: str, path: Path | None, native: bool) -> State:
     # drawn on the CPU, so that every device starts from the same weights
-    net = build(trial.spec, generator=generator(trial.seed, "weights")).to(device)
+    net = build(trial.spec, generator=generator(trial.seeds, "weights")).to(device)
     set_norm_momentum(net, trial.recipe)
     stop_gradients(net, trial.recipe.freeze)
     if native:
