@@ -299,12 +299,14 @@ def run(options: argparse.Namespace) -> int:
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
+        from ablate.campaign.prepare import known_costs
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_plan
 
         how, plan = run_options(options), make(options)
         done, rates = progress_of(plan, how.runs)
-        print_plan(plan, jobs=expected_jobs(how), done=done, images_per_s=rates)
+        costs, _ = known_costs(plan, how.cache / "costs", {})
+        print_plan(plan, costs, jobs=expected_jobs(how), done=done, images_per_s=rates)
         return 0
     return check(options) if options.check or options.repair else train(options)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import Arm, Images, Setup, not_a_field, outside
+from ablate.design.imported import Imported
 from ablate.design.study import DataSpec, Level, Plan, Recipe, Study, Tuning, unread
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError, field_errors
@@ -36,7 +37,7 @@ def own_level(study: Study, control: Setup) -> Level:
     if name in study.control:
         return study.control[name]
     spec = control.spec
-    if hasattr(spec, name):
+    if isinstance(spec, Imported) or hasattr(spec, name):
         return getattr(spec, name)  # type: ignore[no-any-return]
     found = list(dict.fromkeys(getattr(stage.block, name) for stage in spec.stages))
     return found[0] if len(found) == 1 else " ".join(map(str, found))
@@ -113,7 +114,10 @@ def _not_movable(study: Study, arms: Sequence[Arm], name: str) -> str:
     table, of_table = outside(name)
     if table and of_table not in _PARTS[table].model_fields:
         return one_of(of_table, _PARTS[table].model_fields)
-    if not table and name not in ("net", *CHANGEABLE):
+    if isinstance(arms[0].spec, Imported):
+        if not table and name not in study.control:
+            return f"needs the control's own level: set control.{name} to one of them"
+    elif not table and name not in ("net", *CHANGEABLE):
         return not_a_field(name)
     if table == "recipe" and (message := unread(study.recipe, of_table)):
         return message

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe
+from ablate.design.imported import model_from_dict
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, matched
@@ -25,7 +26,7 @@ from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.formats import build, check_format, refuse_unknown
-from ablate.model.spec import Change, NetSpec
+from ablate.model.spec import Change
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
@@ -158,7 +159,7 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     known = {
         "setting": None if written is None or not study.tuned else tuned,
         **plain,
-        "spec": NetSpec.from_dict(plain["spec"], what),
+        "spec": model_from_dict(plain["spec"], what),
         "recipe": recipe,
         "data": study.data if data is None else _model(DataSpec, data, what),
         "changes": tuple(Change(*change) for change in plain.get("changes", ())),
