@@ -15,7 +15,7 @@ from ablate.design.imported import Imported
 from ablate.design.search_fields import Search
 from ablate.design.space import Axis, distinct, size_of
 from ablate.design.study import Level, Recipe, Study
-from ablate.design.trial import Phase, Trial
+from ablate.design.trial import Phase, Trial, moved_by
 from ablate.design.tuning import TUNING_SEEDS
 from ablate.design.validation import FieldError
 
@@ -141,9 +141,9 @@ def rung(study: Study, arm: Arm, data_digest: str, epochs: int) -> Rung:
             seed=seed,
             spec=arm.spec,
             recipe=recipe,
-            data=arm.data,
             data_digest=data_digest,
             phase=phase,
+            **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
         )
         for seed in search_seeds(study)
     )

@@ -49,9 +49,8 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        epochs = [arm.recipe.epochs for arm in plan.arms for _ in range(plan.study.plan.seeds)]
+        epochs = [trial.recipe.epochs for trial in (*plan.trials, *plan.level_trials)]
         epochs += [few for few, count in search_trials(plan.study) for _ in range(count)]
-        epochs += [trial.recipe.epochs for trial in plan.level_trials]
         self._mean = sum(epochs) / len(epochs)
         self.of = 0
         self.done = 0
