@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, tuned_arms, with_search, with_settings
+from ablate.design.found import with_search, with_settings
+from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, tuned_arms
 from ablate.design.record import Record
 from ablate.design.search import Candidate
 from ablate.design.study import Study

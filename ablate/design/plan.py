@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -19,7 +19,7 @@ from ablate.design.imported import model_from_dict
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, matched
-from ablate.design.search import Candidate, confirmed_arms, num_search_trials, rung
+from ablate.design.search import Candidate, num_search_trials, rung
 from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial, moved_by
 from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_seeds
@@ -288,36 +288,6 @@ def _trial(study: Study, arm: Arm, seed: int, data: DataInfo) -> Trial:
 def tuned_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     """The arms that have a tuning of their own: all but the A/A arm, which is the control and takes its recipe."""
     return tuple(arm for arm in arms if arm.name != NOISE_FLOOR)
-
-
-def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
-    """The plan after its tuning: each arm with its best setting; the A/A arm with the control's, since it is that.
-
-    Args:
-        plan: as made from the study.
-        best: the best setting of each arm that is tuned.
-        tuning: everything that was tried.
-    """
-    arms = tuple(
-        replace(arm, recipe=tuned_recipe(arm.recipe, values), setting=dict(values))
-        for arm in plan.arms
-        for values in (best.get(arm.name, best[CONTROL]),)
-    )
-    levels = tuple(replace(at, plan=with_settings(at.plan, best, ())) for at in plan.levels)
-    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning, levels=levels)
-
-
-def with_search(plan: CampaignPlan, chosen: Sequence[Candidate], tried: tuple[Candidate, ...]) -> CampaignPlan:
-    """The plan after its search: the chosen candidates are its arms, between the control and the A/A arm.
-
-    Args:
-        plan: as made from the study.
-        chosen: the candidates to confirm, the best first.
-        tried: all of them.
-    """
-    found = confirmed_arms(plan.study, chosen)
-    arms = (plan.control, *found, *(arm for arm in plan.arms if arm.name == NOISE_FLOOR))
-    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), search=tried, to_find=0)
 
 
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:

@@ -38,8 +38,9 @@ def plan(*epochs: int) -> Any:
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
     arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
+    study = SimpleNamespace(name="a_study", searched=False)
     return SimpleNamespace(
-        arms=arms, data=data, study=SimpleNamespace(name="a_study", searched=False), at=lambda trial: None, level_trials=(),
+        arms=arms, data=data, study=study, at=lambda trial: None, level_trials=(),
         trials=[SimpleNamespace(arm=one.name, recipe=one.recipe) for one in arms],
     )  # fmt: skip
 
