@@ -149,10 +149,9 @@ def _small_maps(plan: CampaignPlan) -> str:
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
     """``12 trials first: 2 arms × 6 settings (quasi_random) of lr 0.001 to 0.03 (log)``."""
-    from ablate.design.plan import tuned_arms
-
-    tuning, arms = plan.study.tuning, len(tuned_arms(plan.arms))
-    seeds = f" × {tuning.seeds} seeds" if tuning.seeds > 1 else ""
+    tuning, arms = plan.study.tuning, len(plan.arms)
+    seeds = f" × {tuning.blocks} blocks" if tuning.blocks > 1 else ""
+    seeds += f" × {tuning.seeds} seeds" if tuning.seeds > 1 else ""
     space = ", ".join(
         f"{name} {span.low:g} to {span.high:g}{' (log)' * span.log}" for name, span in tuning.space.items()
     )

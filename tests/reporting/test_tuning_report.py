@@ -12,9 +12,10 @@ from ablate.campaign.schedule import Scheduler, unfold
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record
-from ablate.design.study import Decision, Range, Tuning
+from ablate.design.study import Decision, Plan, Range, Tuning
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.results import Results
+from ablate.verdicts.judge import judge
 
 SPACE = {"lr": Range(low=1e-3, high=1e-1, log=True)}
 Make = Callable[..., Results]
@@ -32,8 +33,11 @@ def trained(trial: Trial) -> Record:
     )  # fmt: skip
 
 
-def tuned(make_findings: Make, *, settings: int = 33, drop: int = 0, **study: Any) -> Results:
-    results = make_findings(noise_floor=True, tuning=Tuning(trials=settings, space=SPACE), **study)
+def tuned(
+    make_findings: Make, *, settings: int = 33, drop: int = 0, blocks: Tuning | None = None, **study: Any
+) -> Results:
+    tuning = blocks or Tuning(trials=settings, space=SPACE)
+    results = make_findings(noise_floor=True, tuning=tuning, **study)
     records: dict[str, Record] = {}
 
     def read(keys: list[str]) -> dict[str, Record]:
@@ -116,10 +120,9 @@ def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(resu
     assert printed.loc["relu_bottleneck", "at the edge"] == "lr"
 
 
-def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_controls(results: Results) -> None:
+def test_the_table_of_arms_names_each_best_setting(results: Results) -> None:
     scores = frames.scores(frames.trials(results), "test_accuracy")
     rows = tables.arm_rows(results, frames.summary(scores, results.arms)).set_index("arm")["best setting"]
-    assert rows["noise_floor"] == rows["control"]
     assert rows["relu_bottleneck"] != rows["control"]
 
 
@@ -155,3 +158,21 @@ def test_every_setting_is_listed_and_the_study_text_reads_back(results: Results,
     path = tmp_path / "linear_bottleneck.toml"
     path.write_text(words.study_text(results.plan.study))
     assert load_study(path) == results.plan.study
+
+
+def test_where_each_seed_has_a_tuning_of_its_own_every_block_has_its_row(make_findings: Make) -> None:
+    study = {"plan": Plan(seeds=3), "arms": {"relu_bottleneck": {"bottleneck": "relu"}}}
+    blocks = Tuning(trials=4, blocks=3, space=SPACE)
+    made = tuned(make_findings, settings=4, blocks=blocks, **study)
+    table = frames_tuning.scores(made)
+    assert len(table) == 3 * 3 * 4
+    rows = frames_tuning.best_rows(made, table)
+    assert list(zip(rows["arm"], rows["block"], strict=True)) == [
+        (arm, block) for arm in ("control", "relu_bottleneck", "noise_floor") for block in (1, 2, 3)
+    ]
+    assert " to " in frames_tuning.best_text(made, "control")
+    assert frames_tuning.expected_best(made, table)["budget"].max() == 4
+    assert not any("not over" in told for told in frames_tuning.warnings(made, table))
+    judged = judge(made.plan, made.records)
+    assert judged.sensitivities == ()
+    assert any(told.startswith("Each of the 3 seeds confirms a tuning of its own") for told in judged.statements)
