@@ -184,7 +184,7 @@ def test_the_forecast_counts_and_times_what_tunes() -> None:
         assert one.minutes > other.minutes
 
 
-@pytest.mark.parametrize(("blocks", "told"), [(3, "must be 1 or plan.seeds = 8"), (0, "at least 1")])
+@pytest.mark.parametrize(("blocks", "told"), [(3, "must be 1 or plan.seeds = 8"), (0, "must be at least 1")])
 def test_blocks_are_one_or_as_many_as_the_seeds(blocks: int, told: str) -> None:
     overrides = {"tuning.blocks": blocks}
     with pytest.raises(StudyError, match=f"tuning.blocks {told}"):
