@@ -51,8 +51,8 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
 
     how = options or RunOptions()
     planned = load(how, study.name, study.digest).plan
-    trials = {trial.seed: trial for trial in planned.arm_trials(_one_of("arm", arm, [a.name for a in planned.arms]))}
-    trial = trials[int(_one_of("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
+    trials = {trial.seed: trial for trial in planned.arm_trials(one_named("arm", arm, [a.name for a in planned.arms]))}
+    trial = trials[int(one_named("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
     path = RecordStore(how.runs, study.name).weights(trial.key)
     if not path.is_file():
         raise AblateError(
@@ -64,7 +64,8 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
     return net.eval()
 
 
-def _one_of(what: str, value: str, allowed: Iterable[str]) -> str:
+def one_named(what: str, value: str, allowed: Iterable[str]) -> str:
+    """``value``, where it is one of the names that are allowed; else an AblateError that lists them."""
     names = list(allowed)
     if value not in names:
         raise AblateError(f"the {what} {one_of(value, names)}")
