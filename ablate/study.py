@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_modes(group: argparse._ArgumentGroup) -> None:
     do = group.add_mutually_exclusive_group()
     do.add_argument("--list", action="store_true", help="list the studies: question, arms, trials, minutes")
+    do.add_argument("--new", metavar="NAME", help="write a commented study file to start from, in ./studies or here")
     do.add_argument("--schema", action="store_true", help="print the JSON schema of a study file, for editors")
     do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
     do.add_argument("--check", action="store_true", help="compare plan, records, MLflow and Optuna")
@@ -225,9 +226,10 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
     from ablate.campaign.records import RecordStore
 
     store = RecordStore(runs, plan.study.name)
-    here = [trial for keys in [store.keys()] for trial in plan.trials if trial.key in keys]
+    keys = store.keys()
+    here = [trial for trial in (*plan.trials, *plan.level_trials) if trial.key in keys]
     rates: dict[str, float] = {}
-    for arm, key in {trial.arm: trial.key for trial in here}.items():
+    for arm, key in {trial.arm: trial.key for trial in here if plan.at(trial) is None}.items():
         with contextlib.suppress(AblateError):
             if (record := store.read(key)) is not None:
                 rates[arm] = record.measured.images_per_s
@@ -265,6 +267,15 @@ def check(options: argparse.Namespace) -> int:
     return 0 if found.sound else EXIT_INCOMPLETE
 
 
+def start(name: str) -> int:
+    """Writes a study file to start from, and says what to do next."""
+    from ablate.design.template import write_template
+
+    file = write_template(name)
+    print(f"{file}: a study to start from. Next: python -m ablate.study {name if file.parent.name else file} --plan")  # noqa: T201
+    return 0
+
+
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
     if options.json and (options.list or options.plan or options.check or options.repair):
@@ -276,6 +287,8 @@ def run(options: argparse.Namespace) -> int:
 
         sys.stdout.write(json.dumps(study_schema(), indent=2) + "\n")
         return 0
+    if options.new is not None:
+        return start(options.new)
     if options.list:
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_studies
@@ -286,12 +299,14 @@ def run(options: argparse.Namespace) -> int:
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
+        from ablate.campaign.prepare import known_costs
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_plan
 
         how, plan = run_options(options), make(options)
         done, rates = progress_of(plan, how.runs)
-        print_plan(plan, jobs=expected_jobs(how), done=done, images_per_s=rates)
+        costs, _ = known_costs(plan, how.cache / "costs", {})
+        print_plan(plan, costs, jobs=expected_jobs(how), done=done, images_per_s=rates)
         return 0
     return check(options) if options.check or options.repair else train(options)
 

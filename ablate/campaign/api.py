@@ -16,7 +16,7 @@ from ablate.errors import AblateError, one_of
 from ablate.files import write_whole
 
 if TYPE_CHECKING:
-    from ablate.model.nets import Net
+    from torch.nn import Module
 
 
 def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
@@ -28,7 +28,7 @@ def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
     return make_plan(study, data_root)
 
 
-def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Net:
+def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Module:
     """The trained net of one trial, in eval mode on the CPU; it takes normalised images N C H W.
 
     Args:
@@ -47,7 +47,7 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
     """
     import torch
 
-    from ablate.model.nets import build
+    from ablate.training.own_net import build_model
 
     how = options or RunOptions()
     planned = load(how, study.name, study.digest).plan
@@ -59,7 +59,7 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
             f"{path}: {arm}, seed {trial.seed} kept no weights; set keep_weights = true in the study and run it with "
             f"--forget {arm}:{trial.seed}"
         )
-    net = build(trial.spec)
+    net = build_model(trial.spec, planned.data, trial.seed)
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return net.eval()
 

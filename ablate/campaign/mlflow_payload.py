@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ablate.campaign.views import Item
+from ablate.design.levels import moved_field
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Record
 
-KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER = (
-    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer")
+KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
+    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer", "model")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 PARAM_LENGTH = 500
@@ -76,7 +77,7 @@ def trial_payload(plan: CampaignPlan, item: Item, cost: Costs) -> Payload:
     }
     start_ms = int(measured.started_at * 1000)
     return Payload(
-        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}",
+        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}{_level(plan, trial)}seed {trial.seed}",
         tags={name: value for name, value in tags.items() if value},
         params=_params(plan, trial, cost),
         metrics=_metrics(record),
@@ -109,7 +110,7 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
     """An arm's run, under which its trials' runs are."""
     return Payload(
         name=arm.name,
-        tags={KIND: ARM, DIGEST: plan.study.digest, "arm": arm.name},
+        tags={KIND: ARM, DIGEST: plan.study.digest, "arm": arm.name, **_latencies(cost)},
         params=_safe({"arm": arm.name, **levels(plan, arm), **_costs(cost)}),
     )
 
@@ -118,7 +119,7 @@ def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
     last = max((len(record.curve) for record in done), default=0)
-    found: list[tuple[str, float, int]] = [("seeds", float(len(done)), 0)]
+    found: list[tuple[str, float, int]] = [("interval/seeds", float(len(done)), 0)]
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
     for epoch in range(1, last + 1):
@@ -132,13 +133,19 @@ def _interval(name: str, values: list[float], step: int) -> list[tuple[str, floa
     if not values:
         return []
     mean = statistics.fmean(values)
-    found = [(name, mean, step)]
+    found = [(name, shown(mean), step)]
     if len(values) > 1:
         from scipy import stats
 
         half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-        found += [(f"{name}_low", mean - half, step), (f"{name}_high", mean + half, step)]
+        ends = (("low", mean - half), ("high", mean + half))
+        found += [(f"interval/{name}_{end}", shown(value), step) for end, value in ends]
     return found
+
+
+def shown(value: float) -> float:
+    """Six digits of a mean or an interval: MLflow prints every digit that it is given."""
+    return float(f"{value:.6g}")
 
 
 def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
@@ -151,15 +158,25 @@ def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
     return found | {name: str(level) for name, level in arm.factors.items()}
 
 
+def _level(plan: CampaignPlan, trial: Trial) -> str:
+    """``"recipe.epochs 8, "`` of a trial at another level than the study's own."""
+    at = plan.at(trial)
+    return "" if at is None else f"{moved_field(plan.study)} {at.level}, "
+
+
 def _params(plan: CampaignPlan, trial: Trial, cost: Costs) -> dict[str, str]:
+    at = plan.at(trial)
+    own = at.plan if at else plan
+    moved = {moved_field(plan.study): str(at.level)} if at else {}
     return _safe(
         {
             "arm": trial.arm,
             "seed": str(trial.seed),
-            **levels(plan, plan.arm(trial.arm)),
+            **levels(own, own.arm(trial.arm)),
+            **moved,
             "data": trial.data.name,
             **recipe_params(trial.recipe.model_dump(mode="json")),
-            **_costs(cost),
+            **({} if at else _costs(cost)),
         }
     )
 
@@ -170,7 +187,23 @@ def recipe_params(recipe: Mapping[str, object]) -> dict[str, str]:
 
 
 def _costs(cost: Costs) -> dict[str, str]:
-    return {f"cost.{name}": str(value) for name, value in cost.items() if value is not None}
+    """Without latencies, which differ from arm to arm by noise: a comparison of two runs would open with them."""
+    return {
+        f"cost.{name}": str(value)
+        for name, value in cost.items()
+        if value is not None and not name.startswith("latency")
+    }
+
+
+def _latencies(cost: Costs) -> dict[str, str]:
+    """``2.1 ms (2 to 2.4)``: median, shortest and longest."""
+    found = {}
+    for name in ("latency", "latency_batch"):
+        values = [cost.get(f"{name}{which}_ms") for which in ("", "_low", "_high")]
+        middle, low, high = (f"{value:.3g}" if value is not None else "" for value in values)
+        if middle:
+            found[f"cost.{name}"] = f"{middle} ms" + (f" ({low} to {high})" if low and high else "")
+    return found
 
 
 def _metrics(record: Record) -> Metrics:

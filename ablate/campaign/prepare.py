@@ -10,13 +10,15 @@ from pathlib import Path
 from ablate.campaign.local import run_in_subprocess
 from ablate.campaign.options import ArmCosts, RunOptions
 from ablate.campaign.resources import Layout
+from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest
 from ablate.design.initial import weights_file
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.files import write_whole
-from ablate.measure.cost import Cost, cost, estimate
+from ablate.measure.cost import Cost, cost
+from ablate.model.spec import NetSpec
 from ablate.model.torchvision_weights import WeightsError
 
 FORMAT = 1
@@ -43,7 +45,8 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
     reason = absence()  # whatever the device: what $ABLATE_KERNELS must not say is told here
     if reason and layout.device == "cpu" and layout.threads == 1:
         say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
-    for data in {arm.data.name: arm.data for arm in plan.arms}.values():
+    every = (plan, *(at.plan for at in plan.levels))
+    for data in {arm.data.name: arm.data for one in every for arm in one.arms}.values():
         prepare(data, options.data_root, options.cache / "data", report=say)
     _check_weights(plan, options, say)
     device = layout.device
@@ -59,13 +62,13 @@ def _check_weights(plan: CampaignPlan, options: RunOptions, say: Say) -> None:
     Raises:
         WeightsError: a file cannot be used.
     """
-    from ablate.model.nets import build
+    from ablate.training.own_net import build_model
     from ablate.training.weights import load_weights
 
     for arm in plan.arms:
         if name := arm.recipe.init_from:
             try:
-                report = load_weights(build(arm.spec), weights_file(name, options.data_root))
+                report = load_weights(build_model(arm.spec, plan.data, 0), weights_file(name, options.data_root))
             except WeightsError as error:
                 raise WeightsError(f"study {plan.study.name}: recipe.init_from of arm {arm.name}: {error}") from error
             say(f"{arm.name} starts from {name}: {report.sentence}")
@@ -92,11 +95,12 @@ def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int) ->
     from ablate.measure.latency import with_latency
 
     shape = (data.channels, data.height, data.width)
+    specs = {arm.name: arm.spec for arm in arms if isinstance(arm.spec, NetSpec)}
     counted = {
-        arm.name: cost(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
+        arm.name: cost(specs[arm.name], shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
         for arm in arms
+        if arm.name in specs
     }
-    specs = {arm.name: arm.spec for arm in arms}
     sizes = {arm.name: arm.recipe.batch_size for arm in arms}
     return with_latency(counted, specs, shape, batch_sizes=sizes, device=device, threads=threads)
 
@@ -115,10 +119,10 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
         kept = next((cost for place in places if (cost := _kept(_path(plan, arm, folder, *place)))), None)
         if kept is None:
             whole = False
-            shape, recipe = (data.channels, data.height, data.width), arm.recipe
-            counted = estimate(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
-            kept = dataclasses.asdict(counted)
-        found[arm.name] = _as_trained(arm, kept)
+            counted = estimated_cost(arm, data)
+            kept = dataclasses.asdict(counted) if counted else None
+        if kept is not None:
+            found[arm.name] = _as_trained(arm, kept)
     return found, whole
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from ablate.campaign.executor import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.local import LocalExecutor
+from ablate.campaign.mlflow_model import export_models
 from ablate.campaign.mlflow_view import MlflowView
 from ablate.campaign.options import (
     ArmCosts,
@@ -116,7 +117,7 @@ class _Campaign:
 
     def run(self, executor: Executor | None, prepare: Prepare, conclude: Conclude | None) -> CampaignResult:
         """Everything, from what exists to the end of the views."""
-        adopt(self.store, [trial.key for trial in self.plan.trials])
+        adopt(self.store, [trial.key for trial in (*self.plan.trials, *self.plan.level_trials)])
         self._follow()
         self.store.clear_finished(self.records.values())
         todo = len(self._todo) + self._to_come
@@ -144,6 +145,8 @@ class _Campaign:
                 self._close_views(Conclusion(complete=False), deadline_s)
         result = self._result()
         conclusion = conclude(result) if conclude else Conclusion(complete=not result.missing)
+        done = [trial for key, trial in self.trials.items() if self._has_outcome(key)]
+        export_models(done, self.store, self.options, self.plan.data, self.observer.said)
         return self._result(self._close_views(conclusion, deadline_s))
 
     # What is needed, and what there is of it

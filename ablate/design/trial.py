@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ablate.design.identity import canonical, identity
+from ablate.design.imported import Model
 from ablate.design.study import DataSpec, Recipe
-from ablate.model.spec import NetSpec
 
 TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
 SEED = "\x00seed"  # stands for the seed; no field of a spec can hold it
@@ -32,7 +32,7 @@ class Trial:
     study: str
     arm: str
     seed: int
-    spec: NetSpec
+    spec: Model
     recipe: Recipe
     data: DataSpec
     data_digest: str = ""  # of the file's content, for an .npz of the user's own
@@ -47,7 +47,7 @@ class Trial:
 
 
 @functools.lru_cache(maxsize=4096)
-def _around_seed(spec: NetSpec, recipe: Recipe, data: DataSpec, data_digest: str, phase: Phase) -> tuple[str, str]:
+def _around_seed(spec: Model, recipe: Recipe, data: DataSpec, data_digest: str, phase: Phase) -> tuple[str, str]:
     """What a key hashes, before and after the seed: a campaign's thousands of trials differ in little else."""
     decides: dict[str, Any] = {
         "format": TRIAL_FORMAT,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from typing import Literal
 
+import numpy as np
 import torch
 
 Stream = Literal["weights", "order", "augmentation", "dropout", "drop_path", "rand_augment", "erasing", "mixing"]
@@ -18,6 +20,13 @@ def stream_seed(seed: int, stream: Stream, epoch: int = 0) -> int:
     """
     name = f"{seed}/{stream}/{epoch}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "little") >> 1
+
+
+def seed_globally(seed: int) -> None:
+    """Starts the global random states of torch, numpy and Python, which only code of the user's own draws from."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the state that such code draws from
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> torch.Generator:
