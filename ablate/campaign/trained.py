@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.api import one_named
+from ablate.campaign.api import net_of, one_named
 from ablate.campaign.check import forget
 from ablate.campaign.options import Observer, RunOptions
 from ablate.campaign.records import RecordStore
@@ -32,12 +32,7 @@ class TrainedNet:
 
     def load(self) -> Net:
         """The net in eval mode on the CPU."""
-        from ablate.model.nets import build
-        from ablate.training.weights import load_weights
-
-        net = build(self.trial.spec)
-        load_weights(net, self.weights)
-        return net.eval()
+        return net_of(self.trial, self.plan.data, self.weights)
 
 
 def keeping(study: Study) -> Study:

@@ -67,5 +67,7 @@ def by_size(table: pd.DataFrame) -> Figure:
         right.set(ylabel="MACs (millions)", ylim=(0, None))
         if len(arms) > 1:
             left.legend(title="", fontsize=7.5)
-        note_below(figure, "dashed: the size of the training images" + "; bands: least to most of the seeds" * bool(spread))
+        note_below(
+            figure, "dashed: the size of the training images" + "; bands: least to most of the seeds" * bool(spread)
+        )
         return figure

@@ -30,6 +30,7 @@ from ablate.design.datasets import KNOWN, class_names
 from ablate.design.plan import CampaignPlan, make_plan
 from ablate.design.read import load_study
 from ablate.errors import AblateError, DataError
+from ablate.model.spec import NetSpec
 from ablate.training.data import load_images, prepare
 from ablate.training.pictures import read_picture
 
@@ -182,8 +183,10 @@ def test_accuracy_and_macs_at_several_sizes_with_the_same_weights(
     assert record is not None
     assert list(table.index) == [8, 12, 40]
     assert table.loc[12, "accuracy"] == record.metrics["test_accuracy"]
+    spec = plan.control.spec
+    assert isinstance(spec, NetSpec)
     for size in table.index:
-        assert table.loc[size, "macs"] == ablate.cost(plan.control.spec, (1, size, size)).macs
+        assert table.loc[size, "macs"] == ablate.cost(spec, (1, size, size)).macs
     told = capsys.readouterr().out
     assert "12 (trained)" in told
     assert re.search(r"Warning: at 8 pixels, \d+ convolutions work on maps of 2×2 pixels or fewer", told)
@@ -256,8 +259,8 @@ def test_the_code_of_the_page_about_python_runs(
     small = code.replace('"mnist_digits"', '"small.toml"').replace("seed=0", "seed=1")
     assert small.count("small.toml") == 1
     found: dict[str, object] = {}
-    exec(compile(small, "python.md", "exec"), found)  # noqa: S102 - our own page
+    exec(compile(small, "python.md", "exec"), found)
     assert "left out: classifier.weight: has shape (4, 64), the net's has (5, 64)" in capsys.readouterr().out
     other, net = found["other"], found["net"]
-    assert torch.equal(other.state_dict()["stem.norm.running_mean"], net.state_dict()["stem.norm.running_mean"])  # type: ignore[attr-defined]
+    assert torch.equal(other.state_dict()["stem.norm.running_mean"], net.state_dict()["stem.norm.running_mean"])
     assert found["loss"] < np.log(5)  # type: ignore[operator]
