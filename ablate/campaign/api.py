@@ -59,7 +59,7 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
     return net_of(trial, planned.data, path)
 
 
-def net_of(trial: Trial, data: DataInfo, weights: Path) -> Net:
+def net_of(trial: Trial, data: DataInfo, weights: Path) -> Module:
     """The net of a trial with the weights that it kept, in eval mode on the CPU."""
     import torch
 

@@ -19,7 +19,7 @@ from ablate.design.study import Study
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
-    from ablate.model.nets import Net
+    from torch.nn import Module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class TrainedNet:
     trial: Trial
     weights: Path
 
-    def load(self) -> Net:
+    def load(self) -> Module:
         """The net in eval mode on the CPU."""
         return net_of(self.trial, self.plan.data, self.weights)
 
