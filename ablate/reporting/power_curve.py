@@ -57,7 +57,8 @@ def figure(table: pd.DataFrame, margin: float, measure: Unit, contrasts: int) ->
         axes.set(xlim=(0, None), ylim=(0, 1.02), ylabel="probability that it is found")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel(
-            f"true {measure.difference} of one arm among {contrasts}\ndashed: margin of {margin:g} {measure.short}, 80 % power"
+            f"true {measure.difference} of one arm among {contrasts}\n"
+            f"dashed: margin of {margin:g} {measure.short}, 80 % power"
         )
         axes.legend(title="paired seeds", frameon=False, loc="lower right")
         return drawn
