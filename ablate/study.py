@@ -51,6 +51,9 @@ def _add_modes(group: argparse._ArgumentGroup) -> None:
     do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
     do.add_argument("--check", action="store_true", help="compare plan, records, MLflow and Optuna")
     do.add_argument("--repair", action="store_true", help="check, pull records from MLflow, and push to both views")
+    group.add_argument(
+        "--figure", type=Path, metavar="FILE", help="with --plan: draw the power of the seeds to a .svg or .png"
+    )
 
 
 def _add_fields(what: argparse._ArgumentGroup) -> None:
@@ -269,24 +272,31 @@ def show_list(options: argparse.Namespace) -> int:
 
 def show_plan(options: argparse.Namespace) -> int:
     """Shows what a study would run."""
-    from ablate.campaign.done import progress_of
+    from ablate.campaign.done import progress_of, seen_of
     from ablate.campaign.prepare import known_costs
     from ablate.campaign.resources import expected_jobs
 
-    how = run_options(options)
-    plan, done, rates = progress_of(make(options), how.runs)
+    how, made = run_options(options), make(options)
+    plan, done, rates = progress_of(made, how.runs)
     costs, _ = known_costs(plan, how.cache / "costs", {})
-    jobs = expected_jobs(how)
+    jobs, seen = expected_jobs(how), seen_of(made, how.runs) if done else ()
     if options.json:
         from ablate.reporting.json_parts import written
         from ablate.reporting.json_plans import PlanJson
 
-        document = PlanJson.of(plan, costs, jobs=jobs, done=done, images_per_s=rates, command=options.command)
+        document = PlanJson.of(
+            plan, costs, seen=seen, jobs=jobs, done=done, images_per_s=rates, command=options.command
+        )
         print(written(document), file=options.out)
     else:
         from ablate.reporting.preview import print_plan
 
-        print_plan(plan, costs, jobs=jobs, done=done, images_per_s=rates)
+        print_plan(plan, costs, jobs=jobs, done=done, images_per_s=rates, seen=seen)
+    if options.figure:
+        from ablate.reporting.power_curve import write
+
+        write(plan, options.figure, seen)
+        print(f"Figure: {options.figure}")  # noqa: T201
     return 0
 
 
@@ -301,6 +311,8 @@ def start(name: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
+    if options.figure and not options.plan:
+        raise AblateError("--figure FILE goes with --plan: it draws the power of the planned seeds")
     if options.schema:
         from ablate.design.schema import study_schema
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.campaign.options import RunOptions
 from ablate.campaign.records import RecordStore
@@ -13,6 +14,9 @@ from ablate.design.plan import CampaignPlan, Trial, make_plan
 from ablate.design.record import Record
 from ablate.design.study import Study
 from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    from ablate.verdicts.verdict import Contrast
 
 
 def progress_of(plan: CampaignPlan, runs: Path) -> tuple[CampaignPlan, int, dict[str, float]]:
@@ -34,21 +38,33 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[CampaignPlan, int, dict
     return plan, len(here), rates
 
 
+def seen_of(plan: CampaignPlan, runs: Path) -> tuple[Contrast, ...]:
+    """The contrasts of the records that a study has so far; in a study that tunes, of the recipes that were found."""
+    from ablate.verdicts.power_analysis import seen_contrasts
+
+    store = RecordStore(runs, plan.study.name)
+    schedule, records = unfold(plan, _reader(store, store.keys()))
+    return seen_contrasts(schedule.plan, records)
+
+
 def _unfolded(plan: CampaignPlan, store: RecordStore, keys: Container[str]) -> tuple[CampaignPlan, tuple[Trial, ...]]:
     """Plan and trials of a campaign; where it tunes or searches, with what its records have led to."""
     if not (plan.study.tuned or plan.study.searched):
         return plan, (*plan.trials, *plan.level_trials)
+    schedule, _ = unfold(plan, _reader(store, keys))
+    return schedule.plan, schedule.trials
 
+
+def _reader(store: RecordStore, here: Container[str]) -> Callable[[list[str]], Mapping[str, Record]]:
     def read(wanted: list[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}
         for key in wanted:
             with contextlib.suppress(AblateError):
-                if key in keys and (record := store.read(key)) is not None:
+                if key in here and (record := store.read(key)) is not None:
                     found[key] = record
         return found
 
-    schedule, _ = unfold(plan, read)
-    return schedule.plan, schedule.trials
+    return read
 
 
 def done_of(study: Study, how: RunOptions) -> int:

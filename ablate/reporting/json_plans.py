@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ablate.design.plan import Arm, CampaignPlan
     from ablate.reporting.listing import Listing
     from ablate.reporting.results import Costs
+    from ablate.verdicts.verdict import Contrast
 
 
 class ListedJson(Part):
@@ -142,6 +143,7 @@ class PlanJson(Part):
         plan: CampaignPlan,
         costs: Costs,
         *,
+        seen: Sequence[Contrast] = (),
         jobs: int,
         done: int,
         images_per_s: Mapping[str, float],
@@ -152,6 +154,7 @@ class PlanJson(Part):
         Args:
             plan: of the campaign.
             costs: arm -> cost field -> number, as far as they are known.
+            seen: the contrasts of the records so far.
             jobs: trials at a time.
             done: how many of its trials have a record.
             images_per_s: measured training images a second, by arm.
@@ -162,7 +165,7 @@ class PlanJson(Part):
         from ablate.reporting.preview import small_maps
         from ablate.verdicts.power_analysis import foresee, out_of_reach
 
-        study, data, seen = plan.study, plan.data, foresee(plan)
+        study, data, power = plan.study, plan.data, foresee(plan, seen)
         expected = forecast(plan, jobs=jobs, images_per_s=images_per_s)
         left = max(0, expected.trials - done)
         reach = out_of_reach(plan)
@@ -193,12 +196,12 @@ class PlanJson(Part):
             measured_arms=expected.measured,
             disk_bytes=round(disk_bytes(plan, expected.trials, jobs)),
             power=PowerJson(
-                seeds=seen.seeds,
-                num_contrasts=seen.num_contrasts,
-                sd=seen.sd,
-                detectable=seen.detectable,
-                equivalence_power=seen.equivalence_power,
-                seeds_to_settle=seen.seeds_to_settle,
+                seeds=power.seeds,
+                num_contrasts=power.num_contrasts,
+                sd=power.sd,
+                detectable=power.detectable,
+                equivalence_power=power.equivalence_power,
+                seeds_to_settle=power.seeds_to_settle,
                 can_decide=not reach,
             ),
             warnings=[said for said in (reach, small_maps(plan)) if said],

@@ -82,7 +82,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     moved = sensitivities(plan, records)
     further = (
         *wording.lack_of_fit(checks, rule.alpha),
-        *wording.tuning_luck(moved, rule.metric, tuned=rule.tuned),
+        *wording.tuning_luck(moved, rule.metric, tuned=rule.tuned, blocks=plan.study.tuning.blocks),
         *wording.search_luck(lucks(plan, records), rule.metric),
         *(() if fraction is None else (str(fraction),)),
     )

@@ -106,10 +106,15 @@ def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
     if plan.study.searched and sealed.plan.study.searched:
         return dataclasses.replace(plan, study=sealed.plan.study)
     found, old = {arm.name: arm for arm in plan.arms}, sealed.plan
-    if all(arm.setting is None for arm in plan.arms):
+    if all(arm.setting is None and not arm.settings for arm in plan.arms):
         return old
     arms = tuple(
-        dataclasses.replace(arm, recipe=found[arm.name].recipe, setting=found[arm.name].setting)
+        dataclasses.replace(
+            arm,
+            recipe=found[arm.name].recipe,
+            setting=found[arm.name].setting,
+            settings=found[arm.name].settings,
+        )
         if arm.name in found
         else arm
         for arm in old.arms
