@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_page_gives_every_file_that_its_commands_name() -> None:
     files = [name for name, _ in BLOCK.findall(PAGE)]
     named = re.findall(r"^    python (?:-m ablate.study \./)?(\S+\.(?:py|toml))", PAGE, re.MULTILINE)
-    assert set(named) | {"my_nets.py"} == set(files)
+    assert set(named) | {"my_nets.py", "my_data.py"} == set(files)
     assert {f"{name}.toml" for name in STUDIES} <= set(files)
 
 
@@ -71,7 +71,7 @@ def test_readmes_first_example_has_ten_lines_and_is_planned(folder: Path, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [*STUDIES, "half_size"])
 def test_every_study_of_the_page_is_run_as_it_stands(folder: Path, name: str) -> None:
     if name == "timm_models" and importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed: pip install timm")
