@@ -37,6 +37,9 @@ LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 # One line of text that people read; every page escapes it.
 Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 Level = str | int | float | bool
+Source = Literal["weights", "order", "augmentation", "split"]
+SOURCES: tuple[Source, ...] = ("weights", "order", "augmentation", "split")
+SEEDED: tuple[Source, ...] = ("weights", "order", "augmentation")  # what a seed moves where a study says nothing
 QUICK = "quick"  # the budget that a file is as it is written
 
 
@@ -333,6 +336,12 @@ class Study(_Noun):
     stability: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
         default_factory=dict,
         description="one field of the net, of recipe or of data to levels at which the contrasts are repeated",
+    )
+    vary: tuple[Source, ...] = Field(
+        default=SEEDED,
+        strict=False,
+        description="what a seed moves: initial weights, order of the images, augmentation (dropout too), and split: "
+        "which training images are held back",
     )
     match: Matched = Field(
         default="none",
