@@ -102,6 +102,7 @@ def print_plan(
         ("time", _time(expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan, seen).sentences)),
+        *([("costs", "those of an imported net are counted when the study is run")] if _uncounted(plan, costs) else []),
         *([("maps", f"warning: {small}")] if (small := small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
@@ -197,6 +198,10 @@ def _arms(plan: CampaignPlan, costs: ArmCosts) -> Table:
         told = ("found by the search", "–", "–", "–", "–", str(plan.study.plan.most_seeds))
         table.add_row(text(name, "bold"), *map(text, told))
     return table
+
+
+def _uncounted(plan: CampaignPlan, costs: ArmCosts) -> bool:
+    return any(arm.name not in costs for arm in plan.arms)
 
 
 def _number(value: float | None, form: str) -> str:

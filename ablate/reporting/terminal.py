@@ -109,7 +109,9 @@ def _page(results: Results) -> Group:
 def _rule(results: Results) -> str:
     judged = results.judgement
     seeds = f"{words.count(judged.num_seeds, 'seed')} an arm"
+    made = words.computed(results)
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
-        f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's."
+        f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's"
+        f"{f'; {made}' * bool(made)}."
     )
