@@ -14,6 +14,7 @@ from rich.table import Column
 
 from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
+from ablate.design.levels import moved_field
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.reporting.console import screen
@@ -92,20 +93,25 @@ class Tally:
         """Seconds since the clock started."""
         return time.monotonic() - self._began
 
+    def level(self, trial: Trial) -> str:
+        """``"recipe.epochs 8, "`` of a trial at another level than the study's own."""
+        at = self.plan.at(trial)
+        return "" if at is None else f"{moved_field(self.plan.study)} {at.level}, "
+
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
         self._reached[record.key] = self._at_levels.get(record.key) or self.epochs[record.arm]
 
 
-def title(trial: Trial) -> str:
-    """``control, seed 3``."""
-    return f"{trial.arm}, {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}"
+def title(trial: Trial, level: str = "") -> str:
+    """``control, seed 3``; at another level ``control, recipe.epochs 8, seed 3``."""
+    return f"{trial.arm}, {level}{'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}"
 
 
-def outcome(trial: Trial, record: Record) -> str:
+def outcome(trial: Trial, record: Record, level: str = "") -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
-    name = title(trial)
+    name = title(trial, level)
     if record.status == "finished" and trial.phase == "tuning":
         return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
@@ -156,7 +162,7 @@ class Lines:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self._print(f"{title(trial)}: {_first_line(reason)}; trying again")
+        self._print(f"{title(trial, self._tally.level(trial))}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         tally = self._tally
@@ -164,7 +170,7 @@ class Lines:
         tally.skip_rest_of(record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
-        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(trial, record)}{left}")
+        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(trial, record, self._tally.level(trial))}{left}")
 
 
 class Bars:
@@ -247,7 +253,7 @@ class Bars:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         with self._lock:
             if trial.key not in self._bars:
-                name = f"  {title(trial)}{again}"
+                name = f"  {title(trial, self._tally.level(trial))}{again}"
                 self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
@@ -268,7 +274,7 @@ class Bars:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self.said(f"{title(trial)}: {_first_line(reason)}; trying again")
+        self.said(f"{title(trial, self._tally.level(trial))}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         with self._lock:
@@ -276,7 +282,7 @@ class Bars:
             self._tally.skip_rest_of(record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
-            self.said(outcome(trial, record))
+            self.said(outcome(trial, record, self._tally.level(trial)))
             self._refresh()
 
 
