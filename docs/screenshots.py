@@ -22,6 +22,7 @@ from typing import Any
 
 STUDY = "linear_bottleneck"
 FOLDER = Path(__file__).parent / "screenshots"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOURS = 64
 TERMINAL = 92  # columns
 FLAGS = (
@@ -157,7 +158,7 @@ def of_mlflow(pictures: Pictures, runs: Path) -> None:
             ("mlflow_campaign", f"{run}/{found['campaign']}{training}", 760),
             ("mlflow_report", f"{run}/{found['campaign']}/artifacts/report/report.html{training}", 760),
             ("mlflow_arm", f"{run}/{found['arm relu_bottleneck']}/model-metrics{training}", 1020),
-            ("mlflow_compare", f'{base}/#/compare-runs{training}&runs=[{pair}]&experiments=["{experiment}"]', 760),
+            ("mlflow_compare", f'{base}/#/compare-runs?runs=[{pair}]&experiments=["{experiment}"]&{training[1:]}', 760),
         ):
             pictures.look(address, 1300, height)
             pictures.take(name)
@@ -206,10 +207,14 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=FOLDER, help="where they go (%(default)s)")
     asked = options.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
+    driver, chromium = shutil.which("chromedriver"), next(filter(None, map(shutil.which, BROWSERS)), None)
+    if driver is None or chromium is None:  # selenium would ask the internet for them
+        sys.exit("the pictures need Chromium with its driver: apt-get install chromium chromium-driver")
     settings = webdriver.ChromeOptions()
+    settings.binary_location = chromium
     for flag in FLAGS:
         settings.add_argument(flag)
-    with tempfile.TemporaryDirectory() as place, webdriver.Chrome(settings, webdriver.ChromeService()) as browser:
+    with tempfile.TemporaryDirectory() as place, webdriver.Chrome(settings, webdriver.ChromeService(driver)) as browser:
         runs = (asked.runs or Path(place) / "runs").resolve()
         if asked.runs is None:
             ablate(runs, "study", STUDY)
