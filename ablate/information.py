@@ -148,10 +148,14 @@ def net_of(plan: CampaignPlan, arm: Arm, options: argparse.Namespace) -> Module:
 
     from ablate.campaign.api import load_net
     from ablate.model.nets import build
+    from ablate.model.spec import NetSpec
+    from ablate.training.own_net import build_model
 
     if options.trained:
         return load_net(plan.study, arm.name, options.seed)
-    return build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
+    if isinstance(arm.spec, NetSpec):
+        return build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
+    return build_model(arm.spec, plan.data, options.seed).train()
 
 
 def keep(options: argparse.Namespace, name: str, figure: Figure, frame: pd.DataFrame) -> None:

@@ -226,9 +226,10 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
     from ablate.campaign.records import RecordStore
 
     store = RecordStore(runs, plan.study.name)
-    here = [trial for keys in [store.keys()] for trial in plan.trials if trial.key in keys]
+    keys = store.keys()
+    here = [trial for trial in (*plan.trials, *plan.level_trials) if trial.key in keys]
     rates: dict[str, float] = {}
-    for arm, key in {trial.arm: trial.key for trial in here}.items():
+    for arm, key in {trial.arm: trial.key for trial in here if plan.at(trial) is None}.items():
         with contextlib.suppress(AblateError):
             if (record := store.read(key)) is not None:
                 rates[arm] = record.measured.images_per_s
@@ -298,12 +299,14 @@ def run(options: argparse.Namespace) -> int:
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
+        from ablate.campaign.prepare import known_costs
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_plan
 
         how, plan = run_options(options), make(options)
         done, rates = progress_of(plan, how.runs)
-        print_plan(plan, jobs=expected_jobs(how), done=done, images_per_s=rates)
+        costs, _ = known_costs(plan, how.cache / "costs", {})
+        print_plan(plan, costs, jobs=expected_jobs(how), done=done, images_per_s=rates)
         return 0
     return check(options) if options.check or options.repair else train(options)
 

@@ -25,6 +25,8 @@ from ablate.errors import AblateError
 if TYPE_CHECKING:
     from torch import nn
 
+    from ablate.training.data import Images
+
 MODEL = "model"  # the artifact's name, and part of the tag that says that a run has it
 EXAMPLES = 2  # images of the input example; with one, its count would be fixed
 Say = Callable[[str], None]
@@ -80,24 +82,24 @@ def _export_arm(trials: Sequence[Trial], store: RecordStore, options: RunOptions
     (options.cache / "models").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.cache) as place:
         traced = Path(place) / "traced"
-        _save(_net(trials[0], store, images.mean, images.std), traced, example, data)
+        _save(_net(trials[0], store, data, images), traced, example, data)
         for trial in trials:
             own, graph = Path(place) / trial.key, Path("data") / "model.pt2"
             shutil.copytree(traced, own)
             if trial is not trials[0]:
                 program = torch.export.load(traced / graph)
-                weights = _net(trial, store, images.mean, images.std).state_dict()
+                weights = _net(trial, store, data, images).state_dict()
                 for name, value in program.state_dict.items():
                     value.data.copy_(weights[name])
                 torch.export.save(program, own / graph)
             own.replace(model_folder(options.runs, trial.key))
 
 
-def _net(trial: Trial, store: RecordStore, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+def _net(trial: Trial, store: RecordStore, data: DataInfo, images: Images) -> nn.Module:
     import torch
     from torch import Tensor, nn
 
-    from ablate.model.nets import build
+    from ablate.training.own_net import build_model
 
     class Normalised(nn.Module):
         """A net behind its normalisation; uint8 N C H W to logits N K."""
@@ -108,14 +110,14 @@ def _net(trial: Trial, store: RecordStore, mean: Sequence[float], std: Sequence[
         def __init__(self, net: nn.Module) -> None:
             super().__init__()
             self.net = net
-            scale = 1 / torch.tensor(std).view(-1, 1, 1)
+            scale = 1 / torch.tensor(images.std).view(-1, 1, 1)
             self.register_buffer("scale", scale)
-            self.register_buffer("shift", -torch.tensor(mean).view(-1, 1, 1) * scale)
+            self.register_buffer("shift", -torch.tensor(images.mean).view(-1, 1, 1) * scale)
 
-        def forward(self, images: Tensor) -> Any:
-            return self.net(torch.addcmul(self.shift, images, self.scale))
+        def forward(self, shown: Tensor) -> Any:
+            return self.net(torch.addcmul(self.shift, shown, self.scale))
 
-    net = build(trial.spec)
+    net = build_model(trial.spec, data, trial.seed)
     net.load_state_dict(torch.load(store.weights(trial.key), map_location="cpu", weights_only=True))
     return Normalised(net).eval()
 

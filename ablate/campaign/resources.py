@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.campaign.options import CampaignStopped, RunOptions
+from ablate.design.arm_cost import estimated_cost
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.errors import AblateError
-from ablate.measure.cost import Cost, estimate
+from ablate.measure.cost import Cost
 
 # Bytes, measured in workers on Linux with torch 2.15; docs/performance.md has the figures.
 WORKER_BYTES = 50_000_000  # of a worker's own, without what it shares with the server that it is forked from
 SHARED_BYTES = 600_000_000  # that server, and the dispatcher with MLflow
 STEP_FACTOR = 1.5  # peak of a step over the tensors that live when its backward pass begins
 STEP_BYTES = 120_000_000  # and a constant: the kernels' code and workspaces, evaluation, a checkpoint
+# Of a net of the user's own, which is not imported to tell; the records of its first trials say better.
+UNKNOWN_STEP_BYTES, UNKNOWN_PARAMS = 600_000_000, 25_000_000
 EVAL_BATCH = 256  # as training/feed.py evaluates
 
 LEAST_FREE = 20_000_000  # bytes of disk; with less, records and checkpoints could not be written any more
@@ -146,23 +149,26 @@ def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[
     for record in records:
         if record.measured.device == "cpu" and record.status != "failed" and record.measured.peak_bytes:
             measured[record.arm] = max(measured.get(record.arm, 0), record.measured.peak_bytes)
-    estimated = {arm.name: _step_bytes(_cost(plan, arm.name)) for arm in plan.arms}
+    estimated = {arm.name: _step_bytes(estimated_cost(arm, plan.data)) for arm in plan.arms}
     ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
-    peaks = [measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in trials}]
-    data = plan.data
+    waiting = tuple(trials)
+    peaks = [
+        measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in waiting} if arm in estimated
+    ]
+    there = {at.level: at.plan for trial in waiting if (at := plan.at(trial))}.values()
+    peaks += [ratio * _step_bytes(estimated_cost(arm, other.data)) for other in there for arm in other.arms]
     # all images as bytes, and the training images once more: while they are split, or padded for crops
-    images = data.channels * data.height * data.width * (2 * data.num_train + data.num_test)
+    images = max(
+        data.channels * data.height * data.width * (2 * data.num_train + data.num_test)
+        for data in (plan.data, *(other.data for other in there))
+    )
     return WORKER_BYTES + images + int(max(peaks, default=0))
 
 
-def _step_bytes(cost: Cost) -> int:
+def _step_bytes(cost: Cost | None) -> int:
+    if cost is None:
+        return UNKNOWN_STEP_BYTES
     return int(max(STEP_FACTOR * cost.train_peak_bytes, EVAL_BATCH * cost.inference_peak_bytes)) + STEP_BYTES
-
-
-def _cost(plan: CampaignPlan, arm: str) -> Cost:
-    data, recipe = plan.data, plan.arm(arm).recipe
-    shape = (data.channels, data.height, data.width)
-    return estimate(plan.arm(arm).spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
 
 
 def free_bytes(folder: Path) -> int:
@@ -173,7 +179,9 @@ def free_bytes(folder: Path) -> int:
 def disk_bytes(plan: CampaignPlan, trials: int, jobs: int) -> int:
     """Bytes of disk that ``trials`` more trials need: what is kept of each, and the checkpoints of ``jobs`` running."""
     study, data = plan.study, plan.data
-    largest = max(_cost(plan, arm.name).params for arm in plan.arms)
+    plans = (plan, *(at.plan for at in plan.levels))
+    costs = [estimated_cost(arm, one.data) for one in plans for arm in one.arms]
+    largest = max(cost.params if cost else UNKNOWN_PARAMS for cost in costs)
     # weights, two optimiser states, an average; each file has its successor beside it for a moment
     checkpoint = 4 * 4 * largest * 2
     record = KEPT_A_TRIAL + KEPT_AN_EPOCH * study.recipe.epochs + 2 * 2 * data.num_test

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from ablate.design.imported import Imported, Model, changes_between, imported, is_path
 from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study, unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
 from ablate.errors import SpecConflictError, SpecError, nearest, one_of
-from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change, NetSpec, diff
+from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change
 from ablate.model.zoo import NETS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ CONTROL = "control"
 NOISE_FLOOR = "noise_floor"
 MAX_ARMS = 256
 DATA_CHANGES = ("fraction", "label_noise")  # the fields of [data] that leave validation and test images as they are
+OWN_NET = "an import path such as torchvision.models:resnet18"
 _OUTSIDE = tuple(f"recipe.{name}" for name in Recipe.model_fields) + tuple(f"data.{name}" for name in DATA_CHANGES)
 Part = TypeVar("Part", Recipe, DataSpec)
 
@@ -29,7 +31,7 @@ Part = TypeVar("Part", Recipe, DataSpec)
 class Setup:
     """What an arm trains: a net, by a recipe, on data."""
 
-    spec: NetSpec
+    spec: Model
     recipe: Recipe
     data: DataSpec
 
@@ -84,18 +86,20 @@ def control_of(study: Study, images: Images) -> Setup:
     return Setup(spec=named_net(study.control, images, "control"), recipe=study.recipe, data=study.data)
 
 
-def named_net(fields: Mapping[str, Level], images: Images, key: str) -> NetSpec:
-    """The zoo's net ``fields["net"]`` with the other fields of it moved.
+def named_net(fields: Mapping[str, Level], images: Images, key: str) -> Model:
+    """The net ``fields["net"]``, of the zoo or at an import path, with the other fields of it moved.
 
     Raises:
         FieldsError: every field that is unknown or holds a value that is not allowed, under ``key``.
     """
     name = fields.get("net")
+    if is_path(name):
+        return _imported_net(fields, key)
     errors = []
     if name is None:
-        errors.append(FieldError(f"{key}.net", f"is missing: name a net, one of {', '.join(NETS)}"))
-    elif name not in NETS:
-        errors.append(FieldError(f"{key}.net", one_of(name, NETS)))
+        errors.append(FieldError(f"{key}.net", f"is missing: name a net, one of {', '.join(NETS)}, {OWN_NET}"))
+    elif error := no_net(name):
+        errors.append(FieldError(f"{key}.net", error))
     net = NETS[str(name)] if name in NETS else next(iter(NETS.values()))
     spec = net(in_channels=images.channels, num_classes=images.num_classes)
     others = {name: value for name, value in fields.items() if name != "net"}
@@ -105,7 +109,28 @@ def named_net(fields: Mapping[str, Level], images: Images, key: str) -> NetSpec:
     return spec.with_changes(others)
 
 
-def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[FieldError]:
+def no_net(name: object) -> str:
+    """Why ``name`` names no net; empty where it does. The code behind an import path is read, not imported."""
+    if not is_path(name):
+        return "" if name in NETS else one_of(name, [*NETS, OWN_NET])
+    try:
+        imported(str(name))
+    except SpecError as error:
+        return error.message
+    return ""
+
+
+def _imported_net(fields: Mapping[str, Level], key: str) -> Imported:
+    if error := no_net(fields["net"]):
+        raise FieldsError([FieldError(f"{key}.net", error)])
+    net = imported(str(fields["net"]))
+    keywords = {name: value for name, value in fields.items() if name != "net"}
+    if errors := bad_fields(net, keywords, key):
+        raise FieldsError(errors)
+    return net.with_changes(keywords)
+
+
+def bad_fields(spec: Model, changes: Mapping[str, Level], key: str) -> list[FieldError]:
     """A FieldError for each field of the net that cannot be moved so, or for those that cannot be moved together."""
     try:
         spec.with_changes(dict(changes))
@@ -119,7 +144,8 @@ def bad_fields(spec: NetSpec, changes: Mapping[str, Level], key: str) -> list[Fi
         except SpecConflictError:
             continue  # with the other changes it may have a meaning
         except SpecError as error:
-            message = error.message if name in CHANGEABLE else not_a_field(name)
+            known = isinstance(spec, Imported) or name in CHANGEABLE
+            message = error.message if known else not_a_field(name)
             errors.append(FieldError(f"{key}.{name}", message))
     if errors:
         return errors
@@ -144,24 +170,32 @@ def outside(name: str) -> tuple[str, str]:
 
 
 def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> Setup:
-    """The control with ``changes``; where they name another net, the control's other fields hold for that one too.
+    """The control with ``changes``; where they name another net of the zoo, the control's other fields hold for it too.
+
+    A net at another import path starts from that function's own defaults.
 
     Raises:
         FieldsError: every change that is unknown, not allowed or not read, under ``key``.
     """
     fields = {name: value for name, value in changes.items() if name != "net" and not outside(name)[0]}
-    if "net" in changes and changes["net"] in NETS:
-        start = named_net({**study.control, "net": changes["net"]}, images, "control")
-    else:
-        start = named_net(study.control, images, "control")
+    start = _start(study, changes.get("net"), images)
     errors = bad_fields(start, fields, key)
-    if "net" in changes and changes["net"] not in NETS:
-        errors.append(FieldError(f"{key}.net", one_of(changes["net"], NETS)))
+    if "net" in changes and (error := no_net(changes["net"])):
+        errors.append(FieldError(f"{key}.net", error))
     recipe, data, more = moved_outside(study.recipe, study.data, changes, key)
     errors += more
     if errors:
         raise FieldsError(errors)
     return Setup(spec=start.with_changes(fields), recipe=recipe, data=data)
+
+
+def _start(study: Study, net: Level | None, images: Images) -> Model:
+    """The net that an arm's other changes are made to; the control's where it names none that there is."""
+    own = study.control["net"]
+    if net is None or net == own or no_net(net):
+        return named_net(study.control, images, "control")
+    kept = {} if is_path(net) or is_path(own) else study.control
+    return named_net({**kept, "net": net}, images, "control")
 
 
 def moved_outside(
@@ -226,16 +260,20 @@ def one_change(study: Study, control: Setup, images: Images) -> list[Arm]:
 
 def told_changes(study: Study, changes: Mapping[str, Level], control: Setup, setup: Setup) -> tuple[Change, ...]:
     """What differs from the control; of an arm that names another net, its fields of the net as they were written."""
-    within = diff(control.spec, setup.spec)
+    within = changes_between(control.spec, setup.spec)
     if changes.get("net", study.control["net"]) != study.control["net"]:
         within = tuple(
-            Change(
-                name, study.control.get(name, "" if name in BLOCK_FIELDS else getattr(control.spec, name, "")), value
-            )
+            Change(name, _written_or_held(study, control, name), value)
             for name, value in changes.items()
             if not outside(name)[0]
         )
     return (*within, *changes_outside(control, setup))
+
+
+def _written_or_held(study: Study, control: Setup, name: str) -> Level:
+    """What the control's net has of a field; "" where that is not one value."""
+    unknown = isinstance(control.spec, Imported) or name in BLOCK_FIELDS
+    return study.control.get(name, "" if unknown else getattr(control.spec, name, ""))
 
 
 def changes_outside(before: Setup, after: Setup) -> tuple[Change, ...]:

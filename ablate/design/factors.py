@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -17,17 +18,17 @@ from ablate.design.arms import (
     changed,
     moved_outside,
     new_arm,
+    no_net,
     not_a_field,
     outside,
     told_changes,
 )
 from ablate.design.fractional import MAX_FACTORS, MIN_FACTORS, FractionalDesign, construct, sizes
 from ablate.design.identity import digest
+from ablate.design.imported import Imported
 from ablate.design.study import MAX_NAME, Level, Study
 from ablate.design.validation import FieldError, FieldsError
-from ablate.errors import one_of
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE
-from ablate.model.zoo import NETS
 
 Cell = dict[str, Level]  # a level of each factor
 
@@ -101,6 +102,9 @@ def control_levels(study: Study, control: Setup) -> Cell:
         if bad:
             continue
         held = _held(study, control, name)
+        if not held:
+            errors.append(FieldError(key, f"needs the control's own level: set control.{name} to one of them"))
+            continue
         levels[name] = held[0]
         if len(held) > 1:
             mixed = ", ".join(map(str, held))
@@ -120,6 +124,8 @@ def _held(study: Study, control: Setup, name: str) -> list[Level]:
         return [getattr(control.recipe if table == "recipe" else control.data, of_table)]
     if name == "net":
         return [study.control["net"]]
+    if isinstance(control.spec, Imported):
+        return [value for keyword, value in control.spec.keywords if keyword == name]
     if name in BLOCK_FIELDS:
         return sorted({getattr(stage.block, name) for stage in control.spec.stages}, key=str)
     return [getattr(control.spec, name)]
@@ -127,12 +133,12 @@ def _held(study: Study, control: Setup, name: str) -> list[Level]:
 
 def _bad_levels(control: Setup, name: str, choices: tuple[Level, ...], key: str) -> list[FieldError]:
     outer = bool(outside(name)[0])
-    if not outer and name != "net" and name not in CHANGEABLE:
+    if not outer and name not in ("net", *CHANGEABLE) and not isinstance(control.spec, Imported):
         return [FieldError(key, not_a_field(name))]
     if len(choices) < 2 or len(set(choices)) != len(choices):
         return [FieldError(key, f"must list two or more different levels, got {list(choices)!r}")]
     if name == "net":
-        return [FieldError(key, one_of(choice, NETS)) for choice in choices if choice not in NETS]
+        return [FieldError(key, error) for choice in choices if (error := no_net(choice))]
     errors = []
     for change in ({name: choice} for choice in choices):
         if outer:
@@ -171,6 +177,7 @@ def cell_name(study: Study, changes: Mapping[str, Level]) -> str:
         field = factor.split(".")[-1]
         shared = sum(level in levels for levels in study.factors.values()) > 1
         if isinstance(level, str):
+            level = re.sub(r"[^A-Za-z0-9_.+-]", ".", level)  # an import path, say, becomes part of a file's name
             parts.append(f"{level}_{field}" if shared else level)
         else:
             parts.append(f"{field}-{str(level).lower()}")

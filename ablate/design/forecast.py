@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.design.arms import Images, Setup
 from ablate.design.datasets import KNOWN, DataInfo
-from ablate.design.plan import CampaignPlan, tuned_arms
+from ablate.design.imported import Imported
+from ablate.design.levels import other_levels, study_at
+from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan, tuned_arms
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -31,13 +34,14 @@ class Forecast:
     Attributes:
         arms, trials: how many, tuning included; under ``until = "settled"`` the trials at most.
         tuning: how many of the trials tune.
-        minutes: from the first trial's start to the last one's end, nothing cached.
+        minutes: from the first trial's start to the last one's end, nothing cached; None where the speed of an arm's
+            net is not known, because it would have to be imported.
         measured: how many of the arms the time of was measured rather than estimated.
     """
 
     arms: int
     trials: int
-    minutes: float
+    minutes: float | None
     tuning: int = 0
     measured: int = 0
 
@@ -53,18 +57,28 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
     known = {arm: rate for arm, rate in (images_per_s or {}).items() if rate > 0}
     seconds = 0.0
     for arm in plan.arms:
-        rate = known.get(arm.name) or estimated_rate(arm.spec, plan.data)
+        rate = known.get(arm.name) or _rate(arm, plan.data)
         seconds += _seconds(rate, arm, plan.data) * len(plan.arm_trials(arm.name))
         if arm in tuned_arms(plan.arms):
             seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
     tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+    further = [
+        forecast(at.plan, jobs=jobs, images_per_s=images_per_s if _same_nets(at, plan) else {}) for at in plan.levels
+    ]
     return Forecast(
         arms=len(plan.arms),
-        trials=len(plan.trials) + tuning,
-        minutes=seconds / jobs / 60,
+        trials=len(plan.trials) + tuning + sum(one.trials for one in further),
+        minutes=_minutes(seconds, jobs, further),
         tuning=tuning,
         measured=sum(arm.name in known for arm in plan.arms),
     )
+
+
+def _same_nets(at: AtLevel, plan: CampaignPlan) -> bool:
+    """Whether the arms at another level train as many images a second as at the study's own."""
+    return at.plan.data == plan.data and [arm.spec for arm in at.plan.arms] == [
+        arm.spec for arm in plan.arms if arm.name != NOISE_FLOOR
+    ]
 
 
 def tuning_trials(study: Study) -> int:
@@ -84,7 +98,7 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
         arms = unmatched_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
     except FieldsError:
         return None
-    own = [(arm, estimated_rate(arm.spec, data)) for arm in arms]
+    own = [(arm, _rate(arm, data)) for arm in arms]
     rates = own
     if study.match != "none":
         control_rate = own[0][1]
@@ -95,8 +109,27 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
     rates += [rates[0]] * study.noise_floor
     seeds = study.plan.most_seeds
     seconds += sum(_seconds(rate, arm, data) for arm, rate in rates) * seeds
-    trials = len(rates) * seeds + tuning
-    return Forecast(arms=len(rates), trials=trials, minutes=seconds / jobs / 60, tuning=tuning)
+    further = [rough_forecast(study_at(study, level), jobs=jobs) for level in other_levels(study, arms[0])]
+    known = [one for one in further if one is not None]
+    if len(known) < len(further):
+        return None
+    return Forecast(
+        arms=len(rates),
+        trials=len(rates) * seeds + tuning + sum(one.trials for one in known),
+        minutes=_minutes(seconds, jobs, known),
+        tuning=tuning,
+    )
+
+
+def _minutes(seconds: float, jobs: int, further: Sequence[Forecast]) -> float | None:
+    """Of these seconds and of the study's further levels."""
+    total = seconds / jobs / 60 + sum(math.nan if one.minutes is None else one.minutes for one in further)
+    return None if math.isnan(total) else total
+
+
+def _rate(setup: Setup, data: DataInfo) -> float:
+    """Nan of a net that would have to be imported."""
+    return math.nan if isinstance(setup.spec, Imported) else estimated_rate(setup.spec, data)
 
 
 @functools.lru_cache(maxsize=1024)

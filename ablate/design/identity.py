@@ -20,6 +20,7 @@ PINNED: Mapping[str, tuple[str, ...]] = {
         "stages", "stem_channels", "stem_kernel", "stem_stride", "stem_pool", "head_channels", "activation",
         "width_mult", "divisor", "dropout", "in_channels", "num_classes",
     ),
+    "Imported": ("path", "keywords", "digest"),
     "Recipe": (
         "epochs", "batch_size", "optimizer", "lr", "momentum", "rms_decay", "weight_decay", "weight_decay_on",
         "schedule", "warmup_epochs", "step_epochs", "step_factor", "label_smoothing", "ema", "crop_padding", "flip",
@@ -59,7 +60,7 @@ def _defaults(value: Any) -> Iterator[tuple[str, Any]]:
         for name, info in type(value).model_fields.items():
             yield name, info.get_default(call_default_factory=True, validated_data={})
     else:
-        for field in dataclasses.fields(value):
+        for field in (field for field in dataclasses.fields(value) if field.compare):
             factory = field.default_factory
             yield field.name, field.default if factory is dataclasses.MISSING else factory()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ablate.design.arms import CONTROL, Arm
+from ablate.design.imported import Imported
 from ablate.design.study import FEATURES, Study
 from ablate.design.validation import FieldError
 from ablate.model.torchvision_weights import WeightsError
@@ -72,7 +73,13 @@ def freeze_errors(study: Study, arms: Sequence[Arm]) -> list[FieldError]:
     """A net that has fewer stages than its recipe freezes, and costs that are matched as if nothing were frozen."""
     errors = []
     for arm in arms:
-        freeze, stages = arm.recipe.freeze, len(arm.spec.stages)
+        freeze = arm.recipe.freeze
+        if isinstance(arm.spec, Imported):
+            if freeze:
+                message = f"freezes stages of ablate's own nets; {arm.spec.path} can freeze its parameters itself"
+                errors.append(FieldError(_key(study, arm, "freeze"), message))
+            continue
+        stages = len(arm.spec.stages)
         if freeze != FEATURES and int(freeze) > stages:
             message = f'must be at most {stages}, the stages of its net, or "{FEATURES}"; got {freeze}'
             errors.append(FieldError(_key(study, arm, "freeze"), message))

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from ablate.design.arms import Arm, Setup
 from ablate.design.datasets import DataInfo
-from ablate.design.study import DataSpec, Matched, Recipe, Study
+from ablate.design.imported import Imported, Model
+from ablate.design.study import DataSpec, Level, Matched, Recipe, Study
 from ablate.design.validation import FieldError, FieldsError
 from ablate.measure.cost import estimate
 from ablate.model.spec import Change, NetSpec
@@ -32,6 +33,7 @@ COST_FIELDS: dict[Matched, str] = {
     "train_flops": "train_flops",
     "peak_memory": "train_peak_bytes",
 }
+WIDTH_MULT = "width_mult"
 Measure = Callable[[NetSpec], float]
 
 
@@ -41,9 +43,10 @@ class Match:
 
     Attributes:
         quantity: macs, params, train_flops or peak_memory (bytes of a training step).
-        width_mult: the width solved for; the arm's own where nothing had to move.
+        width_mult: the value solved for; the arm's own where nothing had to move.
         target, reached: the control's cost and the arm's at that width.
         identity: the arm cost the same beforehand, so its width was left alone.
+        field: what was solved: ``width_mult``, or a keyword of an imported net.
     """
 
     quantity: Matched
@@ -51,6 +54,7 @@ class Match:
     target: float
     reached: float
     identity: bool = False
+    field: str = WIDTH_MULT
 
     @property
     def remainder(self) -> float:
@@ -60,7 +64,10 @@ class Match:
     def __str__(self) -> str:
         if self.identity:
             return f"{self.quantity} equal to the control's as it stands"
-        return f"{self.quantity} matched at width_mult {self.width_mult:g}, remainder {self.remainder:+.2%}"
+        return f"{self.quantity} matched at {self.field} {self.width_mult:g}, remainder {self.remainder:+.2%}"
+
+
+Solve = Callable[[Study, DataInfo, Sequence[Arm]], dict[str, Match]]
 
 
 def measure_of(study: Study, data: DataInfo, setup: Setup | None = None) -> Measure:
@@ -160,49 +167,77 @@ def _shortest(left: float, right: float) -> float:
     return (left + right) / 2
 
 
-def matched(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[Arm]:
+def by_arithmetic(study: Study, data: DataInfo, arms: Sequence[Arm]) -> dict[str, Match]:
+    """How each arm's width is solved, by the arm's name, where every net is one of ours; the control comes first."""
+    specs = {arm.name: arm.spec for arm in arms if isinstance(arm.spec, NetSpec)}
+    target = measure_of(study, data, arms[0])(specs[arms[0].name])
+    return {
+        arm.name: match_width(specs[arm.name], target, measure_of(study, data, arm), quantity=study.match)
+        for arm in arms
+    }
+
+
+def matched(study: Study, data: DataInfo, arms: Sequence[Arm], solve: Solve | None = None) -> list[Arm]:
     """The arms that a study runs: as they are, and at the control's cost where it asks for that.
 
     The control comes first. An arm of equal cost stands once; another one twice, as it is and as ``NAME@macs``, or
     only as the latter without ``unmatched``.
+
+    Args:
+        study: what is matched, and by which field.
+        data: decides the image size.
+        arms: before any width is solved.
+        solve: solves the widths of imported nets, which have to be built for it; None: they cannot be.
 
     Raises:
         FieldsError: an arm that cannot cost what the control costs, or that is another one once its width is solved.
     """
     if study.match == "none":
         return list(arms)
-    control = arms[0].spec
-    target = measure_of(study, data, arms[0])(control)
-    solved = [(arm, match_width(arm.spec, target, measure_of(study, data, arm), quantity=study.match)) for arm in arms]
+    solver = by_arithmetic if all(isinstance(arm.spec, NetSpec) for arm in arms) else solve
+    if solver is None:
+        raise FieldsError(
+            [FieldError("match", f"= {study.match!r} of imported nets is solved where nets may be built")]
+        )
+    matches = solver(study, data, arms)
+    solved = [(arm, matches[arm.name]) for arm in arms]
     errors = [_too_far(arm, match) for arm, match in solved if abs(match.remainder) > TOLERANCE]
     names = {arm.name: arm.name if match.identity else f"{arm.name}@{study.match}" for arm, match in solved}
     runs: list[Arm] = []
     widths: dict[Setup, str] = {}
     for arm, match in solved:
-        twin = widths.setdefault(_of_width(arm.setup, 1), arm.name)
+        twin = widths.setdefault(_of_width(arm.setup, match.field, 1), arm.name)
         if twin != arm.name:
             errors.append(FieldError("match", f"= {study.match!r} leaves no difference between {arm.name} and {twin}"))
         if not match.identity and study.unmatched:
             runs.append(replace(arm, factors={}))
-        moved = replace(_of_width(arm, match.width_mult), name=names[arm.name], parent=names[arm.parent], match=match)
-        runs.append(replace(moved, changes=_with_width(arm.changes, control.width_mult, match.width_mult)))
+        moved = _of_width(arm, match.field, match.width_mult)
+        moved = replace(moved, name=names[arm.name], parent=names[arm.parent], match=match)
+        runs.append(replace(moved, changes=_with_width(arm.changes, match.field, arms[0].spec, match.width_mult)))
     if errors:
         raise FieldsError(errors)
     return runs
 
 
-def _of_width(setup: Trained, width: float) -> Trained:
-    return replace(setup, spec=replace(setup.spec, width_mult=width))
+def width_of(spec: Model, field: str) -> Level | None:
+    """The value that a net has of the field that is solved; None where an imported one is not given it."""
+    return dict(spec.keywords).get(field) if isinstance(spec, Imported) else getattr(spec, field)
 
 
-def _with_width(changes: tuple[Change, ...], before: float, after: float) -> tuple[Change, ...]:
-    others = tuple(change for change in changes if change.field != "width_mult")
-    return others if after == before else (*others, Change("width_mult", before, after))
+def _of_width(setup: Trained, field: str, width: float) -> Trained:
+    return replace(setup, spec=setup.spec.with_changes({field: width}))
+
+
+def _with_width(changes: tuple[Change, ...], field: str, control: Model, after: float) -> tuple[Change, ...]:
+    others = tuple(change for change in changes if change.field != field)
+    own = isinstance(control, Imported) or field == WIDTH_MULT
+    before = width_of(control, field) if own else None
+    return others if after == before else (*others, Change(field, "" if before is None else before, after))
 
 
 def _too_far(arm: Arm, match: Match) -> FieldError:
-    divisor = arm.spec.divisor
+    divisor = getattr(arm.spec, "divisor", 1)
     finer = f" (divisor = {divisor}; a smaller one allows finer widths)" if divisor > 1 else ""
-    nearest = f"{match.reached:,.0f} ({match.remainder:+.1%}) at width_mult {match.width_mult:g}"
+    nearest = f"{match.reached:,.0f} ({match.remainder:+.1%}) at {match.field} {match.width_mult:g}"
     message = f"cannot be reached by the arm {arm.name}: the nearest to the control's {match.target:,.0f} is {nearest}"
     return FieldError("match", f"= {match.quantity!r} {message}{finer}")

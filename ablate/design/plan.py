@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -14,24 +15,34 @@ from pydantic import BaseModel, ValidationError
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe
+from ablate.design.imported import model_from_dict
 from ablate.design.initial import with_digests
+from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, matched
-from ablate.design.study import DataSpec, Recipe, Study
-from ablate.design.trial import Trial
+from ablate.design.study import DataSpec, Level, Recipe, Study
+from ablate.design.trial import Trial, moved_by
 from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.formats import build, check_format, refuse_unknown
-from ablate.model.spec import Change, NetSpec
+from ablate.model.spec import Change
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
 PLAN_FORMAT = 1
-_PARTS = ("format", "study", "data", "arms", "trials", "tuning")  # of a plan's JSON
+_PARTS = ("format", "study", "data", "arms", "trials", "tuning", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
 Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtLevel:
+    """The arms again at another level of the field that ``[stability]`` names, as a plan of their own."""
+
+    level: Level
+    plan: CampaignPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,7 @@ class CampaignPlan:
         arms: the control first; after a tuning with the recipes that came of it.
         trials: the confirming ones, seed by seed, every arm within.
         tuning: what was tried for each arm so far, in a study that tunes; the arms have their recipes at its end.
+        levels: of a study that asks for stability, its arms at each further level; no verdict rests on these.
     """
 
     study: Study
@@ -49,6 +61,7 @@ class CampaignPlan:
     arms: tuple[Arm, ...]
     trials: tuple[Trial, ...]
     tuning: tuple[ArmTuning, ...] = ()
+    levels: tuple[AtLevel, ...] = ()
 
     @property
     def control(self) -> Arm:
@@ -64,6 +77,19 @@ class CampaignPlan:
         """The trials of every setting tried so far, arm by arm."""
         return tuple(trial for arm in self.tuning for setting in arm.settings for trial in setting.trials)
 
+    @property
+    def level_trials(self) -> tuple[Trial, ...]:
+        """The trials at every further level, level by level."""
+        return tuple(trial for at in self.levels for trial in at.plan.trials)
+
+    def at(self, trial: Trial) -> AtLevel | None:
+        """The level that a trial belongs to; None for one at the study's own."""
+        return self._by_key.get(trial.key)
+
+    @cached_property
+    def _by_key(self) -> dict[str, AtLevel]:
+        return {trial.key: at for at in self.levels for trial in at.plan.trials}
+
     def arm_trials(self, name: str) -> tuple[Trial, ...]:
         """The trials of one arm in the order of the seeds' pairs."""
         return tuple(trial for trial in self.trials if trial.arm == name)
@@ -78,6 +104,8 @@ class CampaignPlan:
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
             "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
         }
+        if self.levels:
+            plain["levels"] = [[at.level, json.loads(at.plan.to_json())] for at in self.levels]
         return json.dumps(plain)
 
     @classmethod
@@ -103,7 +131,10 @@ class CampaignPlan:
                 vars(trial)["key"] = key
             named = {arm.name: arm for arm in arms}
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
-            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning)
+            levels = tuple(
+                AtLevel(level=level, plan=cls.from_json(json.dumps(inner))) for level, inner in plain.get("levels", ())
+            )
+            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning, levels=levels)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AblateError(f"not a plan: {error}") from error
 
@@ -128,7 +159,7 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     known = {
         "setting": None if written is None or not study.tuned else tuned,
         **plain,
-        "spec": NetSpec.from_dict(plain["spec"], what),
+        "spec": model_from_dict(plain["spec"], what),
         "recipe": recipe,
         "data": study.data if data is None else _model(DataSpec, data, what),
         "changes": tuple(Change(*change) for change in plain.get("changes", ())),
@@ -191,18 +222,22 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
     """
     first = study.plan.first_seed
     return tuple(
-        Trial(
-            study=study.name,
-            arm=arm.name,
-            seed=seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0),
-            spec=arm.spec,
-            recipe=arm.recipe,
-            data=arm.data,
-            data_digest=data.digest,
-            keep_weights=study.keep_weights,
-        )
+        _trial(study, arm, seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0), data)
         for seed in range(first, first + study.plan.most_seeds)
         for arm in arms
+    )
+
+
+def _trial(study: Study, arm: Arm, seed: int, data: DataInfo) -> Trial:
+    return Trial(
+        study=study.name,
+        arm=arm.name,
+        seed=seed,
+        spec=arm.spec,
+        recipe=arm.recipe,
+        data_digest=data.digest,
+        keep_weights=study.keep_weights,
+        **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
     )
 
 
@@ -224,7 +259,8 @@ def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[
         for arm in plan.arms
         for values in (best.get(arm.name, best[CONTROL]),)
     )
-    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning)
+    levels = tuple(replace(at, plan=with_settings(at.plan, best, ())) for at in plan.levels)
+    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning, levels=levels)
 
 
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
@@ -238,9 +274,9 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
                 seed=seed,
                 spec=arm.spec,
                 recipe=tuned_recipe(arm.recipe, values),
-                data=arm.data,
                 data_digest=data.digest,
                 phase="tuning",
+                **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
             )
             for seed in tuning_seeds(study)
         ),
@@ -250,6 +286,9 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
 def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldError]:
     """What only data and arms together show to be impossible."""
     errors = []
+    drawn = any(arm.data.fraction < 1 or arm.data.label_noise for arm in arms)
+    if "split" in study.vary and data.num_val and not drawn:
+        errors.append(FieldError("vary", f"'split' does nothing: {data.name} brings validation images of its own"))
     for arm in arms:
         training, _ = data.split(arm.data)
         if arm.recipe.batch_size > training:
@@ -281,8 +320,21 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)
+    images = Images(channels=data.channels, num_classes=data.num_classes)
     arms, errors = with_digests(study, arms, data_root)
-    errors += [*_too_much(study, data, arms), *study_errors(study, arms)]
+    errors += [*_too_much(study, data, arms), *study_errors(study, arms), *stability_errors(study, arms, images)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
-    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))
+    levels = tuple(_at(study, level, data_root, place) for level in other_levels(study, arms[0]))
+    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data), levels=levels)
+
+
+def _at(study: Study, level: Level, data_root: Path | None, place: str) -> AtLevel:
+    """The arms at another level; its errors under the key that asks for it."""
+    try:
+        return AtLevel(level=level, plan=make_plan(study_at(study, level), data_root, where=place))
+    except StudyError as error:
+        key = f"stability.{moved_field(study)}"
+        raise StudyError(
+            Problem(one.where, key, f"cannot be {level!r}: {one.key} {one.message}") for one in error.problems
+        ) from error

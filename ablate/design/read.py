@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ablate.design.layered import MAX_DEPTH, Layer, Table, merge, nested, printable, too_deep, validated
+from ablate.design.source import look_in
 from ablate.design.study import NAME_PATTERN, NAME_RULE, QUICK, Study
 from ablate.errors import Problem, StudyError, nearest
 
@@ -71,6 +72,7 @@ def load_study(
     path = find_study(name_or_path) if isinstance(name_or_path, str) else name_or_path
     where = str(path)
     tables = read_toml(path)
+    look_in(path.parent)
     if not re.fullmatch(NAME_PATTERN, path.stem):
         raise StudyError([Problem(where, "", f"{NAME_RULE}, before .toml: that is the study's name")])
     budgets, problems = _split_budgets(tables, where)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ablate.design.arms import DATA_CHANGES
-from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, Recipe, Study
+from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, DataSpec, Recipe, Study
 from ablate.model.spec import ACTIVATIONS, BOTTLENECKS, CHANGEABLE, CONVS, RESIDUALS, SHORTCUTS
 from ablate.model.zoo import NETS
 
@@ -47,6 +47,12 @@ def study_schema() -> Schema:
     tables["control"] |= _ref("Net")
     tables["arms"] |= {"patternProperties": {NAME_PATTERN: _ref("Changes")}, "additionalProperties": False}
     tables["factors"] = {"description": tables["factors"]["description"], **_ref("Levels")}
+    parts["data"] = ("DataSpec", tuple(DataSpec.model_fields))
+    definitions["Stability"] = {
+        **_changes({name: _some(value) for name, value in fields.items()}, parts, _some),
+        "maxProperties": 1,
+    }
+    tables["stability"] = {"description": tables["stability"]["description"], **_ref("Stability")}
     expectation = tables["expect"]["additionalProperties"]
     within = {"type": "object", "additionalProperties": expectation}
     tables["expect"]["properties"] = dict.fromkeys(OUTSIDE_THE_NET, within)
@@ -85,3 +91,7 @@ def _closed(properties: Schema) -> Schema:
 
 def _list_of(level: Schema) -> Schema:
     return {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
+
+
+def _some(level: Schema) -> Schema:
+    return {"type": "array", "items": level, "minItems": 1, "uniqueItems": True}

@@ -22,6 +22,7 @@ from ablate.design.arms import (
     new_arm,
     outside,
 )
+from ablate.design.imported import Imported, Model, changes_between
 from ablate.design.study import Study, unread
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import SpecError, one_of
@@ -31,8 +32,10 @@ LAYOUT = "layout"
 _NET_FIELDS = tuple(f.name for f in fields(NetSpec) if f.name not in {"stages", *BLOCK_FIELDS})
 
 
-def between(start: NetSpec, end: NetSpec, taken: Collection[str]) -> NetSpec:
+def between(start: Model, end: Model, taken: Collection[str]) -> Model:
     """``start`` with the steps ``taken`` towards ``end``; all of them make ``end``."""
+    if isinstance(start, Imported) or isinstance(end, Imported):
+        return _between_imported(start, end, taken)
     rows = (end if LAYOUT in taken else start).stages
     stages = []
     for i, row in enumerate(rows):
@@ -46,19 +49,34 @@ def between(start: NetSpec, end: NetSpec, taken: Collection[str]) -> NetSpec:
     return replace(start, **moved, stages=tuple(stages), activation=activation)
 
 
+def _between_imported(start: Model, end: Model, taken: Collection[str]) -> Model:
+    """The same for two calls of one function, whose steps are its keywords; of any other two, one or the other."""
+    if not (isinstance(start, Imported) and isinstance(end, Imported) and start.path == end.path):
+        return end if "net" in taken else start
+    moved = {name: value for name, value in start.keywords if name not in taken}
+    moved |= {name: value for name, value in end.keywords if name in taken}
+    return replace(start, keywords=tuple(sorted(moved.items())))
+
+
 def _at(stages: Sequence[StageSpec], i: int, count: int) -> StageSpec:
     if len(stages) == count:
         return stages[i]
     return stages[round(i * (len(stages) - 1) / max(1, count - 1))]
 
 
-def net_steps(start: NetSpec, end: NetSpec) -> tuple[str, ...]:
-    """The steps in which two nets differ: toggles first, then the layout, then the net's fields."""
+def net_steps(start: Model, end: Model) -> tuple[str, ...]:
+    """The steps in which two nets differ: toggles first, then the layout, then the net's fields.
+
+    Of one imported function called twice its keywords; of an imported net and another one, ``net``.
+    """
+    if isinstance(start, Imported) or isinstance(end, Imported):
+        changes = [change.field for change in changes_between(start, end)]
+        return ("net",) if "net" in changes else tuple(changes)
     names = (*BLOCK_FIELDS, LAYOUT, *_NET_FIELDS)
     return tuple(name for name in names if _moves(start, end, name) or _moves(end, start, name))
 
 
-def _moves(start: NetSpec, end: NetSpec, name: str) -> bool:
+def _moves(start: Model, end: Model, name: str) -> bool:
     """Whether a step alone makes another net; one that needs a further step with it does."""
     try:
         return between(start, end, {name}) != start
@@ -123,6 +141,8 @@ def _summary(step: str, setup: Setup) -> Any:
     if table:
         return getattr(setup.recipe if table == "recipe" else setup.data, of_table)
     spec = setup.spec
+    if isinstance(spec, Imported) or step == "net":
+        return _summary_imported(step, spec)
     if step == LAYOUT:
         rows = ((stage.channels, stage.repeats, stage.stride) for stage in spec.stages)
         return " ".join(f"{channels}x{repeats}/{stride}" for channels, repeats, stride in rows)
@@ -130,6 +150,12 @@ def _summary(step: str, setup: Setup) -> Any:
         return getattr(spec, step)
     levels = [getattr(stage.block, step) for stage in spec.stages]
     return levels[0] if len(set(levels)) == 1 else " ".join(map(str, levels))
+
+
+def _summary_imported(step: str, spec: Model) -> Any:
+    if step == "net":
+        return spec.path if isinstance(spec, Imported) else "a net of ablate"
+    return dict(spec.keywords).get(step, "") if isinstance(spec, Imported) else ""
 
 
 def _must_move(arms: list[Arm], before: list[Setup], order: tuple[str, ...]) -> None:

@@ -37,6 +37,9 @@ LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 # One line of text that people read; every page escapes it.
 Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 Level = str | int | float | bool
+Source = Literal["weights", "order", "augmentation", "split"]
+SOURCES: tuple[Source, ...] = ("weights", "order", "augmentation", "split")
+SEEDED: tuple[Source, ...] = ("weights", "order", "augmentation")  # what a seed moves where a study says nothing
 QUICK = "quick"  # the budget that a file is as it is written
 
 
@@ -302,7 +305,8 @@ class Study(_Noun):
 
     ``arms`` maps an arm's name to its changes against the control; a factorial study has ``factors`` instead, each
     with its levels. A field of the net goes by its own name, one of the recipe or the data by a dotted one:
-    ``recipe.lr``. ``control`` holds ``net``, a name of the zoo, and the fields of it that differ.
+    ``recipe.lr``. ``stability`` repeats the contrasts at other levels of one such field. ``control`` holds ``net``, a
+    name of the zoo, and the fields of it that differ.
     """
 
     name: Name
@@ -328,6 +332,16 @@ class Study(_Noun):
     decision: Decision = Decision()
     tuning: Tuning = Tuning()
     design: Design = Design()
+    stability: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
+        default_factory=dict,
+        description="one field of the net, of recipe or of data to levels at which the contrasts are repeated",
+    )
+    vary: tuple[Source, ...] = Field(
+        default=SEEDED,
+        strict=False,
+        description="what a seed moves: initial weights, order of the images, augmentation (dropout too), and split: "
+        "which training images are held back",
+    )
     match: Matched = Field(
         default="none",
         description="what every arm is to cost alike; its width is solved for it; peak_memory: of a training step",

@@ -17,6 +17,7 @@ from ablate.design.arms import (
     outside,
 )
 from ablate.design.factors import factorial, fractional
+from ablate.design.imported import is_path
 from ablate.design.steps import add_one_in, leave_one_out
 from ablate.design.study import DesignKind, Study
 from ablate.design.validation import FieldError, FieldsError
@@ -91,11 +92,12 @@ def _contradictions(study: Study) -> list[FieldError]:
 
 def _fields_alone(study: Study, images: Images) -> list[FieldError]:
     """What is wrong with the arms whatever the control is, for a control that could not be made."""
+    own = is_path(study.control.get("net"))  # whose keywords are not known
     stand_in = mobilenet_v2(in_channels=images.channels, num_classes=images.num_classes)
     errors = []
     for name, changes in study.arms.items():
         key = f"arms.{name}"
         fields = {field: value for field, value in changes.items() if field != "net" and not outside(field)[0]}
-        errors += bad_fields(stand_in, fields, key)
+        errors += [] if own or is_path(changes.get("net")) else bad_fields(stand_in, fields, key)
         errors += moved_outside(study.recipe, study.data, changes, key)[2]
     return errors

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm
 from ablate.model.layers import layers
+from ablate.model.spec import NetSpec
 from ablate.reporting.results import Results
 
 FEWEST_LEVELS = 3
@@ -66,10 +67,15 @@ def _one_change(arm: Arm) -> tuple[str, float, float] | None:
 
 
 def cost_by_block(results: Results) -> pd.DataFrame:
-    """arm, place (stem, block 1, ..., head), macs: of one image; arms that cost the same everywhere are left out."""
+    """arm, place (stem, block 1, ..., head), macs: of one image.
+
+    Left out are arms that cost the same everywhere, and imported nets, whose places are not known.
+    """
     data, rows = results.plan.data, list[dict[str, object]]()
     seen: set[tuple[tuple[str, int], ...]] = set()
     for arm in results.plan.arms:
+        if not isinstance(arm.spec, NetSpec):
+            continue
         places: dict[str, int] = {}
         for layer in layers(arm.spec, data.height, data.width):
             place = f"block {layer.block + 1}" if layer.block is not None else "head" if len(places) > 1 else "stem"

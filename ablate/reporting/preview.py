@@ -14,6 +14,7 @@ from ablate.reporting.console import screen, text
 
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
+    from ablate.campaign.options import ArmCosts
     from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
     from ablate.design.sealed import SealedPlan
@@ -77,16 +78,22 @@ def _sizes(study: Study, jobs: int, done: Callable[[Study], int] | None) -> list
     finished = [f"{done(study):,}"] if done is not None else []
     if expected is None:
         return ["–", "–", *finished, "–"]
-    return [f"{expected.arms:,}", f"{expected.trials:,}", *finished, _minutes(expected.minutes)]
+    return [
+        f"{expected.arms:,}",
+        f"{expected.trials:,}",
+        *finished,
+        _minutes(expected.minutes),
+    ]
 
 
 def print_plan(
-    plan: CampaignPlan, *, jobs: int, done: int = 0, images_per_s: Mapping[str, float] | None = None
+    plan: CampaignPlan, costs: ArmCosts, *, jobs: int, done: int = 0, images_per_s: Mapping[str, float] | None = None
 ) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained.
 
     Args:
         plan: of the campaign.
+        costs: of its arms; what is missing is shown as unknown.
         jobs: trials at a time.
         done: how many of its trials have a record already.
         images_per_s: training images a second of one trial, for the arms that records exist of.
@@ -101,7 +108,7 @@ def print_plan(
     if study.question:
         console.print(text(study.question))
     console.print()
-    console.print(_arms(plan))
+    console.print(_arms(plan, costs))
     console.print()
     recipe = study.recipe
     size = f"{data.channels}×{data.height}×{data.width}"
@@ -113,6 +120,7 @@ def print_plan(
         ),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
         ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
+        *([("stability", _levels(plan))] if plan.levels else []),
         ("time", _time(plan, expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
@@ -128,8 +136,10 @@ def print_plan(
 def _small_maps(plan: CampaignPlan) -> str:
     """A line for the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
     from ablate.model.layers import layers, tiny_maps
+    from ablate.model.spec import NetSpec
 
-    counts = {arm.name: len(tiny_maps(layers(arm.spec, plan.data.height, plan.data.width))) for arm in plan.arms}
+    ours = [(arm.name, arm.spec) for arm in plan.arms if isinstance(arm.spec, NetSpec)]
+    counts = {name: len(tiny_maps(layers(spec, plan.data.height, plan.data.width))) for name, spec in ours}
     small = [f"{count} in {name}" for name, count in counts.items() if count]
     if not small:
         return ""
@@ -157,6 +167,14 @@ def _trials(plan: CampaignPlan) -> str:
     return f"{len(plan.trials)}: {words.count(arms, 'arm')} × {words.count(seeds.seeds, 'seed')}"
 
 
+def _levels(plan: CampaignPlan) -> str:
+    """``32 trials more, after these: recipe.epochs = 2, 8``."""
+    from ablate.design.levels import moved_field
+
+    levels = ", ".join(str(at.level) for at in plan.levels)
+    return f"{len(plan.level_trials)} trials more, after these: {moved_field(plan.study)} = {levels}"
+
+
 def _done(done: int, trials: int) -> str:
     """``16 of 16 done, 0 to train``."""
     return f"{done:,} of {trials:,} done, {max(0, trials - done):,} to train"
@@ -170,34 +188,38 @@ def _time(plan: CampaignPlan, expected: Forecast, jobs: int, done: int) -> str:
     source = "estimated from FLOPs" if not expected.measured else "measured speeds"
     if 0 < expected.measured < len(plan.arms):
         source = f"measured speeds of {expected.measured} of {words.count(len(plan.arms), 'arm')}"
+    if expected.minutes is None:
+        return "not known: the speed of an imported net is measured by its first trial"
     minutes = expected.minutes * left / expected.trials
     return f"about {_minutes(minutes)} for {words.count(jobs, 'trial')} at a time ({source})"
 
 
-def _minutes(minutes: float) -> str:
+def _minutes(minutes: float | None) -> str:
+    if minutes is None:
+        return "–"
     return f"{max(1, minutes):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _arms(plan: CampaignPlan) -> Table:
-    from ablate.measure.cost import estimate
-
-    data = plan.data
+def _arms(plan: CampaignPlan, costs: ArmCosts) -> Table:
     table = _table("params", "MACs", "×", "train MB", "seeds", words_in=("arm", "change"))
-    base = None
+    base = costs.get(plan.control.name, {}).get("macs")
     for arm in plan.arms:
-        shape = (data.channels, data.height, data.width)
-        cost = estimate(arm.spec, shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
-        base = base or cost.macs
+        cost = costs.get(arm.name, {})
+        macs, peak = cost.get("macs"), cost.get("train_peak_bytes")
         table.add_row(
             text(arm.name, "bold"),
             text(words.change(arm, plan.study)),
-            f"{cost.params:,}",
-            f"{cost.macs:,}",
-            f"{cost.macs / base:.2f}",
-            "–" if arm.recipe.freeze else f"{cost.train_peak_bytes / 1e6:.0f}",
+            _number(cost.get("params"), ",.0f"),
+            _number(macs, ",.0f"),
+            _number(macs / base if macs and base else None, ".2f"),
+            _number(peak / 1e6 if peak and not arm.recipe.freeze else None, ".0f"),
             str(len(plan.arm_trials(arm.name))),
         )
     return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def print_check(check: Check, study: str) -> None:

@@ -49,6 +49,7 @@ class Tally:
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
         self.epochs = {arm.name: arm.recipe.epochs for arm in plan.arms}
+        self._at_levels = {trial.key: trial.recipe.epochs for trial in plan.level_trials}
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -75,7 +76,8 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        mean = sum(self.epochs.values()) / len(self.epochs)
+        every = [*(self.epochs[trial.arm] for trial in self.plan.trials), *self._at_levels.values()]
+        mean = sum(every) / len(every)
         return max(0, round(self.of * mean) - sum(self._reached.values()))
 
     def left(self) -> str:
@@ -93,7 +95,7 @@ class Tally:
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
-        self._reached[record.key] = self.epochs[record.arm]
+        self._reached[record.key] = self._at_levels.get(record.key) or self.epochs[record.arm]
 
 
 def title(trial: Trial) -> str:
@@ -134,7 +136,9 @@ class Lines:
         self._tally.begin(todo)
         tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
         most = "at most " * (plan.study.plan.until == "settled")
-        self._print(f"{plan.study.name}: {todo} of {most}{len(plan.trials) + tuning} trials to train")
+        self._print(
+            f"{plan.study.name}: {todo} of {most}{len(plan.trials) + len(plan.level_trials) + tuning} trials to train"
+        )
 
     def added(self, trials: int) -> None:
         self._tally.add(trials)
@@ -247,7 +251,8 @@ class Bars:
                 self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
-        trained, _ = self._tally.plan.data.split(trial.data)
+        at = self._tally.plan.at(trial)
+        trained, _ = (at.plan if at else self._tally.plan).data.split(trial.data)
         left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
         if left >= 1:

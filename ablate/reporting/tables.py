@@ -341,7 +341,7 @@ def matched_rows(results: Results) -> pd.DataFrame:
     """How each arm's width was solved for equal cost; empty where the study matches nothing."""
     return pd.DataFrame(
         [
-            {"arm": arm.name, "from": arm.parent, "width": f"{arm.spec.width_mult:g}", "outcome": str(arm.match)}
+            {"arm": arm.name, "from": arm.parent, "width": f"{arm.match.width_mult:g}", "outcome": str(arm.match)}
             for arm in results.plan.arms
             if arm.match is not None
         ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
+from ablate.design.imported import Imported
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import Recipe
@@ -64,10 +65,11 @@ def fit(
         AblateError: the device, the data, the weights to start from or the folder cannot serve the trial.
     """
     _check(trial, images, device, folder)
-    computing = kernels(device, threads, trial.recipe.precision)
+    computing = TORCH if isinstance(trial.spec, Imported) else kernels(device, threads, trial.recipe.precision)
     with PeakMemory(device) as memory, processor(threads) as settings:
-        feed = Feed(images, trial.recipe, trial.seed, device)
-        state = start(trial, device=device, folder=folder, native=computing != TORCH, init_file=init_file)
+        feed = Feed(images, trial.recipe, trial.seeds, device)
+        native = computing != TORCH
+        state = start(trial, images.info, device=device, folder=folder, native=native, init_file=init_file)
         try:
             while len(state.curve) < trial.recipe.epochs:
                 state.curve.append(_epoch(state, feed))
@@ -144,7 +146,7 @@ def _test(state: State, feed: Feed) -> Record:
         test = evaluate(state.evaluated, feed, feed.images.test, feed.images.test_labels)
     if not math.isfinite(test.loss):
         raise DivergedError(state.trial.recipe.epochs * feed.steps_per_epoch, "test loss")
-    return tested(finished(state), test, feed.images.test_labels.cpu().numpy(), state.trial.spec.num_classes)
+    return tested(finished(state), test, feed.images.test_labels.cpu().numpy(), feed.images.info.num_classes)
 
 
 def _check(trial: Trial, images: Images, device: str, folder: Path | None) -> None:
@@ -155,7 +157,7 @@ def _check(trial: Trial, images: Images, device: str, folder: Path | None) -> No
             f"{trial.data.name}: the images at hand are {info.name} {info.digest or '(known)'}, but the plan was made "
             f"for {trial.data.name} {trial.data_digest or '(known)'}; plan again if the file was changed on purpose"
         )
-    if (info.channels, info.num_classes) != (spec.in_channels, spec.num_classes):
+    if isinstance(spec, NetSpec) and (info.channels, info.num_classes) != (spec.in_channels, spec.num_classes):
         raise DataError(
             f"{info.name}: {info.channels} channels and {info.num_classes} classes, but the net of arm {trial.arm} "
             f"takes {spec.in_channels} channels and tells {spec.num_classes} classes apart"

@@ -16,21 +16,25 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from ablate.design.datasets import DataInfo
+from ablate.design.imported import Imported
 from ablate.design.initial import sha256, weights_file
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
+from ablate.design.study import Recipe
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.model.fused import with_kernels
 from ablate.model.kernels import Dropout, DropPath
-from ablate.model.nets import Net, build
+from ablate.model.spec import NetSpec
 from ablate.model.torchvision_weights import WeightsError
 from ablate.provenance import commit
 from ablate.training import checkpoint
 from ablate.training.frozen import stop_gradients
 from ablate.training.hardware import hardware_name, versions
 from ablate.training.optim import make_average, make_optimizer, set_norm_momentum
-from ablate.training.streams import generator, stream_seed
+from ablate.training.own_net import build_model
+from ablate.training.streams import seed_globally, stream_seed
 from ablate.training.weights import LoadReport, load_weights
 
 CHECKPOINT = "checkpoint.pt"
@@ -78,7 +82,7 @@ class State:
     """A trial under way; ``curve`` has a point for every epoch done."""
 
     trial: Trial
-    net: Net
+    net: nn.Module
     optimizer: Optimizer
     average: AveragedModel | None
     path: Path | None
@@ -93,10 +97,12 @@ class State:
         return self.net if self.average is None else self.average.module
 
     def seed_dropout(self, epoch: int) -> None:
-        """Starts the epoch's streams of dropout masks and of dropped paths."""
+        """Starts the epoch's streams of dropout masks and of dropped paths; a foreign net draws globally."""
+        if isinstance(self.trial.spec, Imported):
+            seed_globally(stream_seed(self.trial.seeds, "dropout", epoch))
         device = next(self.net.parameters()).device
         masks, paths = (
-            torch.Generator(device).manual_seed(stream_seed(self.trial.seed, stream, epoch))
+            torch.Generator(device).manual_seed(stream_seed(self.trial.seeds, stream, epoch))
             for stream in ("dropout", "drop_path")
         )
         for module in self.net.modules():
@@ -166,7 +172,13 @@ class State:
 
 
 def start(
-    trial: Trial, *, device: str, folder: Path | None, native: bool = False, init_file: Path | None = None
+    trial: Trial,
+    info: DataInfo,
+    *,
+    device: str,
+    folder: Path | None,
+    native: bool = False,
+    init_file: Path | None = None,
 ) -> State:
     """The trial as its folder's checkpoint has it, or from its initial weights; on compiled kernels if ``native``.
 
@@ -177,22 +189,22 @@ def start(
     """
     path = None if folder is None else folder / CHECKPOINT
     if path is None or not path.exists():
-        return _begun(trial, device, path, native, init_file)
+        return _begun(trial, info, device, path, native, init_file)
     try:
         saved = checkpoint.load(path, key=trial.key, device=device)
     except checkpoint.DamagedError as error:
-        state = _begun(trial, device, path, native, init_file)
+        state = _begun(trial, info, device, path, native, init_file)
         aside = checkpoint.set_aside(path)
         state.notes.append(f"started again from the first epoch: {error}; set aside as {aside.name}")
         return state
-    state = _fresh(trial, device, path, native)
+    state = _fresh(trial, info, device, path, native)
     state.restore(saved)
     return state
 
 
-def _begun(trial: Trial, device: str, path: Path | None, native: bool, init_file: Path | None) -> State:
+def _begun(trial: Trial, info: DataInfo, device: str, path: Path | None, native: bool, init_file: Path | None) -> State:
     """Before its first step: with initial weights, those of a file laid over them where the recipe names one."""
-    state = _fresh(trial, device, path, native)
+    state = _fresh(trial, info, device, path, native)
     if trial.recipe.init_from:
         report = _loaded(state.net, trial, init_file)
         print(report)  # noqa: T201 - to the trial's log, whole
@@ -201,7 +213,7 @@ def _begun(trial: Trial, device: str, path: Path | None, native: bool, init_file
     return state
 
 
-def _loaded(net: Net, trial: Trial, file: Path | None) -> LoadReport:
+def _loaded(net: nn.Module, trial: Trial, file: Path | None) -> LoadReport:
     recipe = trial.recipe
     path = file or weights_file(recipe.init_from)
     if recipe.init_sha256 and (found := sha256(path)) != recipe.init_sha256:
@@ -212,10 +224,11 @@ def _loaded(net: Net, trial: Trial, file: Path | None) -> LoadReport:
     return load_weights(net, path)
 
 
-def _fresh(trial: Trial, device: str, path: Path | None, native: bool) -> State:
+def _fresh(trial: Trial, info: DataInfo, device: str, path: Path | None, native: bool) -> State:
     # drawn on the CPU, so that every device starts from the same weights
-    net = build(trial.spec, generator=generator(trial.seed, "weights")).to(device)
-    set_norm_momentum(net, trial.recipe)
+    net = build_model(trial.spec, info, trial.seeds).to(device)
+    if isinstance(trial.spec, NetSpec) or trial.recipe.bn_momentum != Recipe().bn_momentum:
+        set_norm_momentum(net, trial.recipe)  # a net of the user's own keeps its own, unless the recipe says otherwise
     stop_gradients(net, trial.recipe.freeze)
     if native:
         with_kernels(net)

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from ablate.design.initial import SUFFIXES
+from ablate.model.nets import Net
 from ablate.model.torchvision_weights import WeightsError, from_public, from_torchvision
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts keep weights under
 _COUNTER = "num_batches_tracked"  # of a batch norm; of no use after training
+THE_NETS = "the net's own"
 _FEW = 5  # names that a sentence lists
 
 
@@ -31,7 +33,8 @@ class LoadReport:
 
     Attributes:
         path: of the file.
-        layout: whose names the file has: ours, mobilenet_v2_public, or a net of torchvision's.
+        layout: whose names the file has: ours, mobilenet_v2_public, a net of torchvision's, or those of
+            an imported net, which are not translated.
         loaded: names in the net that now hold the file's numbers.
         left_out: names in the file (under our names, where they have one) to why they were not loaded.
         kept: names in the net that the file has no numbers for; they stay as they were.
@@ -81,8 +84,8 @@ def load_weights(net: nn.Module, path: Path | str) -> LoadReport:
         ['classifier.weight', 'classifier.bias']
     """
     file = Path(path)
-    layout, state = _translated(_unwrapped(_read(file), file))
-    own = net.state_dict()
+    own, state = net.state_dict(), _unwrapped(_read(file), file)
+    layout, state = _translated(state) if isinstance(net, Net) else (THE_NETS, state)
     reasons = {name: _misfit(value, own.get(name)) for name, value in state.items()}
     loaded = {name: state[name] for name, reason in reasons.items() if not reason}
     if not any(not name.endswith(_COUNTER) for name in loaded):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ablate.design.datasets import KNOWN
 from ablate.design.initial import sha256
 from ablate.design.plan import Trial
 from ablate.model.nets import Net, build
@@ -23,6 +24,7 @@ from ablate.training.optim import rate_at
 from ablate.training.state import start
 from ablate.training.streams import generator
 
+DATA = KNOWN["synthetic"]
 Make = Callable[..., Trial]
 
 
@@ -126,7 +128,9 @@ def test_what_the_file_lacks_is_drawn_from_the_seed(weights: Path, images: Image
     state = torch.load(weights, weights_only=True)
     partial = weights.with_name("partial.pt")
     torch.save({name: value for name, value in state.items() if "classifier" not in name}, partial)
-    nets = [start(make_trial(seed=seed, init_from=str(partial)), device="cpu", folder=None).net for seed in (1, 2)]
+    nets = [
+        start(make_trial(seed=seed, init_from=str(partial)), DATA, device="cpu", folder=None).net for seed in (1, 2)
+    ]
     assert torch.equal(nets[0].stem.conv.weight, nets[1].stem.conv.weight)
     fresh = build(make_trial().spec, generator=generator(2, "weights"))
     assert torch.equal(nets[1].classifier.weight, fresh.classifier.weight)
@@ -134,7 +138,7 @@ def test_what_the_file_lacks_is_drawn_from_the_seed(weights: Path, images: Image
 
 
 def test_the_averaged_net_starts_from_the_file_too(weights: Path, make_trial: Make) -> None:
-    state = start(make_trial(init_from=str(weights), ema=0.99), device="cpu", folder=None)
+    state = start(make_trial(init_from=str(weights), ema=0.99), DATA, device="cpu", folder=None)
     assert isinstance(state.evaluated, Net)
     assert torch.equal(state.evaluated.stem.conv.weight, state.net.stem.conv.weight)
 
