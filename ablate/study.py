@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import ablate
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.paths import default_data_root, default_runs, redact
 
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
         epilog="A second call resumes where the first one stopped. docs/studies.md lists what a study file can say.",
     )
+    new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
     _add_modes(new.add_argument_group("instead of training"))
     _add_fields(new.add_argument_group("what is studied"))
