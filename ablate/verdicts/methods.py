@@ -64,9 +64,11 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
         told.append(f"The widths of the arms were solved so that every arm spends the control's {study.match}.")
     if study.tuned:
         fields = ", ".join(study.tuning.space)
+        once = "; the claims hold for the recipes so found."
+        each = ", anew for every seed; the claims hold for new tunings."
         told.append(
             f"Before that, {fields} of every arm, the control included, was tuned on the validation images with "
-            f"{study.tuning.trials} settings; the claims hold for the recipes so found."
+            f"{study.tuning.trials} settings{once if study.tuning.blocks == 1 else each}"
         )
     return told
 

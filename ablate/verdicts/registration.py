@@ -103,10 +103,15 @@ def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
     Of a study that tunes, with the recipes that its arms were given since: they were not known when it was sealed.
     """
     found, old = {arm.name: arm for arm in plan.arms}, sealed.plan
-    if all(arm.setting is None for arm in plan.arms):
+    if all(arm.setting is None and not arm.settings for arm in plan.arms):
         return old
     arms = tuple(
-        dataclasses.replace(arm, recipe=found[arm.name].recipe, setting=found[arm.name].setting)
+        dataclasses.replace(
+            arm,
+            recipe=found[arm.name].recipe,
+            setting=found[arm.name].setting,
+            settings=found[arm.name].settings,
+        )
         if arm.name in found
         else arm
         for arm in old.arms

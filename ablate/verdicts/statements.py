@@ -145,8 +145,8 @@ def _passed(floor: Verdict, rule: Rule) -> str:
         return f"The noise floor cannot tell: {needed}, and has {num_seeds}."
     size = contrast.detectable if contrast else None
     could = "" if size is None else f"; it would have found one of {wording.amount(size, rule.metric)} with 80 % power"
-    blind = " It takes the control's tuned recipe, so it does not show the luck of the tuning." if rule.tuned else ""
-    return f"The noise floor passed, no difference was found{could}.{blind}"
+    own = " It was tuned on its own, with tuning seeds of its own." if rule.tuned else ""
+    return f"The noise floor passed, no difference was found{could}.{own}"
 
 
 def _out_of_reach(rule: Rule) -> str:
