@@ -17,6 +17,7 @@ KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
     f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer", "model")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
+SEARCH = "search"  # the run that holds a search's trials, as an arm's holds its own
 PARAM_LENGTH = 500
 CURVE = tuple(field.name for field in dataclasses.fields(EpochPoint) if field.name != "epoch")
 MEASURED = {  # MLflow charts what begins so on a page of its own, after accuracy and loss
@@ -77,7 +78,7 @@ def trial_payload(plan: CampaignPlan, item: Item, cost: Costs) -> Payload:
     }
     start_ms = int(measured.started_at * 1000)
     return Payload(
-        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}{_level(plan, trial)}seed {trial.seed}",
+        name=trial.title.replace(", ", f" {_level(plan, trial)}"),
         tags={name: value for name, value in tags.items() if value},
         params=_params(plan, trial, cost),
         metrics=_metrics(record),
@@ -113,6 +114,11 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
         tags={KIND: ARM, DIGEST: plan.study.digest, "arm": arm.name, **_latencies(cost)},
         params=_safe({"arm": arm.name, **levels(plan, arm), **_costs(cost)}),
     )
+
+
+def search_payload(plan: CampaignPlan) -> Payload:
+    """The run under which the trials of a search are."""
+    return Payload(name=SEARCH, tags={KIND: ARM, DIGEST: plan.study.digest, "arm": SEARCH})
 
 
 def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
@@ -151,7 +157,7 @@ def shown(value: float) -> float:
 def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
     """The level of every field that some arm changes, the control's included, so that two runs compare at a glance."""
     found: dict[str, str] = {}
-    for other in plan.arms:
+    for other in (*plan.arms, *(candidate.arm for candidate in plan.search)):
         for change in other.changes:
             found.setdefault(change.field, str(change.before))
     found |= {change.field: str(change.after) for change in arm.changes}

@@ -92,6 +92,9 @@ def _page(results: Results) -> Group:
     parts.append(text(""))
     for line in verdict_lines(results):
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
+    if study.searched:
+        changes = [f"{arm}: {words.change(results.arm(arm), study)}" for arm in results.compared]
+        parts += [text(""), *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in changes)]
     if results.judgement.effects:
         parts += [
             text(""),
@@ -106,7 +109,9 @@ def _page(results: Results) -> Group:
 def _rule(results: Results) -> str:
     judged = results.judgement
     seeds = f"{words.count(judged.num_seeds, 'seed')} an arm"
+    made = words.computed(results)
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
-        f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's."
+        f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's"
+        f"{f'; {made}' * bool(made)}."
     )

@@ -7,10 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from ablate.design.plan import NOISE_FLOOR, Arm
+from ablate.design.search import search_trials
+from ablate.design.search_fields import Span
 from ablate.design.study import Study
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
+from ablate.verdicts.search import validation_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,6 +158,39 @@ def rule_when(results: Results) -> str:
     return "" if registered is None else f"The plan is {registered.sentence}."
 
 
+def kernels(results: Results) -> list[str]:
+    """What computed, ``native avx2`` or ``torch``, in the order of the records; empty where none says so."""
+    return list(dict.fromkeys(one.measured.kernels for one in results.records.values() if one.measured.kernels))
+
+
+def computed(results: Results) -> str:
+    """``"computed by native avx2 kernels, torch 2.15.0, on AMD EPYC"``; empty where no record says so."""
+    measured = [one.measured for one in results.records.values()]
+    torch = dict.fromkeys(f"torch {one.versions['torch']}" for one in measured if "torch" in one.versions)
+    made = [*(f"{name} kernels" for name in kernels(results)), *torch]
+    hardware = list(dict.fromkeys(one.hardware for one in measured if one.hardware))
+    place = f", on {', '.join(hardware)}" if hardware else ""
+    return f"computed by {', '.join(made)}{place}" if made else ""
+
+
+def repeatability(results: Results) -> str:
+    """What a repeat will show, here and elsewhere; empty where nothing was compared."""
+    contrasts = [one.contrast for one in results.judgement.verdicts if one.contrast and one.contrast.n >= FEWEST_SEEDS]
+    if not contrasts:
+        return ""
+    unit = results.unit
+    each = "; ".join(f"{one.arm} {unit.interval(one.repeat_low, one.repeat_high)}" for one in contrasts[:MOST_CHANGES])
+    more = f"; and {len(contrasts) - MOST_CHANGES} more in the table" if len(contrasts) > MOST_CHANGES else ""
+    return (
+        f"These numbers were {computed(results) or 'computed on a machine that the records do not name'}. The same "
+        "command gives them again to the last bit with the same kernels, number of threads and kind of processor. "
+        "Elsewhere (other kernels, another processor, another version of torch) rounding differs, and training "
+        "amplifies it until the same seeds act as new ones. A repeat with as many seeds is expected, with "
+        f"{confidence(results)} probability, to find ({unit.short}) {each}{more}; this holds if other arithmetic "
+        "changes only the noise."
+    )
+
+
 def methods(results: Results) -> str:
     """A methods paragraph to paste into a paper, with its references."""
     from ablate.verdicts.methods import methods_paragraph
@@ -212,9 +248,29 @@ def quantity(study: Study) -> str:
     )
 
 
+def search_text(study: Study) -> str:
+    """``30 trials first: 24 × 1 epoch, 6 × 4 epochs (tpe, successive_halving) over conv (2 levels), ...``."""
+    search = study.search
+    trials = search_trials(study)
+    sizes = ", ".join(f"{number} × {count(epochs, 'epoch')}" for epochs, number in trials)
+    spans = [
+        f"{name} {factor.low:g} to {factor.high:g}{' (log)' * factor.log}"
+        + (f" in steps of {factor.step:g}" if factor.step else "")
+        if isinstance(factor, Span)
+        else f"{name} ({len(factor)} levels)"
+        for name, factor in study.factors.items()
+    ]
+    how = ", ".join([search.sampler, *[search.pruner] * (search.pruner != "none")])
+    against = f" and low {search.cost}" * (search.sampler == "nsga2")
+    wanted = f"for high {validation_metric(study.decision.metric).replace('_', ' ')}{against}"
+    total = sum(number for _, number in trials)
+    return f"{total} trials first: {sizes} ({how}), {wanted}, over {', '.join(spans)}"
+
+
 def study_text(study: Study) -> str:
     """The study as a study file would say it, with every default written out."""
-    left_out = {"name", "budget"} if study.tuned else {"name", "budget", "tuning"}
+    idle = {"tuning": not study.tuned, "search": not study.searched}
+    left_out = {"name", "budget"} | {name for name, unused in idle.items() if unused}
     plain = study.model_dump(mode="json", exclude=left_out, exclude_none=True)
     tables = {key: value for key, value in plain.items() if isinstance(value, dict) and value}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]

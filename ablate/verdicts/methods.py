@@ -70,6 +70,13 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
             f"Before that, {fields} of every arm, the control included, was tuned on the validation images with "
             f"{study.tuning.trials} settings{once if study.tuning.blocks == 1 else each}"
         )
+    if study.searched:
+        search, fields = study.search, ", ".join(study.factors)
+        told.append(
+            f"The arms were found by a search over {fields} on the validation images ({search.trials} candidates, "
+            f"sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds, on which "
+            "alone the claims rest."
+        )
     return told
 
 
@@ -129,6 +136,7 @@ def _sealed(judgement: Judgement) -> list[str]:
 def _software(plan: CampaignPlan, records: Mapping[str, Record]) -> list[str]:
     made = [records[trial.key].measured for trial in plan.trials if trial.key in records]
     versions = {f"{name} {version}" for one in made for name, version in one.versions.items()}
+    versions |= {f"{one.kernels} kernels" for one in made if one.kernels}
     commits = {one.commit for one in made if one.commit}
     hardware = {one.hardware for one in made if one.hardware}
     parts = [", ".join(sorted(one)) for one in (versions, hardware) if one]
