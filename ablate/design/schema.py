@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ablate.design.arms import DATA_CHANGES
+from ablate.design.imported import PATTERN
 from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, DataSpec, Recipe, Study
 from ablate.model.spec import ACTIVATIONS, BOTTLENECKS, CHANGEABLE, CONVS, RESIDUALS, SHORTCUTS
 from ablate.model.zoo import NETS
@@ -37,9 +38,14 @@ def study_schema() -> Schema:
     made = Study.model_json_schema()
     definitions: Schema = made["$defs"]
     tables = {name: schema for name, schema in made["properties"].items() if name not in _NOT_WRITTEN}
-    fields = {name: {"enum": list(_LEVELS[name])} if name in _LEVELS else _VALUE for name in ("net", *CHANGEABLE)}
+    fields: Schema = {
+        name: {"enum": list(_LEVELS[name])} if name in _LEVELS else _VALUE for name in ("net", *CHANGEABLE)
+    }
     parts = {"recipe": ("Recipe", tuple(Recipe.model_fields)), "data": ("DataSpec", DATA_CHANGES)}
-    definitions["Net"] = _closed(fields)
+    fields["net"] = {"anyOf": [fields["net"], {"type": "string", "pattern": PATTERN}]}
+    imported = {"properties": {"net": {"pattern": PATTERN}}, "required": ["net"]}
+    keywords = {"type": ["string", "number", "boolean"]}
+    definitions["Net"] = {"if": imported, "then": {"additionalProperties": keywords}, "else": _closed(fields)}
     definitions["Changes"] = _changes(fields, parts)
     definitions["Levels"] = _changes({name: _list_of(value) for name, value in fields.items()}, parts, _list_of)
     design = definitions["Design"]["properties"]
@@ -90,7 +96,9 @@ def _closed(properties: Schema) -> Schema:
 
 
 def _list_of(level: Schema) -> Schema:
-    return {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
+    """A factor: its levels, or, in a search, a range of numbers."""
+    levels = {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
+    return levels if "enum" in level else {"anyOf": [levels, _ref("Span")]}
 
 
 def _some(level: Schema) -> Schema:

@@ -180,14 +180,14 @@ def disagreement_rows(results: Results) -> pd.DataFrame:
     arm = frames_images.widest(results)
     if arm is None:
         return pd.DataFrame()
-    table = frames_images.disagreements(results, arm)
+    table, called = frames_images.disagreements(results, arm), results.plan.data.class_name
     return pd.DataFrame(
         {
             "test image": table["image"],
-            "label": ["–" if label == frames_images.NO_LABEL else label for label in table["label"]],
+            "label": ["–" if label == frames_images.NO_LABEL else called(label) for label in table["label"]],
             "control right": [f"{share:.0%}" for share in table["control_right"]],
             f"{arm} right": [f"{share:.0%}" for share in table["arm_right"]],
-            f"{arm} mostly answers": table["answer"],
+            f"{arm} mostly answers": [called(answer) for answer in table["answer"]],
         }
     )
 

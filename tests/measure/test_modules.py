@@ -69,11 +69,11 @@ def test_a_net_that_looks_at_its_numbers_is_counted_on_real_ones() -> None:
 
 class Hidden(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: object, x: Tensor, weight: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: object, x: Tensor, weight: Tensor) -> Tensor:
         return x @ weight
 
     @staticmethod
-    def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG004
+    def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, ...]:
         return grads
 
 

@@ -17,7 +17,7 @@ from ablate.design.plan import make_plan
 from ablate.design.read import load_study
 from ablate.reporting import progress
 from ablate.reporting.console import screen, text
-from ablate.reporting.progress import Bars, Lines, Tally, duration, title
+from ablate.reporting.progress import Bars, Lines, Tally, duration
 
 
 class Clock:
@@ -40,15 +40,19 @@ def plan(*epochs: int) -> Any:
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
     arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
+    study = SimpleNamespace(name="a_study", searched=False)
     return SimpleNamespace(
-        arms=arms, data=data, study=SimpleNamespace(name="a_study"), at=lambda trial: None, level_trials=(),
-        trials=[SimpleNamespace(arm=name) for name in names],
+        arms=arms, data=data, study=study, at=lambda trial: None, level_trials=(),
+        trials=[SimpleNamespace(arm=one.name, recipe=one.recipe) for one in arms],
     )  # fmt: skip
 
 
 def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
     recipe = SimpleNamespace(epochs=epochs)
-    return SimpleNamespace(key=f"{arm}{seed}", arm=arm, seed=seed, phase="confirm", recipe=recipe, data=None)
+    title = f"{arm}, seed {seed}"
+    return SimpleNamespace(
+        key=f"{arm}{seed}", arm=arm, seed=seed, title=title, phase="confirm", recipe=recipe, data=None
+    )
 
 
 def record(seed: int, reason: str = "") -> Any:
@@ -203,7 +207,5 @@ def test_an_output_that_is_not_utf8_shows_escapes_instead_of_ending_the_command(
 def test_a_trial_at_another_level_says_which() -> None:
     made = make_plan(load_study("linear_bottleneck", budget="stability"))
     tally = Tally(made)
-    assert title(made.trials[0], tally.level(made.trials[0])) == "control, seed 0"
-    assert title(made.level_trials[-1], tally.level(made.level_trials[-1])) == (
-        "relu_bottleneck, recipe.epochs 8, seed 7"
-    )
+    assert tally.name(made.trials[0]) == "control, seed 0"
+    assert tally.name(made.level_trials[-1]) == "relu_bottleneck, seed 7, recipe.epochs 8"
