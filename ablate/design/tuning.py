@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, moved_outside
-from ablate.design.study import Range, Recipe, Study, unread
+from ablate.design.noun import Range
+from ablate.design.study import Recipe, Study, unread
 from ablate.design.trial import Trial
 from ablate.design.validation import FieldError
 from ablate.errors import one_of

@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from ablate.campaign.options import Observer
-from ablate.design.forecast import tuning_trials
+from ablate.design.forecast import exploring_trials
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Record
+from ablate.design.search import search_trials
 from ablate.reporting.console import screen
 from ablate.reporting.words import plain
 
@@ -48,8 +49,9 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.epochs = {arm.name: arm.recipe.epochs for arm in plan.arms}
-        self._at_levels = {trial.key: trial.recipe.epochs for trial in plan.level_trials}
+        epochs = [trial.recipe.epochs for trial in (*plan.trials, *plan.level_trials)]
+        epochs += [few for few, count in search_trials(plan.study) for _ in range(count)]
+        self._mean = sum(epochs) / len(epochs)
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -76,9 +78,7 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        every = [*(self.epochs[trial.arm] for trial in self.plan.trials), *self._at_levels.values()]
-        mean = sum(every) / len(every)
-        return max(0, round(self.of * mean) - sum(self._reached.values()))
+        return max(0, round(self.of * self._mean) - sum(self._reached.values()))
 
     def left(self) -> str:
         """``about 3 min left``; empty until an epoch is done, and when less than a second is left."""
@@ -92,21 +92,16 @@ class Tally:
         """Seconds since the clock started."""
         return time.monotonic() - self._began
 
-    def skip_rest_of(self, record: Record) -> None:
+    def skip_rest_of(self, trial: Trial, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
-        self._reached[record.key] = self._at_levels.get(record.key) or self.epochs[record.arm]
-
-
-def title(trial: Trial) -> str:
-    """``control, seed 3``."""
-    return f"{trial.arm}, {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}"
+        self._reached[record.key] = trial.recipe.epochs
 
 
 def outcome(trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
-    name = title(trial)
-    if record.status == "finished" and trial.phase == "tuning":
+    name = trial.title
+    if record.status == "finished" and trial.phase != "confirm":
         return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
         return f"{name}: test accuracy {100 * record.metrics['test_accuracy']:.2f} %"
@@ -134,7 +129,7 @@ class Lines:
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
         self._tally.begin(todo)
-        tuning = tuning_trials(plan.study) * len(plan.arms)
+        tuning = exploring_trials(plan.study, len(plan.arms)) + plan.to_find * plan.study.plan.most_seeds
         most = "at most " * (plan.study.plan.until == "settled")
         self._print(
             f"{plan.study.name}: {todo} of {most}{len(plan.trials) + len(plan.level_trials) + tuning} trials to train"
@@ -156,12 +151,12 @@ class Lines:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self._print(f"{title(trial)}: {_first_line(reason)}; trying again")
+        self._print(f"{trial.title}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         tally = self._tally
         tally.done += 1
-        tally.skip_rest_of(record)
+        tally.skip_rest_of(trial, record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
         self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(trial, record)}{left}")
@@ -247,7 +242,7 @@ class Bars:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         with self._lock:
             if trial.key not in self._bars:
-                name = f"  {title(trial)}{again}"
+                name = f"  {trial.title}{again}"
                 self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
@@ -268,12 +263,12 @@ class Bars:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self.said(f"{title(trial)}: {_first_line(reason)}; trying again")
+        self.said(f"{trial.title}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         with self._lock:
             self._tally.done += 1
-            self._tally.skip_rest_of(record)
+            self._tally.skip_rest_of(trial, record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
             self.said(outcome(trial, record))

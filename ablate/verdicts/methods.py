@@ -70,6 +70,13 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
             f"Before that, {fields} of every arm, the control included, was tuned on the validation images with "
             f"{study.tuning.trials} settings{once if study.tuning.blocks == 1 else each}"
         )
+    if study.searched:
+        search, fields = study.search, ", ".join(study.factors)
+        told.append(
+            f"The arms were found by a search over {fields} on the validation images ({search.trials} candidates, "
+            f"sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds, on which "
+            "alone the claims rest."
+        )
     return told
 
 

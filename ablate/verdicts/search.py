@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol
 
 from ablate.design.record import Record
 from ablate.design.study import HIGHER_IS_BETTER, Metric
-from ablate.design.tuning import Setting
+from ablate.design.trial import Trial
 
 WORST = float("-inf")
+
+
+class Scored(Protocol):
+    """What a score is of: a setting of a tuning, a rung of a search's candidate."""
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """One for each seed."""
 
 
 def validation_metric(metric: Metric) -> str:
@@ -22,12 +31,12 @@ def validation_metric(metric: Metric) -> str:
     return metric.replace("test_", "val_")
 
 
-def is_scored(setting: Setting, records: Mapping[str, Record]) -> bool:
+def is_scored(setting: Scored, records: Mapping[str, Record]) -> bool:
     """Whether all its trials have a record."""
     return all(trial.key in records for trial in setting.trials)
 
 
-def score(setting: Setting, records: Mapping[str, Record], metric: Metric) -> float:
+def score(setting: Scored, records: Mapping[str, Record], metric: Metric) -> float:
     """The score of a setting all of whose trials have a record; ``WORST`` if one of them has not finished."""
     chosen_by = validation_metric(metric)
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
