@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import ablate
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.paths import default_data_root, default_runs, redact
 
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
         epilog="A second call resumes where the first one stopped. docs/studies.md lists what a study file can say.",
     )
+    new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
     _add_modes(new.add_argument_group("instead of training"))
     _add_fields(new.add_argument_group("what is studied"))
@@ -150,6 +152,7 @@ def _value(text: str) -> object:
 def make(options: argparse.Namespace) -> CampaignPlan:
     """The plan of the study that the command line names."""
     from ablate.campaign.own_data import prepare_own
+    from ablate.campaign.own_width import solve_widths
     from ablate.design.plan import make_plan
     from ablate.design.read import find_study, load_study
 
@@ -157,7 +160,7 @@ def make(options: argparse.Namespace) -> CampaignPlan:
     study = load_study(options.study, budget=options.budget, overrides=overrides(options))
     if not options.plan:  # which runs no code of the user's own
         prepare_own(study, options.data_root, print, where=where)
-    return make_plan(study, options.data_root, where=where)
+    return make_plan(study, options.data_root, where=where, solve=None if options.plan else solve_widths)
 
 
 def train(options: argparse.Namespace) -> int:

@@ -20,12 +20,12 @@ CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 SEARCH = "search"  # the run that holds a search's trials, as an arm's holds its own
 PARAM_LENGTH = 500
 CURVE = tuple(field.name for field in dataclasses.fields(EpochPoint) if field.name != "epoch")
-MEASURED = {
-    "time/train_s": "train_s",
-    "time/eval_s": "eval_s",
-    "time/wall_s": "wall_s",
-    "time/images_per_s": "images_per_s",
-    "memory/peak_bytes": "peak_bytes",
+MEASURED = {  # MLflow charts what begins so on a page of its own, after accuracy and loss
+    "system/train_s": "train_s",
+    "system/eval_s": "eval_s",
+    "system/wall_s": "wall_s",
+    "system/images_per_s": "images_per_s",
+    "system/peak_bytes": "peak_bytes",
 }
 Metrics = tuple[tuple[str, float, int], ...]  # name, value, step
 Costs = Mapping[str, float | int | None]
@@ -125,7 +125,7 @@ def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
     last = max((len(record.curve) for record in done), default=0)
-    found: list[tuple[str, float, int]] = [("interval/seeds", float(len(done)), 0)]
+    found: list[tuple[str, float, int]] = []
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
     for epoch in range(1, last + 1):
@@ -145,7 +145,7 @@ def _interval(name: str, values: list[float], step: int) -> list[tuple[str, floa
 
         half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
         ends = (("low", mean - half), ("high", mean + half))
-        found += [(f"interval/{name}_{end}", shown(value), step) for end, value in ends]
+        found += [(f"{name}_{end}", shown(value), step) for end, value in ends]
     return found
 
 

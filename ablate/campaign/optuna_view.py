@@ -195,7 +195,8 @@ class OptunaView:
 
         import optuna
 
-        creator = partial(sqlite3.connect, str(file), timeout=60)
+        # optuna-dashboard serves each page from another thread; the pool gives a connection to one at a time
+        creator = partial(sqlite3.connect, str(file), timeout=60, check_same_thread=False)
         return optuna.storages.RDBStorage(self._url, engine_kwargs={"creator": creator})
 
     def close(self) -> None:
