@@ -287,3 +287,16 @@ def test_a_tuning_trial_trains_alike_and_never_looks_at_the_test_images(
     assert tuning.metrics.items() <= confirmed.metrics.items()
     assert tuning.curve == confirmed.curve
     assert (tuning.predictions, tuning.correct, tuning.test_labels, tuning.chance) == (b"", b"", "", 0.0)
+
+
+@pytest.mark.parametrize("phase", ["search", "timed"])
+def test_a_trial_of_a_search_is_never_tested_and_a_timed_one_measures_its_latency(
+    images: Images, make_trial: Make, phase: Any
+) -> None:
+    trial = make_trial(epochs=1)
+    record = fit(replace(trial, phase=phase), images)
+    assert set(record.metrics) == {"val_accuracy", "val_loss", "train_loss"}
+    latency = record.measured.latency_ms
+    assert (latency is not None) == (phase == "timed")
+    assert latency is None or 0 < latency < 1000
+    assert record.same_result(fit(replace(trial, phase=phase), images))
