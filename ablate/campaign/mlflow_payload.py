@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ablate.campaign.views import Item
+from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Arm, CampaignPlan, Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Record
+from ablate.verdicts.search import curve_metric
 
 KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER = (
     f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 PARAM_LENGTH = 500
-CURVE = tuple(field.name for field in dataclasses.fields(EpochPoint) if field.name != "epoch")
 MEASURED = {
     "time/train_s": "train_s",
     "time/eval_s": "eval_s",
@@ -96,12 +96,12 @@ def campaign_payload(plan: CampaignPlan) -> Payload:
         "title": study.title,
         "question": study.question,
         "source": study.source,
-        "data": plan.data.name,
+        "trainer" if study.own_training else "data": plan.data.name,
     }
     return Payload(
         name=f"{study.name} on {plan.data.name}, {study.budget}, {study.plan.seeds} seeds ({study.digest[:8]})",
         tags={name: value for name, value in tags.items() if value},
-        params=recipe_params(study.recipe.model_dump(mode="json")),
+        params={} if study.own_training else recipe_params(study.recipe.model_dump(mode="json")),
     )
 
 
@@ -117,13 +117,15 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
 def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
-    last = max((len(record.curve) for record in done), default=0)
+    curves = [{point.epoch: point.values for point in record.curve} for record in done]
+    last = max((epoch for curve in curves for epoch in curve), default=0)
     found: list[tuple[str, float, int]] = [("seeds", float(len(done)), 0)]
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
-    for epoch in range(1, last + 1):
-        points = [record.curve[epoch - 1].val_accuracy for record in done if len(record.curve) >= epoch]
-        found += _interval("val_accuracy", points, epoch) if metric != "val_accuracy" or epoch < last else []
+    shown = curve_metric(plan.study)
+    for epoch in sorted({epoch for curve in curves for epoch in curve}):
+        points = [curve[epoch][shown] for curve in curves if shown in curve.get(epoch, {})]
+        found += _interval(shown, points, epoch) if metric != shown or epoch < last else []
     return tuple(found)
 
 
@@ -157,11 +159,17 @@ def _params(plan: CampaignPlan, trial: Trial, cost: Costs) -> dict[str, str]:
             "arm": trial.arm,
             "seed": str(trial.seed),
             **levels(plan, plan.arm(trial.arm)),
-            "data": trial.data.name,
-            **recipe_params(trial.recipe.model_dump(mode="json")),
+            **_trained_with(trial),
             **_costs(cost),
         }
     )
+
+
+def _trained_with(trial: Trial) -> dict[str, str]:
+    """Data and recipe; of training of one's own the fields that it was given, and what trained."""
+    if isinstance(trial.spec, OwnTraining):
+        return {"trainer": trial.spec.name} | {name: str(value) for name, value in trial.spec.keywords}
+    return {"data": trial.data.name} | recipe_params(trial.recipe.model_dump(mode="json"))
 
 
 def recipe_params(recipe: Mapping[str, object]) -> dict[str, str]:
@@ -174,10 +182,15 @@ def _costs(cost: Costs) -> dict[str, str]:
 
 
 def _metrics(record: Record) -> Metrics:
-    """Accuracy and loss under their own names, a step an epoch; a loss that is no number is in the record alone."""
+    """Every metric under its own name, a step an epoch; a loss that is no number is in the record alone."""
     last = record.curve[-1].epoch if record.curve else 0
-    curve = [(name, float(getattr(point, name)), point.epoch) for point in record.curve for name in CURVE]
-    final = [(name, value, last) for name, value in record.metrics.items() if not (record.curve and name in CURVE)]
+    final = [(name, value, last) for name, value in record.metrics.items()]
+    curve = [
+        (name, float(value), point.epoch)
+        for point in record.curve
+        for name, value in point.values.items()
+        if point.epoch < last or name not in record.metrics
+    ]
     measured = [(name, float(getattr(record.measured, field)), 0) for name, field in MEASURED.items()]
     return tuple(metric for metric in (*final, *curve, *measured) if math.isfinite(metric[1]))
 

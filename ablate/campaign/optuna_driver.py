@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.design.plan import NOISE_FLOOR_SEEDS, Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
-from ablate.design.study import HIGHER_IS_BETTER, Range, Tuning
+from ablate.design.study import Range, Tuning
 from ablate.design.tuning import WHOLE, ArmTuning, Setting, own_values, tuning_seeds
-from ablate.verdicts.search import WORST, best, is_scored, score
+from ablate.verdicts.search import WORST, best, curve_metric, is_scored, score
 
 if TYPE_CHECKING:
     import optuna
@@ -69,7 +69,7 @@ class DesignStudy:
 
 def higher_is_better(plan: CampaignPlan) -> bool:
     """Whether a larger value of the study's metric is better."""
-    return HIGHER_IS_BETTER[plan.study.decision.metric]
+    return plan.study.decision.wants_high
 
 
 def value_of(plan: CampaignPlan, record: Record) -> float | None:
@@ -124,7 +124,7 @@ def frozen_trial(
         params=dict(point),
         distributions={name: distributions[name] for name in point},
         user_attrs=user_attributes(trial, record, costs),
-        intermediate_values=curve_of(record),
+        intermediate_values=curve_of(plan, record),
     )
     return dated(frozen, record)
 
@@ -149,9 +149,11 @@ def user_attributes(trial: Trial, record: Record, costs: Mapping[str, Any] | Non
     }
 
 
-def curve_of(record: Record) -> dict[int, float]:
-    """Validation accuracy by epoch."""
-    return {point.epoch: point.val_accuracy for point in record.curve if math.isfinite(point.val_accuracy)}
+def curve_of(plan: CampaignPlan, record: Record) -> dict[int, float]:
+    """The curve's metric by epoch, where it is a number."""
+    name = curve_metric(plan.study)
+    found = {point.epoch: point.values[name] for point in record.curve if name in point.values}
+    return {epoch: value for epoch, value in found.items() if math.isfinite(value)}
 
 
 def importance(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, float]:
@@ -206,7 +208,7 @@ class Search:
             if told < len(self._settings):
                 if not is_scored(self._settings[told], records):
                     break
-                self._tell(score(self._settings[told], records, self._study.decision.metric))
+                self._tell(score(self._settings[told], records, self._study.decision))
             elif told < self._budget:
                 self._ask()
             else:

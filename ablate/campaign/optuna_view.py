@@ -23,6 +23,7 @@ from ablate.design.plan import CampaignPlan
 from ablate.design.tuning import WHOLE
 from ablate.files import make_whole
 from ablate.paths import redact
+from ablate.verdicts.search import validation_metric
 
 if TYPE_CHECKING:
     import optuna
@@ -238,7 +239,7 @@ def _leave(storage: optuna.storages.RDBStorage) -> None:
 
 def _metric(plan: CampaignPlan, *, tuning: bool) -> str:
     metric = plan.study.decision.metric
-    return metric.replace("test_", "val_") if tuning else metric
+    return validation_metric(metric) if tuning else metric
 
 
 def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
@@ -274,6 +275,6 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
         params=point,
         distributions=distributions,
         user_attrs=user_attributes(item.trial, item.record, cost),
-        intermediate_values=curve_of(item.record),
+        intermediate_values=curve_of(plan, item.record),
     )
     return dated(frozen, item.record)

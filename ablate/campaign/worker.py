@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext
 from ablate.campaign.records import OUTPUT, WEIGHTS
 from ablate.design.plan import Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Point, Record
 from ablate.design.study import DataSpec
 from ablate.files import locked
 from ablate.paths import default_data_root
@@ -113,7 +113,7 @@ def serve(train: Trainer, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
 
-    def on_epoch(key: str, point: EpochPoint, images_per_s: float) -> None:
+    def on_epoch(key: str, point: Point, images_per_s: float) -> None:
         try:
             pipe.send((key, point, images_per_s))
         except OSError:  # nobody listens any more

@@ -14,7 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from ablate.design.identity import digest, identity
 
 Expectation = Literal["better", "worse", "equivalent", "no worse", "different", "undecided"]
-Metric = Literal["test_accuracy", "test_loss", "val_accuracy", "val_loss"]
+METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
+Metric = Annotated[str, Field(pattern=METRIC_PATTERN)]
+# What our own training measures; a study's own trainer or command returns whatever it likes.
 HIGHER_IS_BETTER: dict[str, bool] = {
     "test_accuracy": True,
     "test_loss": False,
@@ -228,6 +230,10 @@ class Decision(_Noun):
     """
 
     metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
+    higher_is_better: bool | None = Field(
+        default=None, description="the metric's direction; written for a metric that is not the harness's own"
+    )
+    unit: Line = Field(default="", description="of such a metric, as in 'bits per character'; not written: none")
     margin: float = Field(default=0.005, gt=0, description="smallest difference that matters, in the metric's unit")
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
     also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
@@ -235,6 +241,11 @@ class Decision(_Noun):
         default="equivalent",
         description="what is shown where no difference is: no_worse is one-sided, and needs fewer seeds",
     )
+
+    @property
+    def wants_high(self) -> bool:
+        """The metric's direction: as declared, else as known of the metrics of our own training."""
+        return HIGHER_IS_BETTER.get(self.metric, True) if self.higher_is_better is None else self.higher_is_better
 
 
 class Design(_Noun):
@@ -267,7 +278,8 @@ class Study(_Noun):
 
     ``arms`` maps an arm's name to its changes against the control; a factorial study has ``factors`` instead, each
     with its levels. A field of the net goes by its own name, one of the recipe or the data by a dotted one:
-    ``recipe.lr``. ``control`` holds ``net``, a name of the zoo, and the fields of it that differ.
+    ``recipe.lr``. ``control`` holds ``net``, a name of the zoo, and the fields of it that differ. With a ``trainer`` or
+    a ``command`` it holds the fields of that, and net, recipe and data of this package are not there.
     """
 
     name: Name
@@ -286,6 +298,12 @@ class Study(_Noun):
     factors: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
         default_factory=dict,
         description="a field of the net, of recipe or of data to its levels, the control's among them",
+    )
+    trainer: Line = Field(
+        default="", description="your own training, 'package.module:function'; [control] then holds its fields"
+    )
+    command: Annotated[tuple[Line, ...], Field(strict=False, max_length=200)] = Field(
+        default=(), description="your own training as a command line, with {field}, {seed} and {out} in it"
     )
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
@@ -306,6 +324,12 @@ class Study(_Noun):
         default=QUICK, description="which budget this is; a file's [budget.NAME] tables make the others"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_training_has_no_net(cls, tables: Any) -> Any:
+        own = isinstance(tables, Mapping) and (tables.get("trainer") or tables.get("command"))
+        return {"control": {}, **tables} if own else tables
+
     @model_validator(mode="after")
     def _expectations_can_come_out(self) -> Study:
         cannot = "equivalent" if self.decision.ask == "no_worse" else "no worse"
@@ -315,6 +339,11 @@ class Study(_Noun):
                     f'expect.{name} = "{expected}" cannot come out with decision.ask = "{self.decision.ask}"'
                 )
         return self
+
+    @property
+    def own_training(self) -> bool:
+        """Whether a trainer or a command of the user's trains, in place of this package's nets, data and recipe."""
+        return bool(self.trainer or self.command)
 
     @property
     def design_kind(self) -> DesignKind:

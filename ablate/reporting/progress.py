@@ -15,7 +15,7 @@ from rich.table import Column
 from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
 from ablate.design.plan import CampaignPlan, Trial, tuned_arms
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Point, Record
 from ablate.reporting.console import screen
 from ablate.reporting.words import plain
 
@@ -142,7 +142,7 @@ class Lines:
     def started(self, trial: Trial, attempt: int) -> None:
         """The end of a trial is told, its start is not."""
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:  # noqa: ARG002 - of the protocol
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:  # noqa: ARG002 - of the protocol
         self._tally.epoch(trial.key, point.epoch)
 
     def finished(self, trial: Trial, record: Record) -> None:
@@ -246,7 +246,7 @@ class Bars:
                 name = f"  {title(trial)}{again}"
                 self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
         trained, _ = self._tally.plan.data.split(trial.data)
         left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]

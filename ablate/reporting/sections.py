@@ -11,6 +11,7 @@ from ablate.reporting import charts, frames, frames_tuning, tables, tables_check
 from ablate.reporting.headline import headline
 from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
+from ablate.verdicts.search import curve_metric
 
 FOLDED_ARMS = 7  # a factorial study with more arms opens with its effects, its arms folded
 
@@ -148,19 +149,25 @@ def _levels(results: Results) -> Iterator[Part | None]:
 def _cost(results: Results) -> Iterator[Part | None]:
     costs, batch = frames.arm_costs(results), results.plan.study.recipe.batch_size
     chart = charts.cost(results)
-    yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
+    own = results.plan.study.own_training
+    if not own:
+        yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
     yield chart
     yield charts.cost_by_block(results)
-    yield Table(tables.compute_rows(costs), "Computation, one image")
-    yield Table(tables.memory_rows(costs), f"Memory and time; inference at batch 1, training at batch {batch}")
+    yield Table(tables.compute_rows(costs), "What the training says that it costs" if own else "Computation, one image")
+    yield Table(tables.memory_rows(costs), "Time, and memory where it was measured" if own else f"Memory and time; inference at batch 1, training at batch {batch}")
 
 
 def _curves(results: Results) -> Iterator[Part | None]:
     curves = frames.curves(results)
-    yield charts.validation_curves(results)
-    yield charts.training_curves(results)
+    if results.plan.study.own_training:
+        yield from charts.reported_curves(results)
+    else:
+        yield charts.validation_curves(results)
+        yield charts.training_curves(results)
     if curves["epoch"].nunique() > 1:
-        yield Table(tables.curve_rows(results, curves), "Validation accuracy (%), mean over seeds")
+        axis = results.unit_of(curve_metric(results.plan.study)).axis.replace("val ", "validation ")
+        yield Table(tables.curve_rows(results, curves), f"{axis[0].upper()}{axis[1:]}, mean over seeds")
 
 
 def _images(results: Results) -> Iterator[Part | None]:
@@ -175,7 +182,7 @@ def _exploratory(results: Results) -> Iterator[Part | None]:
 def _trials(results: Results) -> Iterator[Part | None]:
     trials = frames.trials(results)
     caption = f"{words.count(len(trials), 'planned trial')} and what came of {'it' if len(trials) == 1 else 'them'}"
-    yield Table(tables.record_rows(trials, results.judgement.metric), caption, folded=True)
+    yield Table(tables.record_rows(results, trials), caption, folded=True)
 
 
 def _origin(results: Results) -> Iterator[Part | None]:
@@ -193,7 +200,7 @@ SECTIONS = (
     Section("differences", "Differences to the control", _differences),
     Section("tuning", "Tuning", _tuning),
     Section("matched", "At equal cost", _matched),
-    Section("cost", "Accuracy against cost", _cost),
+    Section("cost", "What it costs", _cost),
     Section("curves", "Learning curves", _curves),
     Section("images", "Image by image", _images),
     Section("exploratory", "Further metrics", _exploratory),

@@ -56,7 +56,7 @@ def confidence(results: Results) -> str:
 
 def margin(results: Results) -> str:
     """``"0.5 points"``."""
-    return f"{results.judgement.margin * results.unit.factor:g} {results.unit.short}"
+    return results.unit.told(f"{results.judgement.margin * results.unit.factor:g}")
 
 
 def sentence(results: Results, verdict: Verdict) -> str:
@@ -101,7 +101,7 @@ def effect_sentences(results: Results) -> list[str]:
 
 def _behind(results: Results, effect: Effect) -> str:
     unit = results.unit
-    numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
+    numbers = f"{unit.told(unit.signed(effect.estimate))} {unit.interval(effect.low, effect.high)}"
     told = f"{numbers}, adjusted p {p_text(effect.adjusted_p)}, {effect_outcome(effect)}"
     return f"{told}, expected: {expectation(effect)}" if effect.expected else told
 
@@ -122,7 +122,7 @@ def evidence(results: Results, contrast: Contrast) -> str:
     unit = results.unit
     which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
     means = f"{absolute(results, contrast.arm_mean)} against {absolute(results, contrast.control_mean)}"
-    difference = f"{unit.signed(contrast.mean_difference)} {unit.short}"
+    difference = unit.told(unit.signed(contrast.mean_difference))
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
         difference += f" {span}"
     return ", ".join([means, difference, f"{which} {p_text(p)}", count(contrast.n, "paired seed")])

@@ -15,7 +15,6 @@ from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
-from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.expected import could_fail, held
@@ -60,7 +59,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
     decision = plan.study.decision
-    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[decision.metric], num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=decision.wants_high, num_contrasts=len(arms))
     floor = _floor(results, rule)
     stands = floor is None or floor.outcome in ("equivalent", "undecided")
     decided = _decided(arms, control, rule, len(arms))
@@ -77,13 +76,14 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     moved = sensitivities(plan, records)
     further = (
         *wording.lack_of_fit(checks, rule.alpha),
-        *wording.tuning_luck(moved, rule.metric, tuned=rule.tuned),
+        *wording.tuning_luck(moved, rule.metric, rule.unit, tuned=rule.tuned),
         *(() if fraction is None else (str(fraction),)),
     )
     failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})
     said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
+        unit=rule.unit,
         higher_is_better=rule.higher_is_better,
         alpha=rule.alpha,
         margin=rule.margin,
@@ -114,7 +114,7 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[plan.study.decision.metric], num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=plan.study.decision.wants_high, num_contrasts=len(arms))
     decided = _decided(arms, control, rule, len(arms))
     sizes = [look.seeds for look in rule.looks]
     num_seeds = {arm.name: sizes[0] for arm in arms}
@@ -216,7 +216,8 @@ def _chance_contrast(arm: ArmResults, control: ArmResults, rule: Rule) -> Contra
     first = rule.looks[0].seeds
     if min(arm.sound, control.sound) < first:
         return None
-    return describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
+    found = describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
+    return replace(found, unit=rule.unit)
 
 
 def _collapsed(arm: ArmResults, rule: Rule, run: int) -> int:

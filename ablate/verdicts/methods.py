@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
+from ablate.design.study import Study
 from ablate.verdicts.verdict import Judgement
 from ablate.verdicts.wording import amount
 
@@ -49,6 +50,12 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
     study, data, recipe = plan.study, plan.data, plan.study.recipe
     arms = judgement.num_contrasts
     seeds = f"{judgement.num_seeds} seed{'s' * (judgement.num_seeds != 1)} each"
+    if study.own_training:
+        told = [
+            f"We compared {arms} arm{'s' * (arms != 1)} with a control, trained by {data.name}, {seeds}.",
+            "Arms with the same seed were given that seed.",
+        ]
+        return told + _tuned(study)
     net = study.control.get("net", "a net of its own")
     images = f"{data.num_train:,} training and {data.num_test:,} test images"
     trained = f"{recipe.epochs} epochs with {recipe.optimizer}, a batch size of {recipe.batch_size}"
@@ -60,17 +67,21 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
     ]
     if study.match != "none":
         told.append(f"The widths of the arms were solved so that every arm spends the control's {study.match}.")
-    if study.tuned:
-        fields = ", ".join(study.tuning.space)
-        told.append(
-            f"Before that, {fields} of every arm, the control included, was tuned on the validation images with "
-            f"{study.tuning.trials} settings; the claims hold for the recipes so found."
-        )
-    return told
+    return told + _tuned(study)
+
+
+def _tuned(study: Study) -> list[str]:
+    if not study.tuned:
+        return []
+    fields, held_back = ", ".join(study.tuning.space), "data" if study.own_training else "images"
+    return [
+        f"Before that, {fields} of every arm, the control included, was tuned on the validation {held_back} with "
+        f"{study.tuning.trials} settings; the claims hold for the recipes so found."
+    ]
 
 
 def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:
-    alpha, margin = judgement.alpha, amount(judgement.margin, judgement.metric)
+    alpha, margin = judgement.alpha, amount(judgement.margin, judgement.metric, judgement.unit)
     metric = judgement.metric.replace("_", " ")
     contrasts = f"{judgement.num_contrasts} contrast{'s' * (judgement.num_contrasts != 1)}"
     test = f"exact sign-flip test {cite(FISHER)}"

@@ -57,8 +57,8 @@ def mixed_kernels(records: Iterable[Record]) -> str:
 
 
 def at_chance(arms: tuple[ArmResults, ...], n: int, rule: Rule) -> bool:
-    """Whether one of the arms learned nothing, by its first n seeds."""
-    return any(arm.at_chance(n, rule.num_classes, rule.num_test) for arm in arms)
+    """Whether one of the arms learned nothing, by its first n seeds; of training of one's own that is not known."""
+    return rule.num_classes > 0 and any(arm.at_chance(n, rule.num_classes, rule.num_test) for arm in arms)
 
 
 def statements(
@@ -124,7 +124,7 @@ def _passed(floor: Verdict, rule: Rule) -> str:
         needed = "no number of seeds can" if reach is None else f"it could not fail with fewer than {reach} seeds"
         return f"The noise floor cannot tell: {needed}, and has {num_seeds}."
     size = contrast.detectable if contrast else None
-    could = "" if size is None else f"; it would have found one of {wording.amount(size, rule.metric)} with 80 % power"
+    could = "" if size is None else f"; it would have found one of {wording.amount(size, rule.metric, rule.unit)} with 80 % power"
     blind = " It takes the control's tuned recipe, so it does not show the luck of the tuning." if rule.tuned else ""
     return f"The noise floor passed, no difference was found{could}.{blind}"
 
