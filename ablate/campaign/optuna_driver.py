@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.design.plan import NOISE_FLOOR_SEEDS, Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
-from ablate.design.study import Range, Tuning
-from ablate.design.tuning import WHOLE, ArmTuning, Setting, own_values, tuning_seeds
+from ablate.design.study import Range, Study, Tuning
+from ablate.design.tuning import ArmTuning, Setting, is_whole, own_values, tuning_seeds
 from ablate.verdicts.search import WORST, best, curve_metric, is_scored, score
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Search:
         self._settings: list[Setting] = []
         self._scores: list[float] = []
         self._optuna = _optuna_study(plan.study.tuning, tuning_seeds(plan.study)[0])
-        self._space = {name: _distribution(name, span) for name, span in plan.study.tuning.space.items()}
+        self._space = {name: _distribution(plan.study, name, span) for name, span in plan.study.tuning.space.items()}
         self._optuna.enqueue_trial(own_values(plan.study, arm))
 
     def advance(self, records: Mapping[str, Record]) -> ArmTuning:
@@ -247,10 +247,10 @@ class Search:
             self._optuna.tell(len(self._scores) - 1, TOLD_WORST if value == WORST else value)
 
 
-def _distribution(name: str, span: Range) -> optuna.distributions.BaseDistribution:
+def _distribution(study: Study, name: str, span: Range) -> optuna.distributions.BaseDistribution:
     import optuna
 
-    if name in WHOLE:
+    if is_whole(study, name):
         return optuna.distributions.IntDistribution(int(span.low), int(span.high))
     return optuna.distributions.FloatDistribution(span.low, span.high, log=span.log)
 

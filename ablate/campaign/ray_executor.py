@@ -27,6 +27,7 @@ from ablate.campaign.local import TRAINING, LocalExecutor
 from ablate.campaign.records import RecordStore
 from ablate.campaign.worker import describe, train_trial
 from ablate.design.datasets import prepared_file
+from ablate.design.own_training import OwnTraining
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.paths import default_data_root
@@ -182,6 +183,8 @@ class RayExecutor:
 
     def _parcel(self, job: Job) -> tuple[Any, str]:
         """The data set in the object store, put there once; (None, "") where there is none, as its trainer will say."""
+        if isinstance(job.trial.spec, OwnTraining):
+            return None, ""
         path = job.data_file or prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
         if path not in self._parcels:
             import numpy as np

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, tuned_arms, with_settings
 from ablate.design.record import Record
 from ablate.design.study import Study
-from ablate.design.tuning import ArmTuning, Values
-from ablate.verdicts.search import validation_metric
+from ablate.design.tuning import ArmTuning, Values, tuned_by
 
 if TYPE_CHECKING:
     from ablate.campaign.optuna_driver import Search
@@ -145,7 +144,7 @@ def told_score(study: Study, score: float) -> str:
     """``validation accuracy 97.10 %``."""
     if not math.isfinite(score):
         return "no setting finished; the recipe as written"
-    name = validation_metric(study.decision.metric).replace("val_", "validation ").replace("_", " ")
+    name = tuned_by(study.decision.metric).replace("val_", "validation ").replace("_", " ")
     if study.decision.metric.endswith("accuracy"):
         return f"{name} {100 * score:.2f} %"
     value = score if study.decision.wants_high else -score

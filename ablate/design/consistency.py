@@ -31,7 +31,10 @@ def decision_errors(study: Study) -> list[FieldError]:
             f"{100 * margin:g} points; half a point is written as 0.005"
         )
         errors.append(FieldError("decision.margin", message))
-    if metric.startswith("val_") and study.tuning.trials is not None:
+    if study.own_training and study.tuning.trials is not None and not metric.startswith("test_"):
+        told = f"must start with test_ in a study that tunes, got {metric!r}: settings are chosen by its twin val_NAME"
+        errors.append(FieldError("decision.metric", f"{told}, which the training returns too"))
+    elif metric.startswith("val_") and study.tuning.trials is not None:
         told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
         errors.append(FieldError("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
     return errors
@@ -41,9 +44,8 @@ def _metric_errors(study: Study) -> list[FieldError]:
     """A metric that our own training does not measure, or something said of one that is known of it."""
     decision = study.decision
     named = [("metric", decision.metric), *((f"also.{place}", name) for place, name in enumerate(decision.also))]
-    errors = [
-        FieldError(f"decision.{key}", one_of(name, HIGHER_IS_BETTER)) for key, name in named if name not in HIGHER_IS_BETTER
-    ]
+    unknown = [(f"decision.{key}", name) for key, name in named if name not in HIGHER_IS_BETTER]
+    errors = [FieldError(key, one_of(name, HIGHER_IS_BETTER)) for key, name in unknown]
     only = "is declared with a trainer or a command of your own; it is known of the metrics of this package"
     if decision.higher_is_better is not None:
         errors.append(FieldError("decision.higher_is_better", only))

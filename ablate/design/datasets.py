@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.design.npz import summarise
-from ablate.design.study import DataSpec
+from ablate.design.study import DataSpec, Study
 from ablate.errors import DataError, one_of
 from ablate.paths import default_data_root
 
@@ -89,6 +90,12 @@ def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
         num_test=found.num_test,
         digest=found.digest[:16],
     )
+
+
+def own_data(study: Study) -> DataInfo:
+    """What stands for the data of a study whose own training brings them: under the name of what trains."""
+    name = study.trainer or shlex.join(study.command)
+    return DataInfo(name=name, channels=0, height=0, width=0, num_classes=0, num_train=0, num_test=0)
 
 
 def own_file(name: str, root: Path | None = None) -> Path:

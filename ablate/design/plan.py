@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
-from ablate.design.datasets import DataInfo, describe
-from ablate.design.imported import model_from_dict
+from ablate.design.datasets import DataInfo, describe, own_data
+from ablate.design.imported import Model, model_from_dict
 from ablate.design.match import Match, matched
+from ablate.design.own_training import OwnTraining
 from ablate.design.study import DataSpec, Recipe, Study
 from ablate.design.trial import Trial
-from ablate.design.tuning import ArmTuning, Setting, Values, tuned_recipe, tuning_seeds
+from ablate.design.tuning import ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
@@ -31,7 +32,7 @@ PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning")  # of a plan's JSON
 MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
-Model = TypeVar("Model", bound=BaseModel)
+Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +125,11 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     # Format 1 at first wrote no data and no setting, and a recipe only where it was tuned.
     written, data = plain.get("recipe"), plain.get("data")
     recipe = study.recipe if written is None else _model(Recipe, written, what)
-    tuned = {name: getattr(recipe, name) for name in study.tuning.space}
+    tuned = {name: getattr(recipe, name, 0.0) for name in study.tuning.space}
     known = {
         "setting": None if written is None or not study.tuned else tuned,
         **plain,
-        "spec": model_from_dict(plain["spec"], what),
+        "spec": _spec_from_plain(plain["spec"], what),
         "recipe": recipe,
         "data": study.data if data is None else _model(DataSpec, data, what),
         "changes": tuple(Change(*change) for change in plain.get("changes", ())),
@@ -137,7 +138,11 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     return build(Arm, known, what)
 
 
-def _model(kind: type[Model], plain: Any, what: str) -> Model:
+def _spec_from_plain(plain: dict[str, Any], what: str) -> Model:
+    return OwnTraining.from_dict(plain, what) if "command" in plain else model_from_dict(plain, what)
+
+
+def _model(kind: type[Part], plain: Any, what: str) -> Part:
     try:
         return kind.model_validate_json(json.dumps(plain))
     except ValidationError as error:
@@ -200,6 +205,7 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
             data=arm.data,
             data_digest=data.digest,
             keep_weights=study.keep_weights,
+            metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
         )
         for seed in range(first, first + study.plan.most_seeds)
         for arm in arms
@@ -220,7 +226,7 @@ def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[
         tuning: everything that was tried.
     """
     arms = tuple(
-        replace(arm, recipe=tuned_recipe(arm.recipe, values), setting=dict(values))
+        replace(at_setting(arm, values), setting=dict(values))
         for arm in plan.arms
         for values in (best.get(arm.name, best[CONTROL]),)
     )
@@ -228,7 +234,8 @@ def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[
 
 
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
-    """One setting of an arm's recipe with its trials, a tuning seed each."""
+    """One setting of an arm with its trials, a tuning seed each."""
+    tried = at_setting(arm, values)
     return Setting(
         values=dict(values),
         trials=tuple(
@@ -236,10 +243,11 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
                 study=study.name,
                 arm=arm.name,
                 seed=seed,
-                spec=arm.spec,
-                recipe=tuned_recipe(arm.recipe, values),
+                spec=tried.spec,
+                recipe=tried.recipe,
                 data=arm.data,
                 data_digest=data.digest,
+                metrics=(tuned_by(study.decision.metric),) if study.own_training else (),
                 phase="tuning",
             )
             for seed in tuning_seeds(study)
@@ -252,7 +260,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     errors = []
     for arm in arms:
         training, _ = data.split(arm.data)
-        if arm.recipe.batch_size > training:
+        if arm.recipe.batch_size > training and not study.own_training:
             of_arm = "" if arm.name == CONTROL else f" of arm {arm.name}"
             message = f"must be at most {training}, the training images of {data.name}{of_arm}"
             errors.append(FieldError("recipe.batch_size", f"{message}, got {arm.recipe.batch_size}"))
@@ -277,7 +285,7 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     """
     place = where or f"study {study.name}"
     try:
-        data = describe(study.data, data_root)
+        data = own_data(study) if study.own_training else describe(study.data, data_root)
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)

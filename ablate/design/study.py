@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from ablate.design.identity import digest, identity
 
 Expectation = Literal["better", "worse", "equivalent", "no worse", "different", "undecided"]
-METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
+METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
 Metric = Annotated[str, Field(pattern=METRIC_PATTERN)]
 # What our own training measures; a study's own trainer or command returns whatever it likes.
 HIGHER_IS_BETTER: dict[str, bool] = {

@@ -26,6 +26,7 @@ class Trial:
     renamed arm keeps its records.
 
     Attributes:
+        metrics: of training of the user's own, those that it has to give, the deciding one first.
         phase: verdicts rest on ``confirm``; a ``tuning`` trial never sees the test images.
     """
 
@@ -37,6 +38,7 @@ class Trial:
     data: DataSpec
     data_digest: str = ""  # of the file's content, for an .npz of the user's own
     keep_weights: bool = False
+    metrics: tuple[str, ...] = ()
     phase: Phase = "confirm"
 
     @cached_property

@@ -22,7 +22,6 @@ from ablate.reporting.results import Results
 from ablate.reporting.style import COLOURS, FEWEST_SEEDS
 from ablate.verdicts.search import curve_metric
 
-
 MOST_CURVES = 4  # of the metrics that training of one's own reports by epoch
 
 

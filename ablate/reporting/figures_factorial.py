@@ -37,7 +37,7 @@ def effects(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
         names = [f"{line.label}: {line.contrast}" if line.order == 1 else str(line.label) for line in lines_of(rows)]
         name_rows(axes, names)
         words = unit.axis.split(" (")[0]
-        axes.set_xlabel(f"effect on {words}{unit.behind}\ngrey: within the margin of {unit.told(format(margin, "g"))}")
+        axes.set_xlabel(f"effect on {words}{unit.behind}\ngrey: within the margin of {unit.told(format(margin, 'g'))}")
         return figure
 
 

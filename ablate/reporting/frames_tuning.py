@@ -12,15 +12,15 @@ import math
 import pandas as pd
 
 from ablate.design.plan import tuned_arms
-from ablate.design.tuning import at_edge
+from ablate.design.tuning import at_edge, tuned_by
 from ablate.reporting.results import Results
 from ablate.reporting.style import Unit, number
-from ablate.verdicts.search import WORST, best_of, floored, is_scored, score, validation_metric
+from ablate.verdicts.search import WORST, best_of, floored, is_scored, score
 
 
 def scored_by(results: Results) -> Unit:
     """The unit of the metric that settings are chosen by."""
-    found = results.unit_of(validation_metric(results.plan.study.decision.metric))
+    found = results.unit_of(tuned_by(results.plan.study.decision.metric))
     return dataclasses.replace(found, axis=found.axis.replace("val ", "validation "))
 
 

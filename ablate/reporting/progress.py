@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from rich.console import Console
@@ -14,9 +14,13 @@ from rich.table import Column
 
 from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
-from ablate.design.plan import CampaignPlan, Trial, tuned_arms
-from ablate.design.record import Point, Record
+from ablate.design.own_training import OwnTraining, planned_epochs
+from ablate.design.plan import Arm, CampaignPlan, Trial, tuned_arms
+from ablate.design.record import Point, Record, ReportedPoint
+from ablate.design.study import Study
+from ablate.design.tuning import tuned_by
 from ablate.reporting.console import screen
+from ablate.reporting.style import decimals, unit
 from ablate.reporting.words import plain
 
 REFRESH_S = 0.25
@@ -48,7 +52,8 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.epochs = {arm.name: arm.recipe.epochs for arm in plan.arms}
+        self.epochs = {arm.name: epochs_of(arm) or 1 for arm in plan.arms}
+        self._counts_epochs = all(epochs_of(arm) is not None for arm in plan.arms)
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -66,8 +71,9 @@ class Tally:
 
     def epoch(self, key: str, epoch: int) -> None:
         """A trial has come so far; what it had done before this call is not counted as this call's pace."""
-        self._first.setdefault(key, epoch - 1)
-        self._reached[key] = epoch
+        if self._counts_epochs:
+            self._first.setdefault(key, epoch - 1)
+            self._reached[key] = epoch
 
     @property
     def _epochs_done(self) -> int:
@@ -92,8 +98,13 @@ class Tally:
 
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
-        self._first.setdefault(record.key, len(record.curve))
+        self._first.setdefault(record.key, len(record.curve) if self._counts_epochs else 0)
         self._reached[record.key] = self.epochs[record.arm]
+
+
+def epochs_of(trained: Arm | Trial) -> int | None:
+    """How many epochs a trial has; None of training of one's own that does not say."""
+    return planned_epochs(trained.spec) if isinstance(trained.spec, OwnTraining) else trained.recipe.epochs
 
 
 def title(trial: Trial) -> str:
@@ -101,9 +112,12 @@ def title(trial: Trial) -> str:
     return f"{trial.arm}, {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}"
 
 
-def outcome(trial: Trial, record: Record) -> str:
+def outcome(study: Study, trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
     name = title(trial)
+    if study.own_training and record.status != "failed":
+        told = own_metric(study, trial, record.metrics) or f"diverged, {_first_line(record.reason)}"
+        return f"{name}: {told}"
     if record.status == "finished" and trial.phase == "tuning":
         return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
@@ -111,6 +125,16 @@ def outcome(trial: Trial, record: Record) -> str:
     if record.status == "diverged":
         return f"{name}: diverged at step {record.diverged_step}"
     return f"{name}: failed after {record.measured.attempts} attempts, {_first_line(record.reason)}"
+
+
+def own_metric(study: Study, trial: Trial, values: Mapping[str, float]) -> str:
+    """``val bits 2.3121 bits per character``; of a point without the deciding metric the first that it has."""
+    deciding = (trial.metrics[0], tuned_by(trial.metrics[0]))
+    name = next((name for name in (*deciding, *values) if name in values), "")
+    if not name:
+        return ""
+    told = unit(name, study.decision.unit if name in deciding else "", decimals(study.decision.margin))
+    return f"{name.replace('_', ' ')} {told.value(values[name])} {told.symbol or told.short}".rstrip()
 
 
 def _first_line(text: str) -> str:
@@ -160,7 +184,7 @@ class Lines:
         tally.skip_rest_of(record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
-        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(trial, record)}{left}")
+        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(tally.plan.study, trial, record)}{left}")
 
 
 class Bars:
@@ -244,17 +268,22 @@ class Bars:
         with self._lock:
             if trial.key not in self._bars:
                 name = f"  {title(trial)}{again}"
-                self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
+                self._bars[trial.key] = self._live.add_task(name, total=epochs_of(trial), said="starting")
 
     def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
-        trained, _ = self._tally.plan.data.split(trial.data)
-        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
-        told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
-        if left >= 1:
-            told.append(duration(left))
+        told = self._told(trial, point, images_per_s)
         with self._lock:
             self._tally.epoch(trial.key, point.epoch)
             self._live.update(self._bars[trial.key], completed=point.epoch, said=", ".join(told))
+
+    def _told(self, trial: Trial, point: Point, images_per_s: float) -> list[str]:
+        plan = self._tally.plan
+        if isinstance(point, ReportedPoint):
+            return [own_metric(plan.study, trial, point.metrics)]
+        trained, _ = plan.data.split(trial.data)
+        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
+        told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
+        return [*told, duration(left)] if left >= 1 else told
 
     def finished(self, trial: Trial, record: Record) -> None:
         self._end(trial, record)
@@ -271,7 +300,7 @@ class Bars:
             self._tally.skip_rest_of(record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
-            self.said(outcome(trial, record))
+            self.said(outcome(self._tally.plan.study, trial, record))
             self._refresh()
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import ablate
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
+from ablate.design.tuning import tuned_by
 from ablate.reporting.style import Unit, colours, decimals, markers, unit
-from ablate.verdicts.search import validation_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Results:
         decision = self.plan.study.decision
         if not self.plan.study.own_training:
             return unit(metric)
-        if metric in (decision.metric, validation_metric(decision.metric)):
+        if metric in (decision.metric, tuned_by(decision.metric)):
             return unit(metric, decision.unit, decimals(decision.margin))
         return unit(metric, "", decimals(abs(size or 0.0)))
 

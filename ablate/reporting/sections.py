@@ -154,8 +154,10 @@ def _cost(results: Results) -> Iterator[Part | None]:
         yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
     yield chart
     yield charts.cost_by_block(results)
-    yield Table(tables.compute_rows(costs), "What the training says that it costs" if own else "Computation, one image")
-    yield Table(tables.memory_rows(costs), "Time, and memory where it was measured" if own else f"Memory and time; inference at batch 1, training at batch {batch}")
+    computed = "What the training says that it costs" if own else "Computation, one image"
+    measured = f"Memory and time; inference at batch 1, training at batch {batch}"
+    yield Table(tables.compute_rows(results, costs), computed)
+    yield Table(tables.memory_rows(results, costs), "Time, and memory where it was measured" if own else measured)
 
 
 def _curves(results: Results) -> Iterator[Part | None]:

@@ -39,8 +39,8 @@ def verdict_rows(results: Results) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    unused = [*([] if results.plan.study.expect else ["expected"]), *([] if results.knows("macs") else ["MACs / control"])]
-    return table.drop(columns=unused, errors="ignore")
+    used = {"expected": bool(results.plan.study.expect), "MACs / control": results.knows("macs")}
+    return table.drop(columns=[name for name, there in used.items() if not there], errors="ignore")
 
 
 def times(value: float | None) -> str:

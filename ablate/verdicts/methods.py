@@ -74,10 +74,8 @@ def _tuned(study: Study) -> list[str]:
     if not study.tuned:
         return []
     fields, held_back = ", ".join(study.tuning.space), "data" if study.own_training else "images"
-    return [
-        f"Before that, {fields} of every arm, the control included, was tuned on the validation {held_back} with "
-        f"{study.tuning.trials} settings; the claims hold for the recipes so found."
-    ]
+    told = f"Before that, {fields} of every arm, the control included, was tuned on the validation {held_back} with"
+    return [f"{told} {study.tuning.trials} settings; the claims hold for the recipes so found."]
 
 
 def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:

@@ -76,16 +76,15 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
     effect = _detectable_effect(plan, looks[0].seeds, sd)
     counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
     spread = f"differences that vary by {amount(sd, decision.metric, decision.unit)} (standard deviation; {source})"
+    margin = amount(decision.margin, decision.metric, decision.unit)
     first = out_of_reach(plan)
     if detectable is not None:
-        first = (
-            f"{last.seeds} seeds and {counted} find a difference of {amount(detectable, decision.metric, decision.unit)} or more with "
-            f"80 % power, for {spread}."
-        )
+        found = amount(detectable, decision.metric, decision.unit)
+        first = f"{last.seeds} seeds and {counted} find a difference of {found} or more with 80 % power, for {spread}."
     settled = f"{'more than 10,000' if to_settle is None else f'about {to_settle}'} seeds"
     second = (
         f"An arm without any difference is shown {'no worse by' if no_worse else 'equivalent within'} "
-        f"{amount(decision.margin, decision.metric, decision.unit)} with "
+        f"{margin} with "
         f"{100 * shown:.0f} % probability; {settled} would settle a difference of that size, or none."
     )
     size = decision.margin / sd if sd else math.inf
@@ -107,7 +106,7 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
         sentences=(
             first,
             second,
-            *_exaggeration_sentence(margin_power, exaggeration, amount(decision.margin, decision.metric, decision.unit)),
+            *_exaggeration_sentence(margin_power, exaggeration, margin),
             *_effect_sentence(effect, decision),
             *_looks_sentence(looks),
         ),

@@ -12,19 +12,14 @@ from statistics import fmean
 
 from ablate.design.record import Record
 from ablate.design.study import Decision, Study
-from ablate.design.tuning import Setting
+from ablate.design.tuning import Setting, tuned_by
 
 WORST = float("-inf")
 
 
-def validation_metric(metric: str) -> str:
-    """``val_accuracy`` for ``test_accuracy``: what settings are chosen by, since the test images are not for that."""
-    return f"val_{metric.removeprefix('test_')}" if metric.startswith("test_") else metric
-
-
 def curve_metric(study: Study) -> str:
     """What the learning curve shows: validation accuracy; of training of one's own the metric on validation data."""
-    return validation_metric(study.decision.metric) if study.own_training else "val_accuracy"
+    return tuned_by(study.decision.metric) if study.own_training else "val_accuracy"
 
 
 def is_scored(setting: Setting, records: Mapping[str, Record]) -> bool:
@@ -34,7 +29,7 @@ def is_scored(setting: Setting, records: Mapping[str, Record]) -> bool:
 
 def score(setting: Setting, records: Mapping[str, Record], decision: Decision) -> float:
     """The score of a setting all of whose trials have a record; ``WORST`` if one of them has not finished."""
-    chosen_by = validation_metric(decision.metric)
+    chosen_by = tuned_by(decision.metric)
     sign = 1 if decision.wants_high else -1
     outcomes = [records[trial.key] for trial in setting.trials]
     if any(record.status != "finished" for record in outcomes):

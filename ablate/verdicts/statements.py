@@ -124,7 +124,8 @@ def _passed(floor: Verdict, rule: Rule) -> str:
         needed = "no number of seeds can" if reach is None else f"it could not fail with fewer than {reach} seeds"
         return f"The noise floor cannot tell: {needed}, and has {num_seeds}."
     size = contrast.detectable if contrast else None
-    could = "" if size is None else f"; it would have found one of {wording.amount(size, rule.metric, rule.unit)} with 80 % power"
+    told = "" if size is None else wording.amount(size, rule.metric, rule.unit)
+    could = f"; it would have found one of {told} with 80 % power" if told else ""
     blind = " It takes the control's tuned recipe, so it does not show the luck of the tuning." if rule.tuned else ""
     return f"The noise floor passed, no difference was found{could}.{blind}"
 

@@ -82,9 +82,7 @@ def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int
     if contrast.seeds_to_settle is not None and contrast.seeds_to_settle > contrast.n:
         parts.append(f"about {contrast.seeds_to_settle} seeds would settle it at the margin")
     elif contrast.sd_difference is not None and contrast.seeds_to_settle is None:
-        parts.append(
-            f"more than 10,000 seeds would be needed to settle it at the margin of {_size(contrast, margin)}"
-        )
+        parts.append(f"more than 10,000 seeds would be needed to settle it at the margin of {_size(contrast, margin)}")
     parts += [told] if (told := more_of_what(contrast)) else []
     return "; ".join(parts) + "."
 
@@ -182,9 +180,7 @@ def tuning_luck(found: Sequence[Sensitivity], metric: str, unit: str, *, tuned: 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:
     """The divergence rate of each arm in a sentence."""
     each = ", ".join(f"{arm} {diverged} of {planned}" for arm, (diverged, planned) in rates.items())
-    return (
-        f"Training diverged (seeds by arm): {each}. An arm is not judged where a seed of it or of the control did."
-    )
+    return f"Training diverged (seeds by arm): {each}. An arm is not judged where a seed of it or of the control did."
 
 
 def pairing(verdicts: tuple[Verdict, ...]) -> str:
