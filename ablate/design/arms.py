@@ -197,7 +197,7 @@ def _changed_training(study: Study, changes: Mapping[str, Level], images: Images
     control = control_of(study, images)
     if errors := bad_fields(control.spec, changes, key):
         raise FieldsError(errors)
-    return replace(control, spec=control.spec.with_changes(changes))
+    return replace(control, spec=control.spec.with_changes(dict(changes)))
 
 
 def _start(study: Study, net: Level | None, images: Images) -> Model:

@@ -120,7 +120,7 @@ def control_levels(study: Study, control: Setup) -> Cell:
 
 
 def _held(study: Study, control: Setup, name: str) -> list[Level]:
-    if study.own_training:
+    if isinstance(control.spec, OwnTraining):
         return [value for keyword, value in control.spec.keywords if keyword == name]
     table, of_table = outside(name)
     if table:

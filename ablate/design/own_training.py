@@ -10,7 +10,8 @@ import itertools
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,7 @@ GIVEN = ("seed", "out", "folder", "device", "threads", "arm", "phase")  # what a
 PYTHON = ("python", "python3")  # in a command: the Python that runs this package
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST_READ = 64 * 1024**2  # bytes of a file whose content is part of the digest
 _SCRIPTS = (".py", ".sh", ".bash", ".r", ".jl", ".pl", ".lua", ".js", ".m")
 
 
@@ -81,14 +83,14 @@ class OwnTraining(Imported):
         """The command line of one trial: fields and what is ``given`` filled in, files and Python found."""
         values = {**dict(self.keywords), **given}
 
-        def fill(word: str) -> str:
-            return PLACEHOLDER.sub(lambda found: written(values.get(found[1], found[0])), word)
+        folders = [Path.cwd(), *([Path(self.place)] if self.place else [])]
 
-        import sys
+        def fill(word: str) -> str:
+            file = named_file(word, folders)
+            return str(file) if file else PLACEHOLDER.sub(lambda found: written(values.get(found[1], found[0])), word)
 
         program, *rest = self.command
-        first = sys.executable if program in PYTHON else str(named_file(program) or program)
-        return [first, *(str(named_file(word) or fill(word)) for word in rest)]
+        return [sys.executable if program in PYTHON else fill(program), *map(fill, rest)]
 
 
 def written(value: object) -> str:
@@ -96,12 +98,14 @@ def written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def named_file(word: str) -> Path | None:
-    """The file that a word of a command names, in the current directory or in the study file's folder; or None."""
-    if PLACEHOLDER.search(word) or not word or word.startswith("-") or "\0" in word:
+def named_file(word: str, folders: Sequence[Path]) -> Path | None:
+    """The file that a word of a command names, in the first of the folders that has it; or None."""
+    if PLACEHOLDER.search(word) or not word or word.startswith("-"):
         return None
-    found = (place / word for place in places())
-    return next((file for file in found if file.is_file()), None)
+    try:
+        return next((folder / word for folder in folders if (folder / word).is_file()), None)
+    except (OSError, ValueError):  # too long for a name
+        return None
 
 
 def own_training_of(study: Study) -> OwnTraining:
@@ -112,20 +116,18 @@ def own_training_of(study: Study) -> OwnTraining:
             this package's own training reads.
     """
     errors = [*_unread(study), *_bad_fields(study)]
-    digest = ""
+    made = OwnTraining()
     try:
         if study.trainer:
-            digest = _trainer_digest(study.trainer)
+            made = _trainer(study.trainer)
         else:
             errors += _bad_placeholders(study)
-            digest = _command_digest(study.command)
+            made = _command(study.command)
     except SourceError as error:
         errors.append(FieldError("trainer" if study.trainer else "command", str(error)))
     if errors:
         raise FieldsError(errors)
-    return OwnTraining(
-        path=study.trainer, command=study.command, keywords=tuple(sorted(study.control.items())), digest=digest
-    )
+    return replace(made, keywords=tuple(sorted(study.control.items())))
 
 
 def _unread(study: Study) -> Iterator[FieldError]:
@@ -167,8 +169,8 @@ def _bad_placeholders(study: Study) -> Iterator[FieldError]:
             yield FieldError(f"control.{name}", f"does nothing: the command has no {{{name}}}")
 
 
-def _trainer_digest(path: str) -> str:
-    """Of the function's module and of what it imports beside it.
+def _trainer(path: str) -> OwnTraining:
+    """A function, with the digest of its module and of what that imports beside it.
 
     Raises:
         SourceError: the path leads to no function that takes one argument, as far as its source shows.
@@ -185,40 +187,45 @@ def _trainer_digest(path: str) -> str:
         needed = required_of(tree, function)
         if needed is not None and needed != 1:
             raise SourceError(f"= {path!r} must take one argument, the trial; in {found.file} it takes {needed}")
-    return digest_of(found)
+    place = "" if found.installed or found.place is None else str(found.place)
+    return OwnTraining(path=path, digest=digest_of(found), place=place)
 
 
-def _command_digest(command: tuple[str, ...]) -> str:
-    """Over every file that the command names, a Python script with the modules beside it that it imports.
+def _command(command: tuple[str, ...]) -> OwnTraining:
+    """A command, with a digest over every file that it names, and the folder that they are in.
+
+    Of a Python script the digest holds the modules beside it that it imports.
 
     Raises:
         SourceError: there is no such program, script or module.
     """
-    program = command[0]
-    if program not in PYTHON and named_file(program) is None and shutil.which(program) is None:
+    program, folders, place = command[0], places(), ""
+    if program not in PYTHON and named_file(program, folders) is None and shutil.which(program) is None:
         raise SourceError(f"starts with {program!r}, which is neither a program here nor a file")
     hashed = hashlib.sha256()
-    for before, word in itertools.pairwise(command):
+    for before, word in itertools.pairwise(("", *command)):
+        file = named_file(word, folders)
         if before == "-m" and program in PYTHON:
             hashed.update(f"{word}\n{digest_of(find(word))}\n".encode())
-            continue
-        file = named_file(word)
-        if file is None and Path(word).suffix.lower() in _SCRIPTS and not PLACEHOLDER.search(word):
-            scripts = [one.name for place in places() for one in place.glob(f"*{Path(word).suffix}")]
-            raise SourceError(
-                f"names {word!r}, and there is no such file in {', '.join(map(str, places()))}{nearest(word, scripts)}"
-            )
-        if file is not None:
-            python = file.suffix == ".py"
-            content = digest_of(Module(file.stem, file, file.parent)) if python else _digest_of_file(file)
-            hashed.update(f"{word}\n{content}\n".encode())
-    return hashed.hexdigest()[:16]
+        elif file is not None:
+            place = place or next(str(folder) for folder in folders if folder / word == file)
+            hashed.update(f"{word}\n{_digest_of_file(file)}\n".encode())
+        elif Path(word).suffix.lower() in _SCRIPTS and not PLACEHOLDER.search(word):
+            scripts = [one.name for folder in folders for one in folder.glob(f"*{Path(word).suffix}")]
+            where = ", ".join(map(str, folders))
+            raise SourceError(f"names {word!r}, and there is no such file in {where}{nearest(word, scripts)}")
+    return OwnTraining(command=command, digest=hashed.hexdigest()[:16], place=place)
 
 
 def _digest_of_file(file: Path) -> str:
+    """A file's own; of one too large to be read each time its size and the time it was changed."""
+    if file.suffix == ".py":
+        return digest_of(Module(file.stem, file, file.parent))
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        found = file.stat()
+        if found.st_size > MOST_READ:
+            return f"{found.st_size} {found.st_mtime_ns}"
+        return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise SourceError(f"names {file}, which cannot be read ({error.strerror})") from error
 

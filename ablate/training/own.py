@@ -45,12 +45,11 @@ class Fields(Mapping[str, Level]):
         return self._fields[name]
 
     def __getattr__(self, name: str) -> Level:
-        try:
-            return self.__dict__["_fields"][name]
-        except KeyError:
-            there = list(self.__dict__.get("_fields", {}))
-            message = f"[control] has no field {name!r}{nearest(name, there)} (it has: {', '.join(there) or 'none'})"
-            raise AttributeError(message) from None
+        fields: dict[str, Level] = self.__dict__.get("_fields", {})
+        if name not in fields:
+            there = ", ".join(fields) or "none"
+            raise AttributeError(f"[control] has no field {name!r}{nearest(name, fields)} (it has: {there})")
+        return fields[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)

@@ -68,14 +68,24 @@ def numbers(found: object, what: str, *, names: bool = True) -> dict[str, float]
 
 
 def _number(value: object, what: str) -> float:
-    if (hasattr(value, "item") and getattr(value, "size", 1) == 1) or (hasattr(value, "numel") and value.numel() == 1):
-        value = value.item()  # NumPy's and torch's
+    value = _alone(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserCodeError(f"{what} {_shown(value)}; a metric must be a number")
     try:
         return float(value)
     except OverflowError:
         raise UserCodeError(f"{what} a whole number of too many digits; a metric must fit a double") from None
+
+
+def _alone(value: object) -> object:
+    """The one number of an array of NumPy's or a tensor of torch's; anything else as it is."""
+    item = getattr(value, "item", None)
+    if not callable(item):
+        return value
+    try:
+        return item()
+    except (ValueError, RuntimeError):  # it holds several
+        return value
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,9 @@
-"""A small net for tabular regression in scikit-learn's manner, on the data of Friedman (1991, Ann. Statist. 19, eq. 61).
+"""A small net for tabular regression in scikit-learn's manner, on data of Friedman (1991, Ann. Statist. 19, eq. 61).
 
 Five of the ten columns decide the target, which has noise of standard deviation 1: no model's error can be lower.
 """
+
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ class MLPRegressor:
         sizes = [COLUMNS, *[width] * layers]
         hidden = [
             part
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in pairwise(sizes)
             for part in (nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
         ]
         self.net = nn.Sequential(*hidden, nn.Linear(sizes[-1], 1))
@@ -33,7 +35,7 @@ class MLPRegressor:
     def _read(self, x: np.ndarray) -> torch.Tensor:
         return torch.tensor((x - self.mean) / self.sd, dtype=torch.float32)
 
-    def fit(self, x: np.ndarray, y: np.ndarray, after_epoch=lambda epoch: None) -> "MLPRegressor":
+    def fit(self, x: np.ndarray, y: np.ndarray, after_epoch=print) -> "MLPRegressor":
         self.mean, self.sd = (x.mean(0), x.std(0)) if self.scaled else (0.0, 1.0)
         inputs, targets = self._read(x), torch.tensor(y, dtype=torch.float32)
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.lr)
