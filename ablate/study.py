@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ablate.campaign.options import CampaignResult, RunOptions
     from ablate.campaign.views import Conclusion
     from ablate.design.plan import CampaignPlan
+    from ablate.design.record import Record
     from ablate.design.study import Study
     from ablate.reporting.results import Results
 
@@ -230,8 +231,14 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
     for arm, key in {trial.arm: trial.key for trial in here}.items():
         with contextlib.suppress(AblateError):
             if (record := store.read(key)) is not None:
-                rates[arm] = record.measured.images_per_s
+                rates[arm] = pace(record)
     return len(here), rates
+
+
+def pace(record: Record) -> float:
+    """Training images a second; of training of the user's own, trials a second."""
+    measured = record.measured
+    return measured.images_per_s or (1 / measured.wall_s if measured.wall_s else 0.0)
 
 
 def done_of(study: Study, how: RunOptions) -> int:

@@ -192,6 +192,8 @@ def _metrics(record: Record) -> Metrics:
         if point.epoch < last or name not in record.metrics
     ]
     measured = [(name, float(getattr(record.measured, field)), 0) for name, field in MEASURED.items()]
+    if not record.measured.images_per_s:  # of training of one's own
+        measured = [metric for metric in measured if metric[0] != "time/images_per_s"]
     return tuple(metric for metric in (*final, *curve, *measured) if math.isfinite(metric[1]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +93,8 @@ def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
 
 def own_data(study: Study) -> DataInfo:
     """What stands for the data of a study whose own training brings them: under the name of what trains."""
-    name = study.trainer or shlex.join(study.command)
+    words = [word for word in study.command if not word.startswith("-")]
+    name = study.trainer or next(iter(words[1:]), study.command[0])
     return DataInfo(name=name, channels=0, height=0, width=0, num_classes=0, num_train=0, num_test=0)
 
 

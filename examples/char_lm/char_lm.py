@@ -17,11 +17,11 @@ EVERY = 100  # steps between two points of the learning curve
 
 def text() -> tuple[torch.Tensor, torch.Tensor, int]:
     """Training and validation characters as numbers, and how many different ones there are."""
-    letters = "".join(topics[name] for name in sorted(topics))[:300_000]
+    letters = "".join(topics[name] for name in sorted(topics))[:200_000]
     known = sorted(set(letters))
     place = {letter: number for number, letter in enumerate(known)}
     codes = torch.tensor([place[letter] for letter in letters])
-    return codes[:-30_000], codes[-30_000:], len(known)
+    return codes[:-10_000], codes[-10_000:], len(known)
 
 
 class Model(nn.Module):
