@@ -123,7 +123,7 @@ def tuning(results: Results) -> Chart | None:
         data=curves,
         caption=(
             "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
-            "within what was seen (arXiv:1909.03004). No test image was looked at. A curve that is flat at its end "
+            "within what was seen (arXiv:1909.03004). No test data were looked at. A curve that is flat at its end "
             "would gain little from more settings."
         ),
         alt="The expected best validation score against the number of settings tried, a panel an arm.",

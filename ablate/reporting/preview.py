@@ -196,7 +196,7 @@ def _time(plan: CampaignPlan, expected: Forecast, jobs: int, done: int) -> str:
     if 0 < expected.measured < len(plan.arms):
         source = f"measured speeds of {expected.measured} of {words.count(len(plan.arms), 'arm')}"
     if expected.minutes is None:
-        return "not known: the speed of an imported net is measured by its first trial"
+        return "not known: how long the code of your own takes is measured by its first trial"
     minutes = expected.minutes * left / expected.trials
     return f"about {_minutes(minutes)} for {words.count(jobs, 'trial')} at a time ({source})"
 

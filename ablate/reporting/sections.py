@@ -130,7 +130,7 @@ def _tuning(results: Results) -> Iterator[Part | None]:
         f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
         f"{words.count(study.tuning.seeds, 'seed')} that no verdict rests on",
     )
-    moved = "Arm minus control on validation images at other settings; no verdict rests on these"
+    moved = "Arm minus control on validation data at other settings; no verdict rests on these"
     yield Table(tables_checks.sensitivity_rows(results), moved)
     yield Table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
 

@@ -213,8 +213,12 @@ def quantity(study: Study) -> str:
 
 def study_text(study: Study) -> str:
     """The study as a study file would say it, with every default written out."""
-    left_out = {"name", "budget"} if study.tuned else {"name", "budget", "tuning"}
+    left_out = {"name", "budget", *([] if study.tuned else ["tuning"])}
+    left_out |= {"data", "recipe", "match", "unmatched", "keep_weights"} if study.own_training else set()
     plain = study.model_dump(mode="json", exclude=left_out, exclude_none=True)
+    plain = {key: value for key, value in plain.items() if value or key not in ("trainer", "command")}
+    if not study.own_training:
+        del plain["decision"]["unit"]
     tables = {key: value for key, value in plain.items() if isinstance(value, dict) and value}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for key, value in tables.items():

@@ -172,7 +172,7 @@ def tuning_luck(found: Sequence[Sensitivity], metric: str, unit: str, *, tuned: 
         f"{at(one.at_arm)} at the arm's, {at(one.low)} to {at(one.high)} over all {one.settings} settings"
         for one in found
     )
-    shown = f" By the tuning's own trials on validation images: {each}." if each else ""
+    shown = f" By the tuning's own trials on validation data: {each}." if each else ""
     once = "The recipes were tuned once: intervals and p-values hold for these recipes with new seeds"
     return (f"{once}, and the luck of the tuning is in none of them.{shown}",)
 
