@@ -84,20 +84,35 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def smoke(session: nox.Session) -> None:
-    """The main job at a small size, from the built wheel, in a fresh environment and an empty folder."""
+    """The main job at a small size, from a wheel built from the sdist, in a fresh environment and an empty folder."""
     session.install("build")
     with tempfile.TemporaryDirectory() as folder:
-        session.run("python", "-m", "build", "--wheel", "--outdir", folder, silent=True)
+        session.run("python", "-m", "build", "--outdir", folder, silent=True)
         (wheel,) = Path(folder).glob("*.whl")
         session.install(str(wheel))
         session.chdir(folder)
-        study = ("python", "-m", "ablate.study", "linear_bottleneck", "--seeds", "2", "--epochs", "1")
-        session.run("ablate", "study", "--list")
-        session.run(*study, env=ONE_THREAD)
-        session.run(*study, env=ONE_THREAD)  # trains nothing
-        session.run("python", "-m", "ablate.report", "linear_bottleneck")
-        if not Path("runs/reports/linear_bottleneck/latest/report.html").stat().st_size:
-            session.error("the report is empty")
+        main_job(session)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The main job at a small size, on the lowest version of each library that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", "-e", ".")
+    with tempfile.TemporaryDirectory() as folder:
+        session.chdir(folder)
+        main_job(session)
+
+
+def main_job(session: nox.Session) -> None:
+    """README's first commands in the current folder: train, train nothing, check, report."""
+    study = ("python", "-m", "ablate.study", "linear_bottleneck", "--seeds", "2", "--epochs", "1")
+    session.run("ablate", "study", "--list")
+    session.run(*study, env=ONE_THREAD)
+    session.run(*study, env=ONE_THREAD)  # trains nothing
+    session.run(*study, "--check", env=ONE_THREAD)
+    session.run("python", "-m", "ablate.report", "linear_bottleneck")
+    if not Path("runs/reports/linear_bottleneck/latest/report.html").stat().st_size:
+        session.error("the report is empty")
 
 
 @nox.session

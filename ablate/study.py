@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_modes(group: argparse._ArgumentGroup) -> None:
     do = group.add_mutually_exclusive_group()
     do.add_argument("--list", action="store_true", help="list the studies: question, arms, trials, minutes")
+    do.add_argument("--new", metavar="NAME", help="write a commented study file to start from, in ./studies or here")
     do.add_argument("--schema", action="store_true", help="print the JSON schema of a study file, for editors")
     do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
     do.add_argument("--check", action="store_true", help="compare plan, records, MLflow and Optuna")
@@ -272,6 +273,15 @@ def check(options: argparse.Namespace) -> int:
     return 0 if found.sound else EXIT_INCOMPLETE
 
 
+def start(name: str) -> int:
+    """Writes a study file to start from, and says what to do next."""
+    from ablate.design.template import write_template
+
+    file = write_template(name)
+    print(f"{file}: a study to start from. Next: python -m ablate.study {name if file.parent.name else file} --plan")  # noqa: T201
+    return 0
+
+
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
     if options.json and (options.list or options.plan or options.check or options.repair):
@@ -283,6 +293,8 @@ def run(options: argparse.Namespace) -> int:
 
         sys.stdout.write(json.dumps(study_schema(), indent=2) + "\n")
         return 0
+    if options.new is not None:
+        return start(options.new)
     if options.list:
         from ablate.campaign.resources import expected_jobs
         from ablate.reporting.preview import print_studies

@@ -65,17 +65,20 @@ def _mlflow(options: argparse.Namespace) -> tuple[Application, str]:
     with store.answers():
         experiment = _experiment(store, options.study)
     application = mlflow_application(uri if store.file is None else address(store.file), runs / "artifacts")
-    return application, f"#/experiments{experiment}?{TRAINING}"
+    return application, f"#/experiments{experiment}"
 
 
 def _experiment(store: MlflowStore, study: str | None) -> str:
-    """``/7/runs``: where MLflow shows the runs of a study, which are of its machine-learning kind."""
+    """``/7/runs?...``: where MLflow shows the runs of a study, with the columns that its campaign chose."""
+    from ablate.campaign.mlflow_page import SHARED, SHOWN
+
     if study is None:
-        return ""
-    found = {one.name: one.experiment_id for one in store.client.search_experiments()}
+        return f"?{TRAINING}"
+    found = {one.name: one for one in store.client.search_experiments()}
     if study not in found:
         raise AblateError(f"{store.name}: the study {one_of(study, sorted(set(found) - {'Default'}))}")
-    return f"/{found[study]}/runs"
+    view = f"&{SHOWN}" if SHARED in found[study].tags else ""  # an older store has none
+    return f"/{found[study].experiment_id}/runs?{TRAINING}{view}"
 
 
 def _optuna(options: argparse.Namespace) -> tuple[Application, str]:

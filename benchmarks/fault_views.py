@@ -30,6 +30,8 @@ from ablate.campaign.options import CampaignInterrupted, CampaignResult, RunOpti
 from ablate.campaign.records import RECORDS
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
+from ablate.reporting.folders import publish
+from ablate.reporting.load import results_from
 
 CALLS = 3  # of a command, until the views have everything; each waits for them a limited time
 HOSTILE = ("quo'te\"d", "{x}", "per%20cent", "a b", "#1", "what?", "%(here)s", "ünï", "semi;colon&", "back\\slash")
@@ -79,6 +81,19 @@ def deleted(*names: str) -> Drive:
         return count(plan, RunOptions(runs=runs), notes.done, broken=broken)
 
     return drive
+
+
+def reports_deleted(folder: Path, tries: int, dice: random.Random) -> Toll:
+    """All reports deleted; the same command must train nothing, and make each page as it was."""
+    plan, runs = killing_plan(4), new_runs(folder)
+    result, changed = campaign(plan, runs), 0
+    before = publish(results_from(result, runs), runs).read_bytes()
+    for _ in range(tries):
+        delete(runs / "reports")
+        result = campaign(plan, runs)
+        after = publish(results_from(result, runs), runs).read_bytes()
+        changed += after != before or bool(result.trained)
+    return count(plan, RunOptions(runs=runs), tries, broken=f"{changed} pages changed" if changed else "")
 
 
 def damaged(name: str) -> Drive:

@@ -2,18 +2,22 @@
 
     python benchmarks/faults.py                        a few tries of each; writes docs/faults.md
     python benchmarks/faults.py --tries 50             the long form: hours on 2 cores
-    python benchmarks/faults.py --minutes 15           what can be begun in that time; the rest is named as not tried
+    python benchmarks/faults.py --tries 50 --minutes 90 --state FILE    as much of it as 90 minutes allow
+    python benchmarks/faults.py --tries 50 --minutes 90 --state FILE    and the rest, by the same command again
     python benchmarks/faults.py --only "Ray" --tries 20
 
-A run of all faults writes docs/faults.md, with the number of tries. Needs the extras ray and postgres and Debian's
-package postgresql; what is not there is left out, and the page says so. Exits with 1 if a record is missing, shown
-twice or different, if a driver finds another promise broken, or if a fault could not be provoked as often as asked.
+A run of all faults writes docs/faults.md, with the number of tries; a fault that no time was left for is named as not
+tried. With ``--state`` the lines are kept in a file, and a fault that has its line there is not provoked again. Needs
+the extras ray and postgres and Debian's package postgresql; what is not there is left out, and the page says so. Exits
+with 1 if a record is missing, shown twice or different, if a driver finds another promise broken, or if a fault could
+not be provoked as often as asked.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import random
@@ -23,13 +27,15 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import fault_drivers as drivers
 import fault_views as views
 from fault_drivers import NotHere, Toll
+
+from ablate.files import write_whole
 
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 
@@ -68,6 +74,7 @@ FAULTS = (
     Fault("artifacts/ is deleted", GONE, views.deleted("artifacts"), 0.6),
     Fault("optuna.db is deleted", GONE, views.deleted("optuna.db"), 0.6),
     Fault("cache/ is deleted", GONE, views.deleted("cache"), 0.01),
+    Fault("reports/ is deleted", "at rest; the next call makes the same page, to the byte", views.reports_deleted, 0.2),
     Fault("all of these are deleted", GONE, views.deleted("mlflow.db", "artifacts", "optuna.db", "cache"), 0.6),
     Fault("a damaged mlflow.db", "up to 400 random bits turned over, or the end cut off", views.damaged("mlflow.db")),
     Fault("a damaged optuna.db", "up to 400 random bits turned over, or the end cut off", views.damaged("optuna.db")),
@@ -121,8 +128,18 @@ def judged(toll: Toll, asked: int) -> tuple[list[str], bool]:
     return [*cells, "; ".join(filter(None, told))], not (any(counts) or toll.broken or few)
 
 
-def provoke(fault: Fault, tries: int, seed: int) -> tuple[str, bool]:
-    """The fault's line of the table, and whether all was as it should be."""
+@dataclass(frozen=True)
+class Line:
+    """What came of one fault: its cells, whether all was as it should be, its seconds and the day."""
+
+    cells: list[str]
+    sound: bool
+    seconds: float
+    day: str
+
+
+def provoke(fault: Fault, tries: int, seed: int) -> Line:
+    """What the fault did."""
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="ablate-faults-"))
     try:
@@ -137,28 +154,38 @@ def provoke(fault: Fault, tries: int, seed: int) -> tuple[str, bool]:
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)
-    line = f"| {' | '.join([fault.name, fault.how, *cells])} |"
-    print(f"{line} {time.monotonic() - started:.0f} s", flush=True)
-    return line, sound
+    line = Line(cells, sound, time.monotonic() - started, time.strftime("%Y-%m-%d"))
+    print(f"{row(fault, line)} {line.seconds:.0f} s", flush=True)
+    return line
 
 
-def left_out(fault: Fault) -> tuple[str, bool]:
-    """The line of a fault for which no time was left."""
-    return f"| {' | '.join([fault.name, fault.how, '0', *[''] * 5, 'not tried in this run'])} |", True
+def row(fault: Fault, line: Line | None) -> str:
+    """The fault's line of the table; None: no time was left for it."""
+    cells = ["0", *[""] * 5, "not tried in this run"] if line is None else line.cells
+    return f"| {' | '.join([fault.name, fault.how, *cells])} |"
 
 
-def page(lines: list[str], options: argparse.Namespace, minutes: float) -> str:
+def kept(state: Path | None) -> dict[str, Line]:
+    """The lines of earlier runs, by the fault's name."""
+    if state is None or not state.exists():
+        return {}
+    return {name: Line(**line) for name, line in json.loads(state.read_text()).items()}
+
+
+def page(lines: dict[str, Line], options: argparse.Namespace) -> str:
     """docs/faults.md."""
     seed = f" --seed {options.seed}" if options.seed else ""
-    limit = f" --minutes {options.minutes:g}" if options.minutes is not None else ""
-    command = f"python benchmarks/faults.py --tries {options.tries}{limit}{seed}"
+    command = f"python benchmarks/faults.py --tries {options.tries}{seed}"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("optuna", "mlflow", "torch"))
+    minutes = sum(line.seconds for line in lines.values()) / 60
+    days = sorted({line.day for line in lines.values()})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return "\n".join(
         [
             "# Faults: what was provoked, and what it cost",
             "",
             f"Written by `{command}`, which anyone can run; it took {minutes:.0f} minutes on {os.cpu_count()} cores,",
-            f"with Python {platform.python_version()}, {libraries}. More tries find more: `--tries 50`.",
+            f"{when}, with Python {platform.python_version()}, {libraries}.",
             "",
             "Each fault is provoked on real campaigns of tiny trials: 12 x 12 synthetic images, or a trainer that",
             "sleeps through its epochs. In the end, after a second call of the same command where the first one was",
@@ -168,7 +195,7 @@ def page(lines: list[str], options: argparse.Namespace, minutes: float) -> str:
             "",
             "| fault | how it is provoked | tries | records | lost | unseen | twice | differ | |",
             "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-            *lines,
+            *(row(fault, lines.get(fault.name)) for fault in FAULTS),
             "",
         ]
     )
@@ -181,17 +208,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no fault after so long (default: all)")
     parser.add_argument("--only", default="", metavar="WORD", help="faults with this word in their name")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants (%(default)s)")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="keeps each line, and provokes what has none yet")
     options = parser.parse_args()
-    started = time.monotonic()
-    chosen = [fault for fault in FAULTS if options.only.lower() in fault.name.lower()]
-    results = []
-    for fault in chosen:
+    started, lines = time.monotonic(), kept(options.state)
+    for fault in FAULTS:
         late = options.minutes is not None and time.monotonic() - started > 60 * options.minutes
-        results.append(left_out(fault) if late else provoke(fault, options.tries, options.seed))
-    if not options.only:
-        PAGE.write_text(page([line for line, _ in results], options, (time.monotonic() - started) / 60))
+        if late or fault.name in lines or options.only.lower() not in fault.name.lower():
+            continue
+        lines[fault.name] = provoke(fault, options.tries, options.seed)
+        if options.state is not None:
+            write_whole(options.state, json.dumps({name: asdict(line) for name, line in lines.items()}).encode())
+    if lines and not options.only:
+        PAGE.write_text(page(lines, options))
         print(f"wrote {PAGE}")
-    return 0 if all(sound for _, sound in results) else 1
+    return 0 if all(line.sound for line in lines.values()) else 1
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def invented_record(trial: Trial, epochs: int) -> Record:
             "train_loss": last.train_loss,
         },
         curve=curve,
-        predictions=dice.randbytes(TEST_IMAGES),
+        predictions=bytes((image + (not one)) % 10 for image, one in enumerate(right)),
         test_labels="0" * 16,
         correct=int(bits, 2).to_bytes(TEST_IMAGES // 8, "big"),
         chance=0.1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,6 +216,28 @@ def test_a_runs_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Pa
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root writes wherever it likes")
+def test_a_runs_folder_that_can_only_be_read_is_checked_and_reported(
+    carried_out: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    runs = shutil.copytree(carried_out[0] / "runs", tmp_path / "runs", symlinks=True)
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    for path in (runs, *runs.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    commands = {
+        ("study", *SMALL, "--check"): "nothing is wrong",
+        ("report", "linear_bottleneck"): "Report: ",
+        ("report", "linear_bottleneck", "--out", "elsewhere"): "elsewhere/reports/linear_bottleneck",
+    }
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.getuid() == 0 else ()
+    for (module, *arguments), told in commands.items():
+        command = [*powerless, sys.executable, "-m", f"ablate.{module}", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert (done.returncode, told in done.stdout) == (0, True), done.stderr
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 
 
 def test_one_command_calls_the_others(tmp_path: Path) -> None:

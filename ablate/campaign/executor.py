@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ablate.campaign.records import RecordStore
+from ablate.design.initial import weights_file
 from ablate.design.plan import Trial
 from ablate.design.record import Point, Record
 
@@ -28,6 +29,7 @@ class TrialContext:
         data_file: the very file to read; None: where the name of the data leads to.
         device: ``cpu`` or ``cuda``.
         threads: how many threads it may use.
+        init_file: likewise, of the weights to start from.
         on_epoch: to be called after each epoch.
     """
 
@@ -38,6 +40,7 @@ class TrialContext:
     threads: int
     on_epoch: OnEpoch
     data_file: Path | None = None
+    init_file: Path | None = None
 
 
 # What trains one trial. It must be importable by name, since it is called in another process.
@@ -64,6 +67,7 @@ class Job:
     attempt: int = 1
     time_limit_s: float | None = None
     data_file: Path | None = None
+    init_file: Path | None = None
 
     @property
     def key(self) -> str:
@@ -74,6 +78,16 @@ class Job:
     def folder(self) -> Path:
         """The trial's folder."""
         return self.store.folder(self.key)
+
+
+def init_file_of(trial: Trial, given: Path | None, data_root: Path | None) -> Path | None:
+    """The file of weights that a trial starts from: the one given, else where its name leads to; None: it has none.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
+    name = trial.recipe.init_from
+    return given or (weights_file(name, data_root) if name else None)
 
 
 @dataclass(frozen=True)

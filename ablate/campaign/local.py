@@ -89,7 +89,7 @@ class LocalExecutor:
             self._workers.append(_Worker(process, pipe))
             self._workers[-1].take(job)
         except (OSError, EOFError) as error:
-            self._early.append(Lost(job.key, f"no process could be started: {error}"))
+            self._early.append(Lost(job.key, _not_started(error)))
         return None
 
     def events(self, timeout_s: float) -> list[Event]:
@@ -232,7 +232,7 @@ def run_in_subprocess(function: Callable[..., T], *arguments: Any, say: Say, thr
     try:
         process, pipe = start(_call, function, arguments, threads=threads)
     except (OSError, EOFError) as error:  # its fork server was killed, or there is no room for a process
-        raise AblateError(f"no process could be started: {error}") from error
+        raise AblateError(_not_started(error)) from error
     try:
         while True:
             kind, value = pipe.recv()
@@ -267,6 +267,16 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connec
     except Exception as error:  # noqa: BLE001 - it is raised again on the other side
         pipe.send(("raised", RuntimeError(f"{type(error).__name__}: {error}")))
     os._exit(0)
+
+
+def _not_started(error: Exception) -> str:
+    """A sentence for a fork server that does not answer: it died while it loaded torch, or there is no room for it."""
+    if isinstance(error, EOFError):
+        return (
+            "no process could be started: the server that forks them ended as it loaded torch; a process that trains "
+            f"needs {ADDRESS_GB} GB of address space (`ulimit -v`)"
+        )
+    return f"no process could be started: {error}"
 
 
 def cannot_load(error: BaseException) -> str:

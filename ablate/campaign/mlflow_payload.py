@@ -13,8 +13,8 @@ from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.verdicts.search import curve_metric
 
-KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER = (
-    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer")
+KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
+    f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer", "model")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 PARAM_LENGTH = 500
@@ -109,7 +109,7 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
     """An arm's run, under which its trials' runs are."""
     return Payload(
         name=arm.name,
-        tags={KIND: ARM, DIGEST: plan.study.digest, "arm": arm.name},
+        tags={KIND: ARM, DIGEST: plan.study.digest, "arm": arm.name, **_latencies(cost)},
         params=_safe({"arm": arm.name, **levels(plan, arm), **_costs(cost)}),
     )
 
@@ -119,7 +119,7 @@ def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     done = [record for record in records if record.status == "finished"]
     curves = [{point.epoch: point.values for point in record.curve} for record in done]
     last = max((epoch for curve in curves for epoch in curve), default=0)
-    found: list[tuple[str, float, int]] = [("seeds", float(len(done)), 0)]
+    found: list[tuple[str, float, int]] = [("interval/seeds", float(len(done)), 0)]
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
     shown = curve_metric(plan.study)
@@ -134,13 +134,19 @@ def _interval(name: str, values: list[float], step: int) -> list[tuple[str, floa
     if not values:
         return []
     mean = statistics.fmean(values)
-    found = [(name, mean, step)]
+    found = [(name, shown(mean), step)]
     if len(values) > 1:
         from scipy import stats
 
         half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-        found += [(f"{name}_low", mean - half, step), (f"{name}_high", mean + half, step)]
+        ends = (("low", mean - half), ("high", mean + half))
+        found += [(f"interval/{name}_{end}", shown(value), step) for end, value in ends]
     return found
+
+
+def shown(value: float) -> float:
+    """Six digits of a mean or an interval: MLflow prints every digit that it is given."""
+    return float(f"{value:.6g}")
 
 
 def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
@@ -178,7 +184,23 @@ def recipe_params(recipe: Mapping[str, object]) -> dict[str, str]:
 
 
 def _costs(cost: Costs) -> dict[str, str]:
-    return {f"cost.{name}": str(value) for name, value in cost.items() if value is not None}
+    """Without latencies, which differ from arm to arm by noise: a comparison of two runs would open with them."""
+    return {
+        f"cost.{name}": str(value)
+        for name, value in cost.items()
+        if value is not None and not name.startswith("latency")
+    }
+
+
+def _latencies(cost: Costs) -> dict[str, str]:
+    """``2.1 ms (2 to 2.4)``: median, shortest and longest."""
+    found = {}
+    for name in ("latency", "latency_batch"):
+        values = [cost.get(f"{name}{which}_ms") for which in ("", "_low", "_high")]
+        middle, low, high = (f"{value:.3g}" if value is not None else "" for value in values)
+        if middle:
+            found[f"cost.{name}"] = f"{middle} ms" + (f" ({low} to {high})" if low and high else "")
+    return found
 
 
 def _metrics(record: Record) -> Metrics:

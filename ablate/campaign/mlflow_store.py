@@ -117,9 +117,11 @@ class MlflowStore:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        if self.file is not None:
-            self._ready(self.file)
-        return MlflowClient(tracking_uri=self.uri if self.file is None else address(self.file))
+        if self.file is None:
+            return MlflowClient(tracking_uri=self.uri)
+        file = self.file if _can_write(self.file) else _copy(self.file)
+        self._ready(file)
+        return MlflowClient(tracking_uri=address(file))
 
     def _ready(self, file: Path) -> None:
         from mlflow import MlflowClient
@@ -159,11 +161,28 @@ def address(file: Path) -> str:
     return f"sqlite:///{file}"
 
 
+def _can_write(file: Path) -> bool:
+    return os.access(file.parent, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
+
+
+@functools.cache
+def _copy(file: Path) -> Path:
+    """A copy for this process of a file that can only be read: MLflow writes to a database that it opens."""
+    copy = _private_folder() / file.name
+    if file.exists():
+        shutil.copyfile(file, copy)
+    return copy
+
+
+def _private_folder() -> Path:
+    place = Path(tempfile.mkdtemp(prefix="ablate-mlflow-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
 @functools.cache
 def _link(folder: Path) -> Path:
-    place = Path(tempfile.mkdtemp(prefix="ablate-link-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    link = place / "runs"
+    link = _private_folder() / "runs"
     link.symlink_to(folder.absolute(), target_is_directory=True)
     return link
 

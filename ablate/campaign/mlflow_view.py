@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.campaign.mlflow_inputs import data_input
+from ablate.campaign.mlflow_model import MODEL, model_folder
+from ablate.campaign.mlflow_page import experiment_tags
 from ablate.campaign.mlflow_payload import (
     ARM,
     CAMPAIGN,
@@ -23,6 +26,7 @@ from ablate.campaign.mlflow_payload import (
     DIGEST,
     KEY,
     KIND,
+    MODEL_TAG,
     RECORD,
     STATUS,
     TRIAL,
@@ -32,6 +36,7 @@ from ablate.campaign.mlflow_payload import (
     arm_metrics,
     arm_payload,
     campaign_payload,
+    shown,
     trial_payload,
 )
 from ablate.campaign.mlflow_store import MlflowStore, local_folder, sent_once
@@ -40,7 +45,7 @@ from ablate.campaign.views import Conclusion, Item, ViewError, file_state
 from ablate.design.plan import CampaignPlan
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Run, RunInfo
 
 PAGE = 1000
 BATCH = 1000  # metrics in one call, MLflow's own limit
@@ -60,6 +65,7 @@ class TrialRun:
     writer: str
     start_ms: int
     artifacts: str
+    has_model: bool = False
 
     @property
     def rank(self) -> tuple[bool, int, str]:
@@ -79,6 +85,7 @@ class MlflowView:
     def __init__(self, uri: str, runs: Path, sealed: str = "") -> None:
         self.store = MlflowStore(uri, runs / "artifacts")
         self._sealed = sealed
+        self._folder = runs
         self._writer = hashlib.sha256(f"{socket.gethostname()}:{runs}".encode()).hexdigest()[:16]
         self._campaign = ""
         self._arms: dict[str, str] = {}
@@ -168,7 +175,7 @@ class MlflowView:
         if held is not None and held.rank[:2] > (payload.ok, payload.start_ms):
             return held.digest
         with self.store.answers():
-            run_id = self._write(plan.study.name, item, payload)
+            run_id = self._write(plan, item, payload)
             if held is not None:
                 self._delete(held.run_id)
         status = item.record.status
@@ -182,17 +189,25 @@ class MlflowView:
         records = {item.record.key: item.record for item in items}
         with self.store.answers():
             client = self.store.client
+            self._add_models(records)
             for arm in plan.arms:
                 mine = [records[trial.key] for trial in plan.arm_trials(arm.name) if trial.key in records]
                 self._log(self._arms[arm.name], Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
                 client.set_terminated(self._arms[arm.name], "FINISHED" if conclusion.complete else "KILLED")
-            metrics: Metrics = tuple((name, value, 0) for name, value in conclusion.metrics.items())
+            metrics: Metrics = tuple((name, shown(value), 0) for name, value in conclusion.metrics.items())
             self._log(self._campaign, Payload(name="", tags={}, metrics=metrics))
             if conclusion.note:
                 client.set_tag(self._campaign, "mlflow.note.content", conclusion.note)
             if conclusion.report is not None and conclusion.report.is_dir():
                 client.log_artifacts(self._campaign, str(conclusion.report), "report")
             client.set_terminated(self._campaign, "FINISHED" if conclusion.complete else "KILLED")
+
+    def _add_models(self, keys: Iterable[str]) -> None:
+        """Trained nets that MLflow can load, to the runs that lack them."""
+        for run in [self._runs[key] for key in keys if key in self._runs and not self._runs[key].has_model]:
+            if (folder := model_folder(self._folder, run.key)).is_dir():
+                self.store.client.log_artifacts(run.run_id, str(folder), MODEL)
+                self.store.client.set_tag(run.run_id, MODEL_TAG, MODEL)
 
     def _begin(self, plan: CampaignPlan, costs: ArmCosts) -> None:
         """Finds or makes the campaign's run and those of its arms."""
@@ -205,20 +220,24 @@ class MlflowView:
             self._campaign = campaigns[0]
             self.store.client.update_run(self._campaign, status="RUNNING")
         else:
-            self._campaign = self._create(experiment, campaign_payload(plan), "")
+            self._campaign = str(self._create(experiment, campaign_payload(plan), "").run_id)
+        for name, value in experiment_tags(plan).items():
+            self.store.client.set_experiment_tag(str(experiment), name, value)
         if self._sealed:
             self.store.client.log_text(self._campaign, self._sealed, PLAN_FILE)
         for arm in plan.arms:
             if arm.name not in self._arms:
                 payload = arm_payload(plan, arm, costs.get(arm.name, {}))
-                self._arms[arm.name] = self._create(experiment, payload, self._campaign)
+                self._arms[arm.name] = str(self._create(experiment, payload, self._campaign).run_id)
 
-    def _write(self, study: str, item: Item, payload: Payload) -> str:
+    def _write(self, plan: CampaignPlan, item: Item, payload: Payload) -> str:
         """Writes a trial's run. Cut off at any point, it leaves a run that is not complete."""
         client = self.store.client
         parent = self._arms[item.trial.arm]
-        run_id = self._create(self._experiment(study, create=True), payload, parent, log=False)
-        client.log_text(run_id, item.text, RECORD_FILE)
+        info = self._create(self._experiment(plan.study.name, create=True), payload, parent, log=False)
+        run_id = str(info.run_id)
+        client.log_inputs(run_id, datasets=[data_input(plan.data, item.trial.data)])
+        self._attach(info, item.text, RECORD_FILE)
         if item.weights is not None:
             client.log_artifact(run_id, str(item.weights))
         client.set_terminated(run_id, "FINISHED" if payload.ok else "FAILED", payload.end_ms or None)
@@ -261,13 +280,14 @@ class MlflowView:
             if not token:
                 return runs
 
-    def _create(self, experiment: str | None, payload: Payload, parent: str, *, log: bool = True) -> str:
+    def _create(self, experiment: str | None, payload: Payload, parent: str, *, log: bool = True) -> RunInfo:
         tags = payload.tags | {WRITER: self._writer} | ({"mlflow.parentRunId": parent} if parent else {})
         with sent_once():
             run = self.store.client.create_run(str(experiment), payload.start_ms or None, tags, payload.name)
         if log:
             self._log(run.info.run_id, payload)
-        return str(run.info.run_id)
+        info: RunInfo = run.info
+        return info
 
     def _log(self, run_id: str, payload: Payload, *, complete: bool = False) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -280,6 +300,15 @@ class MlflowView:
         params = [Param(name, value) for name, value in payload.params.items()]
         tags = [RunTag(COMPLETE, "yes")] if complete else []  # MLflow writes tags last
         self.store.client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+
+    def _attach(self, run: RunInfo, text: str, name: str) -> None:
+        """A text as an artifact of a run; MLflow's client would ask the store for the run again."""
+        folder = None if self.store.is_server else local_folder(run.artifact_uri)
+        if folder is None:
+            self.store.client.log_text(run.run_id, text, name)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
 
     def _text(self, run_id: str, artifacts: str, name: str) -> str:
         """An artifact's text; empty where it is not there or no text."""
@@ -315,4 +344,5 @@ def _trial_run(run: Run) -> TrialRun:
         writer=tags.get(WRITER, ""),
         start_ms=run.info.start_time or 0,
         artifacts=run.info.artifact_uri,
+        has_model=MODEL_TAG in tags,
     )

@@ -15,14 +15,17 @@ from ablate.campaign.resources import Layout
 from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest
+from ablate.design.initial import weights_file
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost
 from ablate.model.spec import NetSpec
+from ablate.model.torchvision_weights import WeightsError
 
 FORMAT = 1
+ArmCost = dict[str, float | int | None]
 Say = Callable[[str], None]
 Prepare = Callable[[CampaignPlan, RunOptions, Layout, Say], ArmCosts]
 
@@ -49,6 +52,7 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
         say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
     for data in {arm.data.name: arm.data for arm in plan.arms}.values():
         prepare(data, options.data_root, options.cache / "data", report=say)
+    _check_weights(plan, options, say)
     device = layout.device
     if device == "cuda" and not torch.cuda.is_available():  # the nodes of a cluster have what this machine lacks
         say("This machine has no GPU, so that latencies are those of its processor.")
@@ -79,6 +83,24 @@ def reported_costs(plan: CampaignPlan, records: Mapping[str, Record]) -> ArmCost
     return found
 
 
+def _check_weights(plan: CampaignPlan, options: RunOptions, say: Say) -> None:
+    """Loads the weights that arms start from into their nets, once each, and says what was loaded.
+
+    Raises:
+        WeightsError: a file cannot be used.
+    """
+    from ablate.training.own_net import build_model
+    from ablate.training.weights import load_weights
+
+    for arm in plan.arms:
+        if name := arm.recipe.init_from:
+            try:
+                report = load_weights(build_model(arm.spec, plan.data, 0), weights_file(name, options.data_root))
+            except WeightsError as error:
+                raise WeightsError(f"study {plan.study.name}: recipe.init_from of arm {arm.name}: {error}") from error
+            say(f"{arm.name} starts from {name}: {report.sentence}")
+
+
 def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, say: Say) -> ArmCosts:
     """The costs of every arm, by name; each is kept in ``folder`` and measured once.
 
@@ -91,8 +113,8 @@ def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, s
         say(f"measuring what {'the arm costs' if len(missing) == 1 else f'{len(missing)} arms cost'}")
         for name, measured in arm_costs(missing, plan.data, device, threads).items():
             write_whole(paths[name], json.dumps(dataclasses.asdict(measured)).encode())
-    found = {name: _kept(path) for name, path in paths.items()}
-    return {name: kept for name, kept in found.items() if kept is not None}
+    found = {arm: _kept(paths[arm.name]) for arm in plan.arms}
+    return {arm.name: _as_trained(arm, kept) for arm, kept in found.items() if kept is not None}
 
 
 def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int) -> dict[str, Cost]:
@@ -129,8 +151,13 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
             counted = estimated_cost(arm, data)
             kept = dataclasses.asdict(counted) if counted else None
         if kept is not None:
-            found[arm.name] = kept
+            found[arm.name] = _as_trained(arm, kept)
     return found, whole
+
+
+def _as_trained(arm: Arm, kept: ArmCost) -> ArmCost:
+    """The costs of training are those of a step that trains the whole net: unknown for an arm that freezes a part."""
+    return {**kept, "train_flops": None, "train_peak_bytes": None} if arm.recipe.freeze else kept
 
 
 def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int) -> Path:
@@ -139,7 +166,7 @@ def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int)
     return folder / f"{digest([*asked, device, threads])}.json"
 
 
-def _kept(path: Path) -> dict[str, float | int | None] | None:
+def _kept(path: Path) -> ArmCost | None:
     try:
         plain = json.loads(path.read_text())
         return plain if isinstance(plain, dict) else None

@@ -22,12 +22,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer
+from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer, init_file_of
 from ablate.campaign.local import TRAINING, LocalExecutor
 from ablate.campaign.records import RecordStore
 from ablate.campaign.worker import describe, train_trial
 from ablate.design.datasets import prepared_file
-from ablate.design.own_training import OwnTraining
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.paths import default_data_root
@@ -105,9 +104,12 @@ class RayExecutor:
     def submit(self, job: Job) -> None:
         """See ``Executor.submit``; errors as of ``capacity``."""
         self._connect()
-        content, digest = self._parcel(job)
+        content, digest = self._parcel(_data_file(job))
+        init_content, init_digest = self._parcel(init_file_of(job.trial, job.init_file, job.data_root))
         owner = owner_of(job.store)
-        stream = self._task.remote(job, self._train, self._preload, content, digest, owner)
+        stream = self._task.remote(
+            job, self._train, self._preload, content, digest, owner, init_content, init_digest
+        )  # fmt: skip
         self._running[job.key] = _Running(job, stream)
 
     def events(self, timeout_s: float) -> list[Event]:
@@ -181,16 +183,13 @@ class RayExecutor:
         wanted = {"CPU": self._cpus, "GPU": self._gpus}
         return int(min(node.get(name, 0.0) / share + 1e-9 for name, share in wanted.items() if share))
 
-    def _parcel(self, job: Job) -> tuple[Any, str]:
-        """The data set in the object store, put there once; (None, "") where there is none, as its trainer will say."""
-        if isinstance(job.trial.spec, OwnTraining):
+    def _parcel(self, path: Path | None) -> tuple[Any, str]:
+        """A file in the object store, put there once; (None, "") where there is none, as its trainer will say."""
+        if path is None or not path.is_file():
             return None, ""
-        path = job.data_file or prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
         if path not in self._parcels:
             import numpy as np
 
-            if not path.is_file():
-                return None, ""
             content = path.read_bytes()
             held = self._ray.put(np.frombuffer(content, np.uint8))
             self._parcels[path] = held, hashlib.sha256(content).hexdigest()[:32]
@@ -268,7 +267,14 @@ def scratch(owner: str) -> Path:
 
 
 def run_attempt(
-    job: Job, train: Trainer, preload: Sequence[str], content: NDArray[np.uint8] | None, digest: str, owner: str
+    job: Job,
+    train: Trainer,
+    preload: Sequence[str],
+    content: NDArray[np.uint8] | None,
+    digest: str,
+    owner: str,
+    init_content: NDArray[np.uint8] | None = None,
+    init_digest: str = "",
 ) -> Iterator[Progress | End]:
     """Trains a job on this node; its end comes last. It resumes what an earlier attempt left here.
 
@@ -279,11 +285,14 @@ def run_attempt(
         content: the bytes of the data file; None where the trainer needs none.
         digest: of the content.
         owner: as ``owner_of`` names the dispatcher.
+        init_content: the bytes of the weights that the trial starts from; None where there are none.
+        init_digest: of these.
     """
     home = scratch(owner)
     store = RecordStore(home, job.store.study)
     data = _unpacked(home / "data" / f"{digest}.npz", content)
-    here = replace(job, store=store, cache=home / "data", data_root=None, data_file=data)
+    init = _unpacked(home / "data" / f"{init_digest}{Path(job.trial.recipe.init_from).suffix}", init_content)
+    here = replace(job, store=store, cache=home / "data", data_root=None, data_file=data, init_file=init)
     store.remove(job.key)
     executor = LocalExecutor(1, threads=job.threads, train=train, preload=preload)
     try:
@@ -304,6 +313,13 @@ def run_attempt(
                 return
     finally:
         executor.close()
+
+
+def _data_file(job: Job) -> Path | None:
+    """What a trial reads; training of the user's own finds its data itself."""
+    if isinstance(job.trial.spec, OwnTraining):
+        return None
+    return job.data_file or prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
 
 
 def _unpacked(path: Path, content: NDArray[np.uint8] | None) -> Path | None:

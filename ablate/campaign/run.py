@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from ablate.campaign.executor import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.local import LocalExecutor
+from ablate.campaign.mlflow_model import export_models
 from ablate.campaign.mlflow_view import MlflowView
 from ablate.campaign.options import (
     ArmCosts,
@@ -136,6 +137,8 @@ class _Campaign:
             self.costs = reported_costs(self.plan, self.records)
         result = self._result()
         conclusion = conclude(result) if conclude else Conclusion(complete=not result.missing)
+        done = [trial for key, trial in self.trials.items() if self._has_outcome(key)]
+        export_models(done, self.store, self.options, self.plan.data, self.observer.said)
         return self._result(self._close_views(conclusion, deadline_s))
 
     # What is needed, and what there is of it

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext
+from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext, init_file_of
 from ablate.campaign.records import OUTPUT, WEIGHTS
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Trial
@@ -65,6 +65,7 @@ def train_trial(trial: Trial, context: TrialContext) -> Record:
         device=context.device,
         threads=context.threads,
         folder=context.folder,
+        init_file=init_file_of(trial, context.init_file, context.data_root),
         on_epoch=context.on_epoch,
     )
 
@@ -112,6 +113,7 @@ def _context(job: Job, on_epoch: OnEpoch) -> TrialContext:
         threads=job.threads,
         on_epoch=on_epoch,
         data_file=job.data_file,
+        init_file=job.init_file,
     )
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 from ablate.design.arms import Arm
 from ablate.design.datasets import KNOWN
+from ablate.design.initial import freeze_errors
 from ablate.design.study import HIGHER_IS_BETTER, Matched, Study
 from ablate.design.tuning import tuning_errors
 from ablate.design.validation import FieldError
@@ -17,8 +18,8 @@ LARGEST_MARGIN = 0.2  # of an accuracy, which goes from 0 to 1; whoever writes m
 
 
 def study_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
-    """What is wrong with the decision rule, and with the tuning of these arms."""
-    return decision_errors(study) + tuning_errors(study, arms)
+    """What is wrong with the decision rule, and with the tuning and the frozen stages of these arms."""
+    return decision_errors(study) + tuning_errors(study, arms) + freeze_errors(study, arms)
 
 
 def decision_errors(study: Study) -> list[FieldError]:

@@ -15,6 +15,7 @@ from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe, own_data
 from ablate.design.imported import Model, model_from_dict
+from ablate.design.initial import with_digests
 from ablate.design.match import Match, matched
 from ablate.design.own_training import OwnTraining
 from ablate.design.study import DataSpec, Recipe, Study
@@ -289,7 +290,8 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)
-    errors = [*_too_much(study, data, arms), *study_errors(study, arms)]
+    arms, errors = with_digests(study, arms, data_root)
+    errors += [*_too_much(study, data, arms), *study_errors(study, arms)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
     return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))

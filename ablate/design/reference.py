@@ -101,6 +101,8 @@ def _kind(annotation: Any) -> str:
         return "table"
     if origin in (types.UnionType, Union) and type(None) in inner:
         return _kind(next(kind for kind in inner if kind is not type(None)))
+    if origin in (types.UnionType, Union):
+        return " or ".join(map(_kind, inner))
     return "text, number, true, false"
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from ablate.design.identity import digest, identity
 
@@ -64,6 +65,22 @@ def dotted(table: Any) -> Any:
 
 Changes = Annotated[dict[str, Level], BeforeValidator(dotted)]
 
+FEATURES = "features"
+
+
+def _frozen(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not whole and value != FEATURES:
+        raise PydanticCustomError("freeze", 'must be a number of stages from 0, or "features"')
+    return value
+
+
+Frozen = Annotated[
+    int | str,
+    BeforeValidator(_frozen),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"const": FEATURES}]}),
+]
+
 
 class _Noun(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -113,11 +130,29 @@ class Recipe(_Noun):
         default=0.1, gt=0, le=1, description="share of a new batch in the running statistics of batch norm"
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of activations and gradients in training")
+    init_from: str = Field(
+        default="",
+        max_length=1000,
+        pattern=LINE_PATTERN,
+        description="a file of weights to start from (.pt, .pth, .safetensors), matched by name and shape",
+    )
+    init_sha256: str = Field(
+        default="",
+        max_length=64,
+        description="of that file; filled in from the file, and compared with it where it is written",
+    )
+    freeze: Frozen = Field(
+        default=0,
+        description='the stem and so many stages are not trained, or "features": all but the classifier; their batch '
+        "norm uses its running statistics",
+    )
 
     @model_validator(mode="after")
-    def _warmup_fits(self) -> Recipe:
+    def _fields_fit(self) -> Recipe:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}")
+        if self.init_sha256 and not self.init_from:
+            raise ValueError("init_sha256 needs init_from, the file that it is of")
         return self
 
 

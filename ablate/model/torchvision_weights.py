@@ -9,6 +9,10 @@
 | features.18.0, features.18.1 | head.conv, head.norm |
 | classifier.1 | classifier |
 
+The public PyTorch reproductions of MobileNetV2 number a block's layers through, activations included: its convolutions
+are features.B.conv.0, .3 and .6 (without expansion .0 and .3), each before its batch norm; the last 1x1 convolution is
+features.18 or conv, the classifier is classifier or classifier.1.
+
 mobilenet_v3, efficientnet and mnasnet: a block's units in order are expand, spatial, project, or those of them that it
 has; fc1 and fc2 of its squeeze-and-excitation are squeeze.fc1 and squeeze.fc2.
 
@@ -34,7 +38,7 @@ T = TypeVar("T")
 
 
 class WeightsError(AblateError):
-    """A state dict is not the one of the named torchvision net."""
+    """A file of weights is missing, damaged or fits no net, or a state dict is not the one of the named net."""
 
 
 _WITHOUT_EXPANSION = {"0.0": "spatial.conv", "0.1": "spatial.norm", "1": "project.conv", "2": "project.norm"}
@@ -144,6 +148,45 @@ _TABLES: dict[str, Callable[[Iterable[str]], dict[str, str]]] = {
 }
 
 
+_NUMBERED = {1: ("spatial", "project"), 2: ("expand", "spatial", "project")}  # by the number of activations within
+
+
+def _numbered(modules: Iterable[str]) -> dict[str, str]:
+    names = set(modules)
+    blocks = {int(found[1]) for name in names if (found := re.match(r"features\.(\d+)\.conv\.", name))}
+    head = "conv" if "conv.0" in names else f"features.{max(blocks) + 1}"
+    table = {"classifier": "classifier", "classifier.1": "classifier"}
+    for part, ours in _UNIT.items():
+        table |= {f"features.0.{part}": f"stem.{ours}", f"{head}.{part}": f"head.{ours}"}
+    for block in blocks:
+        units = _NUMBERED[2 if f"features.{block}.conv.6" in names else 1]
+        for number, unit in enumerate(units):
+            table[f"features.{block}.conv.{3 * number}"] = f"blocks.{block - 1}.{unit}.conv"
+            table[f"features.{block}.conv.{3 * number + 1}"] = f"blocks.{block - 1}.{unit}.norm"
+    return table
+
+
+def from_public(state: Mapping[str, T]) -> dict[str, T]:
+    """A state dict of a public PyTorch reproduction of MobileNetV2 under our keys; the values are the same objects.
+
+    Args:
+        state: any width and number of classes.
+
+    Raises:
+        WeightsError: a key that such a net does not have.
+    """
+    return _renamed(state, _numbered, "a public MobileNetV2")
+
+
+def _renamed(state: Mapping[str, T], names: Callable[[Iterable[str]], dict[str, str]], whose: str) -> dict[str, T]:
+    split = [key.rpartition(".") for key in state]
+    try:
+        table = names([module for module, _, _ in split])
+        return {f"{table[module]}.{leaf}": state[f"{module}.{leaf}"] for module, _, leaf in split}
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"not a state dict of {whose}: {error}") from error
+
+
 def from_torchvision(net: str, state: Mapping[str, T]) -> dict[str, T]:
     """A torchvision state dict under our keys, ready for ``load_state_dict``; the values are the same objects.
 
@@ -157,9 +200,4 @@ def from_torchvision(net: str, state: Mapping[str, T]) -> dict[str, T]:
     """
     if net not in _TABLES:
         raise WeightsError(f"torchvision weights for a net: {one_of(net, _TABLES)}")
-    split = [key.rpartition(".") for key in state]
-    try:
-        table = _TABLES[net]([module for module, _, _ in split])
-        return {f"{table[module]}.{leaf}": state[f"{module}.{leaf}"] for module, _, leaf in split}
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"not a state dict of torchvision's {net}: {error}") from error
+    return _renamed(state, _TABLES[net], f"torchvision's {net}")

@@ -18,6 +18,7 @@ from ablate.reporting.style import PAGE_WIDTH, RC
 
 MAX_DOTS = 200  # an arm; beyond it dots hide each other and pages grow
 MAX_LINES = 60  # an arm
+MAX_PANELS = 32  # of learning curves: each takes half a second to draw, and nobody looks at more
 ROW_INCHES = 0.34
 WIDEST = 1.0  # an interval may reach beyond the values by so many times their range; further, it leaves the frame
 Shared = Literal["", "y", "xy"]

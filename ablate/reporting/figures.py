@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from ablate.reporting.canvas import (
     MAX_DOTS,
     MAX_LINES,
+    MAX_PANELS,
     ROW_INCHES,
     frame_of,
     lines_of,
@@ -182,7 +183,7 @@ def compared(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
 
 
 def learning_curves(curves: pd.DataFrame, means: pd.DataFrame, label: str, palette: Mapping[str, str]) -> Figure:
-    """A panel an arm: every seed a thin line, the mean thick, and the control's mean in grey behind.
+    """A panel an arm, at most 32: every seed a thin line, the mean thick, and the control's mean in grey behind.
 
     Args:
         curves: arm, seed, epoch, value.
@@ -190,7 +191,8 @@ def learning_curves(curves: pd.DataFrame, means: pd.DataFrame, label: str, palet
         label: what the value is, with its unit.
         palette: a colour an arm.
     """
-    arms = list(dict.fromkeys(means["arm"]))
+    every = list(dict.fromkeys(means["arm"]))
+    arms = every[:MAX_PANELS]
     columns = min(4, max(2, len(arms)))
     rows = -(-len(arms) // columns)
     lines, note = thin(curves, MAX_LINES)
@@ -203,7 +205,8 @@ def learning_curves(curves: pd.DataFrame, means: pd.DataFrame, label: str, palet
             axes.tick_params(labelbottom=True)
         figure.supylabel(label, fontsize=9)
         behind = "dashed: the control's mean" if len(arms) > 1 else ""
-        figure.supxlabel("\n".join(filter(None, ["epoch", "; ".join(filter(None, [behind, note]))])), fontsize=9)
+        few = f"the first {len(arms)} of {len(every)} arms" if len(arms) < len(every) else ""
+        figure.supxlabel("\n".join(filter(None, ["epoch", "; ".join(filter(None, [behind, few, note]))])), fontsize=9)
         return figure
 
 

@@ -99,6 +99,8 @@ def write_charts(charts: Sequence[Chart], folder: Path) -> None:
 def mark_latest(folder: Path) -> None:
     """Points ``latest`` beside ``folder`` at it: a link, or ``latest.html`` where links are not possible."""
     link = folder.with_name(LATEST)
+    if link.is_symlink() and link.readlink() == Path(folder.name):
+        return
     made = folder.with_name(f".{LATEST}.{uuid.uuid4().hex}")
     try:
         made.symlink_to(folder.name, target_is_directory=True)
@@ -125,5 +127,6 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         where = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else folder
         raise ReportError(
-            f"{where}: the report cannot be written ({error.strerror or error}); records and verdicts are kept"
+            f"{where}: the report cannot be written ({error.strerror or error}); records and verdicts are kept, and "
+            "`python -m ablate.report NAME --out DIR` writes it to another folder"
         ) from error

@@ -227,7 +227,7 @@ def _arms(plan: CampaignPlan, costs: ArmCosts) -> Table:
             _number(cost.get("params"), ",.0f"),
             _number(macs, ",.0f"),
             _number(macs / base if macs and base else None, ".2f"),
-            _number(peak / 1e6 if peak else None, ".0f"),
+            _number(peak / 1e6 if peak and not arm.recipe.freeze else None, ".0f"),
             str(len(plan.arm_trials(arm.name))),
         )
     return table

@@ -196,7 +196,8 @@ def change(arm: Arm, study: Study) -> str:
 
 def _moved(change: Change, *, alone: bool) -> str:
     """``"bottleneck: linear → relu"``; the field alone where it moves a whole table of stages."""
-    whole = f"{change.field}: {change.before} → {change.after}" if alone else f"{change.field} → {change.after}"
+    before, after = ("none" if value == "" else value for value in (change.before, change.after))
+    whole = f"{change.field}: {before} → {after}" if alone else f"{change.field} → {after}"
     return _unbroken(whole if len(whole) <= LONGEST_CHANGE else change.field)
 
 

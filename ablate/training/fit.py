@@ -24,6 +24,7 @@ from ablate.model.nets import build
 from ablate.model.spec import NetSpec, StageSpec
 from ablate.training.data import Images
 from ablate.training.feed import Feed
+from ablate.training.frozen import train_mode
 from ablate.training.hardware import check_device
 from ablate.training.mixing import hard
 from ablate.training.optim import make_optimizer, rate_at, set_rate
@@ -42,6 +43,7 @@ def fit(
     device: str = "cpu",
     threads: int = 1,
     folder: Path | None = None,
+    init_file: Path | None = None,
     on_epoch: Callable[[EpochPoint, float], None] | None = None,
 ) -> Record:
     """Trains one arm with one seed and tests it once, after the last epoch; a tuning trial is never tested.
@@ -53,19 +55,21 @@ def fit(
         threads: of this process, on the CPU.
         folder: where the state after each epoch but the last is kept, and resumed from: a trial that was killed at any
             instant gives the same record as one that was not. None: nothing is kept.
+        init_file: the weights to start from, where the recipe names some; None: where its name leads to.
         on_epoch: called with each new point of the learning curve and the epoch's training images a second.
 
     Returns:
         A record with status finished or diverged.
 
     Raises:
-        AblateError: the device, the data or the folder cannot serve the trial.
+        AblateError: the device, the data, the weights to start from or the folder cannot serve the trial.
     """
     _check(trial, images, device, folder)
     computing = TORCH if isinstance(trial.spec, Imported) else kernels(device, threads, trial.recipe.precision)
     with PeakMemory(device) as memory, processor(threads) as settings:
         feed = Feed(images, trial.recipe, trial.seed, device)
-        state = start(trial, images.info, device=device, folder=folder, native=computing != TORCH)
+        native = computing != TORCH
+        state = start(trial, images.info, device=device, folder=folder, native=native, init_file=init_file)
         try:
             while len(state.curve) < trial.recipe.epochs:
                 state.curve.append(_epoch(state, feed))
@@ -94,7 +98,7 @@ def _epoch(state: State, feed: Feed) -> EpochPoint:
     recipe, net, optimizer = state.trial.recipe, state.net, state.optimizer
     losses = torch.zeros(steps, device=feed.device)
     correct = torch.zeros((), dtype=torch.int64, device=feed.device)
-    net.train()
+    train_mode(net, recipe.freeze)
     state.seed_dropout(epoch)
     with state.clock.training(steps * feed.batch_size):
         for step, (batch, targets) in enumerate(feed.epoch(epoch)):

@@ -42,13 +42,13 @@ OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], Optimizer]] = {
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser over the net's parameters; adamw's weight decay is decoupled, the others' is L2."""
+    """The recipe's optimiser over what is not frozen; adamw's weight decay is decoupled, the others' is L2."""
     return OPTIMIZERS[recipe.optimizer](net, recipe)
 
 
 def _groups(net: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
     """Weights and the rest (batch norm, biases), which ``weight_decay_on = "weights"`` leaves alone."""
-    parameters = list(net.parameters())
+    parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
     weights = [parameter for parameter in parameters if parameter.ndim > 1]
     rest = [parameter for parameter in parameters if parameter.ndim <= 1]
     rest_decay = recipe.weight_decay if recipe.weight_decay_on == "all" else 0.0

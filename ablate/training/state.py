@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ablate.design.datasets import DataInfo
 from ablate.design.imported import Imported
+from ablate.design.initial import sha256, weights_file
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
 from ablate.design.study import Recipe
@@ -26,12 +27,15 @@ from ablate.files import write_whole
 from ablate.model.fused import with_kernels
 from ablate.model.kernels import Dropout, DropPath
 from ablate.model.spec import NetSpec
+from ablate.model.torchvision_weights import WeightsError
 from ablate.provenance import commit
 from ablate.training import checkpoint
+from ablate.training.frozen import stop_gradients
 from ablate.training.hardware import hardware_name, versions
 from ablate.training.optim import make_average, make_optimizer, set_norm_momentum
 from ablate.training.own_net import build_model
 from ablate.training.streams import seed_globally, stream_seed
+from ablate.training.weights import LoadReport, load_weights
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.pt"
@@ -167,18 +171,29 @@ class State:
         )
 
 
-def start(trial: Trial, info: DataInfo, *, device: str, folder: Path | None, native: bool = False) -> State:
+def start(
+    trial: Trial,
+    info: DataInfo,
+    *,
+    device: str,
+    folder: Path | None,
+    native: bool = False,
+    init_file: Path | None = None,
+) -> State:
     """The trial as its folder's checkpoint has it, or from its initial weights; on compiled kernels if ``native``.
 
     A checkpoint that cannot be used is set aside, which the record's notes say; the trial then starts again.
+
+    Raises:
+        WeightsError: the recipe starts from a file of weights that cannot be used, or is not the one of the plan.
     """
     path = None if folder is None else folder / CHECKPOINT
     if path is None or not path.exists():
-        return _fresh(trial, info, device, path, native)
+        return _begun(trial, info, device, path, native, init_file)
     try:
         saved = checkpoint.load(path, key=trial.key, device=device)
     except checkpoint.DamagedError as error:
-        state = _fresh(trial, info, device, path, native)
+        state = _begun(trial, info, device, path, native, init_file)
         aside = checkpoint.set_aside(path)
         state.notes.append(f"started again from the first epoch: {error}; set aside as {aside.name}")
         return state
@@ -187,11 +202,34 @@ def start(trial: Trial, info: DataInfo, *, device: str, folder: Path | None, nat
     return state
 
 
+def _begun(trial: Trial, info: DataInfo, device: str, path: Path | None, native: bool, init_file: Path | None) -> State:
+    """Before its first step: with initial weights, those of a file laid over them where the recipe names one."""
+    state = _fresh(trial, info, device, path, native)
+    if trial.recipe.init_from:
+        report = _loaded(state.net, trial, init_file)
+        print(report)  # noqa: T201 - to the trial's log, whole
+        state.notes.append(f"started from {trial.recipe.init_from}: {report.sentence}")
+        state.average = make_average(state.net, trial.recipe)
+    return state
+
+
+def _loaded(net: nn.Module, trial: Trial, file: Path | None) -> LoadReport:
+    recipe = trial.recipe
+    path = file or weights_file(recipe.init_from)
+    if recipe.init_sha256 and (found := sha256(path)) != recipe.init_sha256:
+        raise WeightsError(
+            f"{path}: has sha256 {found}, but the plan was made for {recipe.init_sha256}; plan again if the file was "
+            "changed on purpose"
+        )
+    return load_weights(net, path)
+
+
 def _fresh(trial: Trial, info: DataInfo, device: str, path: Path | None, native: bool) -> State:
     # drawn on the CPU, so that every device starts from the same weights
     net = build_model(trial.spec, info, trial.seed).to(device)
     if isinstance(trial.spec, NetSpec) or trial.recipe.bn_momentum != Recipe().bn_momentum:
         set_norm_momentum(net, trial.recipe)  # a net of the user's own keeps its own, unless the recipe says otherwise
+    stop_gradients(net, trial.recipe.freeze)
     if native:
         with_kernels(net)
     return State(

@@ -1,7 +1,7 @@
 """Weights from a file into a net, matched by name and shape, with a report of what was loaded, left out and why.
 
-Files of torch.save and of safetensors; our own names, or those of torchvision's MobileNetV2 and ResNet, which most
-public PyTorch reproductions share. Code in a file is never run.
+Files of torch.save and of safetensors; our own names, those of torchvision's nets, or those of the public PyTorch
+reproductions of MobileNetV2. Code in a file is never run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ablate.model.torchvision_weights import WeightsError, from_torchvision
+from ablate.design.initial import SUFFIXES
+from ablate.model.nets import Net
+from ablate.model.torchvision_weights import WeightsError, from_public, from_torchvision
 
-SUFFIXES = (".pt", ".pth", ".safetensors")
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts keep weights under
 _COUNTER = "num_batches_tracked"  # of a batch norm; of no use after training
+THE_NETS = "the net's own"
 _FEW = 5  # names that a sentence lists
 
 
@@ -31,7 +33,8 @@ class LoadReport:
 
     Attributes:
         path: of the file.
-        layout: ours, mobilenet_v2 or resnet50: whose names the file has.
+        layout: whose names the file has: ours, mobilenet_v2_public, a net of torchvision's, or those of
+            an imported net, which are not translated.
         loaded: names in the net that now hold the file's numbers.
         left_out: names in the file (under our names, where they have one) to why they were not loaded.
         kept: names in the net that the file has no numbers for; they stay as they were.
@@ -42,6 +45,16 @@ class LoadReport:
     loaded: tuple[str, ...]
     left_out: Mapping[str, str]
     kept: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """In a line, for a record: how many tensors were loaded, and the first of those that were not."""
+        parts = [f"{len(self.loaded)} tensors loaded (names: {self.layout})"]
+        if self.left_out:
+            parts.append(f"left out: {_few([f'{name} {reason}' for name, reason in self.left_out.items()])}")
+        if self.kept:
+            parts.append(f"kept as initialised: {_few(self.kept)}")
+        return "; ".join(parts)
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {len(self.loaded)} tensors loaded (names: {self.layout})"]
@@ -71,8 +84,8 @@ def load_weights(net: nn.Module, path: Path | str) -> LoadReport:
         ['classifier.weight', 'classifier.bias']
     """
     file = Path(path)
-    layout, state = _translated(_unwrapped(_read(file), file))
-    own = net.state_dict()
+    own, state = net.state_dict(), _unwrapped(_read(file), file)
+    layout, state = _translated(state) if isinstance(net, Net) else (THE_NETS, state)
     reasons = {name: _misfit(value, own.get(name)) for name, value in state.items()}
     loaded = {name: state[name] for name, reason in reasons.items() if not reason}
     if not any(not name.endswith(_COUNTER) for name in loaded):
@@ -117,7 +130,8 @@ def _read_torch(file: Path) -> Any:
             warnings.simplefilter("ignore")  # of foreign pickles, which are refused anyway
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+        told = str(error)
+        if "GLOBAL" in told or ("Unsupported" in told and "Unsupported operand" not in told):
             message = f"{file}: holds more than tensors, and loading it could run code; save a plain state dict"
             raise WeightsError(message) from error
         raise WeightsError(f"{file}: is truncated, damaged or no file of torch.save") from error
@@ -152,12 +166,23 @@ def _unwrapped(content: Any, file: Path) -> dict[str, Any]:
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
+# Whose names a state dict has: the first of these that one of them begins with.
+_LAYOUTS = {
+    "mobilenet_v2": r"features\.\d+\.conv\.0\.0\.",
+    "mobilenet_v2_public": r"features\.\d+\.conv\.",
+    "mobilenet_v3_large": r"features\.\d+\.block\.",
+    "efficientnet_b0": r"features\.\d+\.\d+\.block\.",
+    "mnasnet1_0": r"layers\.\d+\.\d+\.layers\.",
+    "resnet50": r"layer\d+\.\d+\.conv1\.",
+}
+
+
 def _translated(state: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Whose names the state dict has, and the same under ours."""
-    if any(re.match(r"features\.\d+\.conv\.", name) for name in state):
-        return "mobilenet_v2", from_torchvision("mobilenet_v2", state)
-    if any(re.match(r"layer\d+\.\d+\.conv1\.", name) for name in state):
-        return "resnet50", from_torchvision("resnet50", state)
+    for layout, begin in _LAYOUTS.items():
+        if any(re.match(begin, name) for name in state):
+            public = layout == "mobilenet_v2_public"
+            return layout, from_public(state) if public else from_torchvision(layout, state)
     return "ours", state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import subprocess
@@ -25,12 +26,13 @@ from ablate.campaign.mlflow_view import MlflowView
 from ablate.campaign.options import RunOptions
 from ablate.campaign.records import RecordStore, seal
 from ablate.campaign.views import Conclusion, Item, Pusher, ViewError
+from ablate.design.datasets import DIGESTS
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.errors import AblateError
 
 PLAN = plan_of("control", "other", seeds=2)
-COSTS = {"other": {"params": 7, "macs": 9, "fvcore_flops": None}}
+COSTS = {"other": {"params": 7, "macs": 9, "fvcore_flops": None, "latency_ms": 2.0, "latency_low_ms": 1.984}}
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,8 @@ def test_a_trial_is_laid_out_as_people_browse_it(runs: Path) -> None:
     assert shown.data.params["stem_channels"] == "16"
     assert shown.data.params["recipe.epochs"] == "2"
     assert shown.data.params["cost.params"] == "7"
-    assert "cost.fvcore_flops" not in shown.data.params
+    assert not {"cost.fvcore_flops", "cost.latency_ms"} & set(shown.data.params)
+    assert arm.data.tags["cost.latency"] == "2 ms"
     assert shown.data.metrics["test_accuracy"] == outcome(trial).metrics["test_accuracy"]
     curve = client.get_metric_history(found.run_id, "train_loss")
     assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
@@ -109,11 +112,16 @@ def test_what_the_campaign_came_to_shows_with_its_report_and_the_arms_means(runs
     assert (campaign.info.status, campaign.data.tags["mlflow.note.content"]) == ("FINISHED", "**better**")
     assert campaign.data.metrics["wins"] == 1.0
     assert [file.path for file in client.list_artifacts(view._campaign, "report")] == ["report/report.html"]
+    tags = client.get_experiment_by_name("faults").tags
+    asked = json.loads(tags["mlflow.sharedViewState.ablate"])
+    listed = client.search_runs([campaign.info.experiment_id], asked["searchFilter"], order_by=[asked["orderByKey"]])
+    assert {run.data.tags["ablate.kind"] for run in listed} == {"campaign", "arm"}
+    assert asked["selectedColumns"][:2] == ["metrics.`test_accuracy`", "params.`stem_channels`"]
     accuracies = [outcome(trial).metrics["test_accuracy"] for trial in PLAN.arm_trials("other")]
     shown = client.get_run(view._arms["other"]).data.metrics
-    assert shown["test_accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert shown["test_accuracy"] == pytest.approx(sum(accuracies) / 2, rel=1e-5)
     half = 12.7062 * abs(accuracies[0] - accuracies[1]) / 2  # t(0.975, 1) times the standard error of two
-    assert shown["test_accuracy_high"] - shown["test_accuracy"] == pytest.approx(half, rel=1e-4)
+    assert shown["interval/test_accuracy_high"] - shown["test_accuracy"] == pytest.approx(half, rel=1e-4)
 
 
 def test_a_run_that_was_cut_off_is_removed_unless_another_writer_may_be_at_it(runs: Path) -> None:
@@ -265,3 +273,22 @@ def test_mlflow_is_quiet_and_sends_nothing_home(tmp_path: Path, empty_views: Pat
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
+
+
+def test_a_trial_names_the_data_that_it_was_trained_on(runs: Path) -> None:
+    """mnist5k: 4,000 images, of which a tenth is held back; half of the rest is another input with the same digest."""
+    trial = PLAN.trials[0]
+    half = replace(trial, data=trial.data.model_copy(update={"fraction": 0.5}))
+    from mlflow.types import Schema
+
+    shown = []
+    for one in (trial, half):
+        found = push(runs, one, replace(outcome(one), key=one.key)).trial_runs("faults")
+        run_id = next(run.run_id for run in found if run.key == one.key)
+        ((given,),) = [client_of(runs).get_run(run_id).inputs.dataset_inputs]
+        shown.append((given.dataset.name, json.loads(given.dataset.profile)["training images"]))
+        assert given.dataset.digest == DIGESTS["mnist5k"][:16]
+        schema = json.loads(given.dataset.schema)["mlflow_tensorspec"]
+        assert Schema.from_json(schema["features"]).inputs[0].shape == (-1, 1, 28, 28)
+        assert Schema.from_json(schema["targets"]).inputs[0].shape == (-1,)
+    assert shown == [("mnist5k", 3600), ("mnist5k (fraction 0.5)", 1800)]

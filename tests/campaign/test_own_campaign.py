@@ -19,7 +19,7 @@ from ablate.design.record import Record
 from ablate.design.study import Study
 from ablate.errors import AblateError
 
-MODULE = '''
+MODULE = """
 import multiprocessing, os, subprocess, sys, time
 
 calls = 0
@@ -57,7 +57,7 @@ def train(trial):
 
 def hang(trial):
     sleeper(trial).wait()
-'''
+"""
 TOLD = ("forks", "leaves a process", "has workers", "prints", "fails once", "dies")
 
 

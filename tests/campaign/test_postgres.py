@@ -20,6 +20,7 @@ from ablate.campaign.local import LocalExecutor
 from ablate.campaign.mlflow_view import MlflowView
 from ablate.campaign.options import RunOptions
 from ablate.campaign.run import run_campaign
+from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not installed(), reason=HINT)]
@@ -60,6 +61,28 @@ def test_optuna_on_postgresql_shows_every_trial_and_a_second_call_runs_none(url:
     assert not (runs / "optuna.db").exists()
     assert shown_by(url) == Counter(trial.key for trial in plan.trials)
     assert check_campaign(plan, options).sound
+
+
+def test_two_studies_that_find_an_empty_database_at_once_both_start_and_are_shown(url: str, tmp_path: Path) -> None:
+    plans = [plan_of("control", "other", seeds=2, name=name) for name in ("first", "second")]
+    start, results = threading.Barrier(2), {}
+
+    def carry_out(plan: CampaignPlan) -> None:
+        options = RunOptions(runs=tmp_path / plan.study.name, optuna_storage=url)
+        executor = LocalExecutor(1, train=null, preload=())
+        start.wait()
+        results[plan.study.name] = run_campaign(plan, options, prepare=no_costs, executor=executor)
+
+    at_once = [threading.Thread(target=carry_out, args=(plan,)) for plan in plans]
+    for thread in at_once:
+        thread.start()
+    for thread in at_once:
+        thread.join()
+    assert {name: (result.trained, result.behind) for name, result in results.items()} == {
+        "first": (4, {}),
+        "second": (4, {}),
+    }
+    assert shown_by(url) == Counter(trial.key for plan in plans for trial in plan.trials)
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])

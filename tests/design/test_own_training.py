@@ -83,7 +83,9 @@ def test_the_way_to_another_setting_goes_field_by_field() -> None:
 
 
 def test_a_plan_is_read_back_as_it_was_without_the_source(here: Path) -> None:
-    made = plan(tuning={"trials": 3, "space": {"lr": {"low": 0.01, "high": 1.0}}}, decision=DECISION | {"metric": "test_bits"})
+    made = plan(
+        tuning={"trials": 3, "space": {"lr": {"low": 0.01, "high": 1.0}}}, decision=DECISION | {"metric": "test_bits"}
+    )
     text = made.to_json()
     (here / "own_module.py").unlink()
     again = CampaignPlan.from_json(text)

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ablate.reporting import figures, figures_cost, figures_factorial, frames
-from ablate.reporting.canvas import MAX_DOTS, MAX_LINES, draw
+from ablate.reporting.canvas import MAX_DOTS, MAX_LINES, MAX_PANELS, draw
 from ablate.reporting.results import Results
 from ablate.reporting.style import CONTROL_COLOUR, unit
 
@@ -158,6 +158,16 @@ def test_learning_curves_of_many_seeds_stay_small() -> None:
     figure = figures.learning_curves(table, means, "accuracy (%)", {"control": CONTROL_COLOUR})
     (lines,) = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
     assert len(lines.get_segments()) == MAX_LINES
+
+
+def test_of_many_arms_the_first_have_a_panel_and_the_figure_says_how_many_there_are() -> None:
+    arms = ("control", *(f"arm {number}" for number in range(1, MAX_PANELS + 1)))
+    table = pd.DataFrame(
+        [{"arm": arm, "seed": 0, "epoch": epoch, "value": 90 + epoch} for arm in arms for epoch in (1, 2)]
+    )
+    figure = figures.learning_curves(table, table, "accuracy (%)", dict.fromkeys(arms, CONTROL_COLOUR))
+    assert [axes.get_title("left") for axes in figure.axes] == list(arms[:MAX_PANELS])
+    assert f"the first {MAX_PANELS} of {MAX_PANELS + 1} arms" in figure.get_supxlabel()
 
 
 def test_one_seed_and_an_arm_without_any_are_drawn(make_findings: Callable[..., Results]) -> None:

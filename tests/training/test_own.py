@@ -23,7 +23,7 @@ from ablate.training.own import Fields, train_own
 from ablate.training.returned import returned_of
 from ablate.training.user_code import UserCodeError
 
-MODULE = '''
+MODULE = """
 import math, random, sys
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def misreports(trial):
 
 def two(trial, more):
     return {}
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,13 @@ def test_what_an_earlier_attempt_wrote_is_not_taken_for_this_ones(train: Train, 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 
 
-@given(found=st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8))
+@given(
+    found=st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=8,
+    )
+)
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_returned_is_numbers_or_a_sentence(found: object) -> None:
     try:

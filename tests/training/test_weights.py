@@ -11,11 +11,18 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from ablate.model.nets import Net, build
 from ablate.model.torchvision_weights import WeightsError
-from ablate.model.zoo import mobilenet_v2, mobilenet_v2_mnist, resnet50
+from ablate.model.zoo import (
+    efficientnet_b0,
+    mnasnet1_0,
+    mobilenet_v2,
+    mobilenet_v2_mnist,
+    mobilenet_v3_large,
+    resnet50,
+)
 from ablate.training.weights import load_weights
 
 SPEC = mobilenet_v2_mnist(width_mult=0.25)
@@ -58,7 +65,16 @@ def test_safetensors_are_read_too(tmp_path: Path) -> None:
         load_weights(net, path)
 
 
-@pytest.mark.parametrize(("name", "make"), [("mobilenet_v2", mobilenet_v2), ("resnet50", resnet50)])
+NETS = {
+    "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v3_large": mobilenet_v3_large,
+    "efficientnet_b0": efficientnet_b0,
+    "mnasnet1_0": mnasnet1_0,
+    "resnet50": resnet50,
+}
+
+
+@pytest.mark.parametrize(("name", "make"), NETS.items())
 def test_torchvisions_files_give_torchvisions_logits(tmp_path: Path, name: str, make: object) -> None:
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, name)(num_classes=7).eval()
@@ -66,6 +82,66 @@ def test_torchvisions_files_give_torchvisions_logits(tmp_path: Path, name: str, 
     report = load_weights(net, saved(tmp_path / "net.pth", theirs.state_dict()))
     assert (report.layout, report.left_out, report.kept) == (name, {}, ())
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(net(images), theirs(images), rtol=1e-3, atol=1e-4)
+
+
+class PublicBlock(nn.Module):
+    """An inverted residual with its layers numbered through, as the public reproductions write it."""
+
+    def __init__(self, inp: int, oup: int, stride: int, t: int) -> None:
+        super().__init__()
+        wide = inp * t
+        expand = [nn.Conv2d(inp, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()] if t != 1 else []
+        depthwise = nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False)
+        rest = [depthwise, nn.BatchNorm2d(wide), nn.ReLU6(), nn.Conv2d(wide, oup, 1, bias=False), nn.BatchNorm2d(oup)]
+        self.conv = nn.Sequential(*expand, *rest)
+        self.adds = stride == 1 and inp == oup
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return x + out if self.adds else out
+
+
+class PublicNet(nn.Module):
+    """MobileNetV2 with the modules of the public reproductions; ``apart``: head and classifier outside the lists."""
+
+    def __init__(self, *, apart: bool) -> None:
+        super().__init__()
+        blocks, inp = [nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6())], 32
+        rows = [
+            (1, 16, 1, 1),
+            (6, 24, 2, 2),
+            (6, 32, 3, 2),
+            (6, 64, 4, 2),
+            (6, 96, 3, 1),
+            (6, 160, 3, 2),
+            (6, 320, 1, 1),
+        ]
+        for t, c, n, s in rows:
+            for number in range(n):
+                blocks.append(PublicBlock(inp, c, s if number == 0 else 1, t))  # type: ignore[arg-type]
+                inp = c
+        head = nn.Sequential(nn.Conv2d(inp, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU6())
+        self.features = nn.Sequential(*blocks, *([] if apart else [head]))
+        self.conv = head if apart else nn.Identity()
+        linear = nn.Linear(1280, 7)
+        self.classifier = linear if apart else nn.Sequential(nn.Dropout(0.2), linear)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.conv(self.features(x)).mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_files_of_the_public_reproductions_give_their_logits(tmp_path: Path, apart: bool) -> None:
+    torch.manual_seed(0)
+    theirs = PublicNet(apart=apart)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    theirs(images)  # statistics of their own
+    net = build(mobilenet_v2(num_classes=7)).eval()
+    report = load_weights(net, saved(tmp_path / "net.pth", theirs.eval().state_dict()))
+    assert (report.layout, report.left_out, report.kept) == ("mobilenet_v2_public", {}, ())
     with torch.no_grad():
         torch.testing.assert_close(net(images), theirs(images), rtol=1e-3, atol=1e-4)
 
