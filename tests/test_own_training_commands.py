@@ -71,6 +71,7 @@ def test_every_command_of_an_examples_page_runs(folder: Path, example: str) -> N
     assert ("bits per character" in said) is (example == "char_lm")
 
 
+@pytest.mark.slow
 def test_the_script_example_runs_and_says_what_it_expected(folder: Path) -> None:
     assert "momentum is better than the control" in run("python -m ablate.study examples/script/script.toml", folder)
 

@@ -27,6 +27,7 @@ from ablate.campaign.local import TRAINING, LocalExecutor
 from ablate.campaign.records import RecordStore
 from ablate.campaign.worker import describe, train_trial
 from ablate.design.datasets import prepared_file
+from ablate.design.own_training import OwnTraining
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.paths import default_data_root
