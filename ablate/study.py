@@ -227,9 +227,10 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
     from ablate.campaign.records import RecordStore
 
     store = RecordStore(runs, plan.study.name)
-    here = [trial for keys in [store.keys()] for trial in plan.trials if trial.key in keys]
+    keys = store.keys()
+    here = [trial for trial in (*plan.trials, *plan.level_trials) if trial.key in keys]
     rates: dict[str, float] = {}
-    for arm, key in {trial.arm: trial.key for trial in here}.items():
+    for arm, key in {trial.arm: trial.key for trial in here if plan.at(trial) is None}.items():
         with contextlib.suppress(AblateError):
             if (record := store.read(key)) is not None:
                 rates[arm] = pace(record)

@@ -105,7 +105,7 @@ def _chosen(plan: CampaignPlan, text: str) -> list[Trial]:
     names = [one.name for one in plan.arms]
     if arm not in names:
         raise AblateError(f"--forget {one_of(arm, names)}")
-    trials = [trial for trial in (*plan.trials, *plan.tuning_trials) if trial.arm == arm]
+    trials = [trial for trial in (*plan.trials, *plan.tuning_trials, *plan.level_trials) if trial.arm == arm]
     if not colon:
         return trials
     found = [trial for trial in trials if str(trial.seed) == seed]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ablate.campaign.views import Item
+from ablate.design.levels import moved_field
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Record
@@ -76,7 +77,7 @@ def trial_payload(plan: CampaignPlan, item: Item, cost: Costs) -> Payload:
     }
     start_ms = int(measured.started_at * 1000)
     return Payload(
-        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}",
+        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}{_level(plan, trial)}seed {trial.seed}",
         tags={name: value for name, value in tags.items() if value},
         params=_params(plan, trial, cost),
         metrics=_metrics(record),
@@ -159,14 +160,24 @@ def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
     return found | {name: str(level) for name, level in arm.factors.items()}
 
 
+def _level(plan: CampaignPlan, trial: Trial) -> str:
+    """``"recipe.epochs 8, "`` of a trial at another level than the study's own."""
+    at = plan.at(trial)
+    return "" if at is None else f"{moved_field(plan.study)} {at.level}, "
+
+
 def _params(plan: CampaignPlan, trial: Trial, cost: Costs) -> dict[str, str]:
+    at = plan.at(trial)
+    own = at.plan if at else plan
+    moved = {moved_field(plan.study): str(at.level)} if at else {}
     return _safe(
         {
             "arm": trial.arm,
             "seed": str(trial.seed),
-            **levels(plan, plan.arm(trial.arm)),
+            **levels(own, own.arm(trial.arm)),
+            **moved,
             **_trained_with(trial),
-            **_costs(cost),
+            **({} if at else _costs(cost)),
         }
     )
 

@@ -233,10 +233,11 @@ class MlflowView:
     def _write(self, plan: CampaignPlan, item: Item, payload: Payload) -> str:
         """Writes a trial's run. Cut off at any point, it leaves a run that is not complete."""
         client = self.store.client
-        parent = self._arms[item.trial.arm]
+        parent = self._arms.get(item.trial.arm, self._campaign)  # an arm may have another name at another level
         info = self._create(self._experiment(plan.study.name, create=True), payload, parent, log=False)
         run_id = str(info.run_id)
-        client.log_inputs(run_id, datasets=[data_input(plan.data, item.trial.data)])
+        at = plan.at(item.trial)
+        client.log_inputs(run_id, datasets=[data_input((at.plan if at else plan).data, item.trial.data)])
         self._attach(info, item.text, RECORD_FILE)
         if item.weights is not None:
             client.log_artifact(run_id, str(item.weights))

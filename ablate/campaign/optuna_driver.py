@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ablate.design.levels import moved_field
 from ablate.design.plan import NOISE_FLOOR_SEEDS, Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
 from ablate.design.study import Range, Study, Tuning
@@ -81,20 +82,26 @@ def value_of(plan: CampaignPlan, record: Record) -> float | None:
 def parameters(plan: CampaignPlan, trial: Trial, values: Mapping[str, float] | None = None) -> Params:
     """The parameters in which a campaign's trials differ: arm or factor levels, seed, and what is tuned.
 
-    The A/A arm's seeds are shown as the seeds that they are paired with.
+    The A/A arm's seeds are shown as the seeds that they are paired with. A trial at another level than the study's own
+    has that level as one more parameter.
     """
-    arm = plan.arm(trial.arm)
+    at = plan.at(trial)
+    arm = (at.plan if at else plan).arm(trial.arm)
     point: Params = {name: str(level) for name, level in arm.factors.items()} if arm.factors else {"arm": arm.name}
-    return {**point, **(values or {}), "seed": trial.seed % NOISE_FLOOR_SEEDS}
+    moved = {moved_field(plan.study): str(at.level)} if at else {}
+    return {**point, **moved, **(values or {}), "seed": trial.seed % NOISE_FLOOR_SEEDS}
 
 
 def space(plan: CampaignPlan) -> Space:
     """The distribution of every parameter of the design."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
-    names = [arm.name for arm in plan.arms if not arm.factors]
+    every = [arm for one in (plan, *(at.plan for at in plan.levels)) for arm in one.arms]
+    names = list(dict.fromkeys(arm.name for arm in every if not arm.factors))
     levels: dict[str, dict[str, None]] = {}
-    for arm in plan.arms:
+    if plan.levels:
+        levels[moved_field(plan.study)] = {str(at.level): None for at in plan.levels}
+    for arm in every:
         for name, level in arm.factors.items():
             levels.setdefault(name, {})[str(level)] = None
     seeds = [trial.seed % NOISE_FLOOR_SEEDS for trial in plan.trials]

@@ -112,7 +112,7 @@ class OptunaView:
             raise ViewError(f"{self.name}: {item.trial.arm}, seed {item.trial.seed} has another record now.")
         with self._answers():
             design, *tuning = self._studies(plan)
-            cost = costs.get(item.trial.arm, {})
+            cost = {} if plan.at(item.trial) else costs.get(item.trial.arm, {})
             if self._space is None or self._space[0] is not plan:
                 self._space = plan, space(plan)
             if item.trial.phase == "tuning":

@@ -50,7 +50,8 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
     reason = absence()  # whatever the device: what $ABLATE_KERNELS must not say is told here
     if reason and layout.device == "cpu" and layout.threads == 1:
         say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
-    for data in {arm.data.name: arm.data for arm in plan.arms}.values():
+    every = (plan, *(at.plan for at in plan.levels))
+    for data in {arm.data.name: arm.data for one in every for arm in one.arms}.values():
         prepare(data, options.data_root, options.cache / "data", report=say)
     _check_weights(plan, options, say)
     device = layout.device

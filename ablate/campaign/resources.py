@@ -151,10 +151,17 @@ def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[
             measured[record.arm] = max(measured.get(record.arm, 0), record.measured.peak_bytes)
     estimated = {arm.name: _step_bytes(estimated_cost(arm, plan.data)) for arm in plan.arms}
     ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
-    peaks = [measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in trials}]
-    data = plan.data
+    waiting = tuple(trials)
+    peaks = [
+        measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in waiting} if arm in estimated
+    ]
+    there = {at.level: at.plan for trial in waiting if (at := plan.at(trial))}.values()
+    peaks += [ratio * _step_bytes(estimated_cost(arm, other.data)) for other in there for arm in other.arms]
     # all images as bytes, and the training images once more: while they are split, or padded for crops
-    images = data.channels * data.height * data.width * (2 * data.num_train + data.num_test)
+    images = max(
+        data.channels * data.height * data.width * (2 * data.num_train + data.num_test)
+        for data in (plan.data, *(other.data for other in there))
+    )
     return WORKER_BYTES + images + int(max(peaks, default=0))
 
 
@@ -172,7 +179,8 @@ def free_bytes(folder: Path) -> int:
 def disk_bytes(plan: CampaignPlan, trials: int, jobs: int) -> int:
     """Bytes of disk that ``trials`` more trials need: what is kept of each, and the checkpoints of ``jobs`` running."""
     study, data = plan.study, plan.data
-    costs = [estimated_cost(arm, data) for arm in plan.arms]
+    plans = (plan, *(at.plan for at in plan.levels))
+    costs = [estimated_cost(arm, one.data) for one in plans for arm in one.arms]
     largest = max(cost.params if cost else UNKNOWN_PARAMS for cost in costs)
     # weights, two optimiser states, an average; each file has its successor beside it for a moment
     checkpoint = 0 if study.own_training else 4 * 4 * largest * 2

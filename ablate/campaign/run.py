@@ -107,7 +107,7 @@ class _Campaign:
 
     def run(self, executor: Executor | None, prepare: Prepare, conclude: Conclude | None) -> CampaignResult:
         """Everything, from what exists to the end of the views."""
-        adopt(self.store, [trial.key for trial in self.plan.trials])
+        adopt(self.store, [trial.key for trial in (*self.plan.trials, *self.plan.level_trials)])
         self._follow()
         self.store.clear_finished(self.records.values())
         todo = len(self._todo) + self._to_come

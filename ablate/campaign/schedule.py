@@ -70,11 +70,13 @@ class Scheduler:
         if not all(search.done for search in self._searches.values()):
             study = self._plan.study
             to_come = open_settings * study.tuning.seeds + len(self._plan.arms) * study.plan.seeds
+            to_come += len(self._plan.level_trials)
             return Schedule(plan=replace(self._plan, tuning=tuning), trials=tuple(tried), to_come=to_come)
         if self._confirming is None:
             self._confirming = Confirming(self._tuned(tuning))
-        trials = (*tried, *self._confirming.trials(records))
-        return Schedule(plan=self._confirming.plan, trials=trials, news=(*self._news, *self._confirming.news))
+        plan = self._confirming.plan
+        trials = (*tried, *self._confirming.trials(records), *plan.level_trials)
+        return Schedule(plan=plan, trials=trials, news=(*self._news, *self._confirming.news))
 
     def _tuned(self, tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
         """The plan with each arm's best recipe; the A/A arm has the control's, since it is the control."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.design.arms import Images, Setup
 from ablate.design.datasets import KNOWN, DataInfo, own_data
 from ablate.design.imported import Imported
+from ablate.design.levels import other_levels, study_at
 from ablate.design.own_training import OwnTraining
-from ablate.design.plan import CampaignPlan, tuned_arms
+from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan, tuned_arms
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -63,13 +64,23 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
         if arm in tuned_arms(plan.arms):
             seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
     tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+    further = [
+        forecast(at.plan, jobs=jobs, images_per_s=images_per_s if _same_nets(at, plan) else {}) for at in plan.levels
+    ]
     return Forecast(
         arms=len(plan.arms),
-        trials=len(plan.trials) + tuning,
-        minutes=_minutes(seconds, jobs),
+        trials=len(plan.trials) + tuning + sum(one.trials for one in further),
+        minutes=_minutes(seconds, jobs, further),
         tuning=tuning,
         measured=sum(arm.name in known for arm in plan.arms),
     )
+
+
+def _same_nets(at: AtLevel, plan: CampaignPlan) -> bool:
+    """Whether the arms at another level train as many images a second as at the study's own."""
+    return at.plan.data == plan.data and [arm.spec for arm in at.plan.arms] == [
+        arm.spec for arm in plan.arms if arm.name != NOISE_FLOOR
+    ]
 
 
 def tuning_trials(study: Study) -> int:
@@ -100,12 +111,22 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
     rates += [rates[0]] * study.noise_floor
     seeds = study.plan.most_seeds
     seconds += sum(_seconds(rate, arm, data) for arm, rate in rates) * seeds
-    trials = len(rates) * seeds + tuning
-    return Forecast(arms=len(rates), trials=trials, minutes=_minutes(seconds, jobs), tuning=tuning)
+    further = [rough_forecast(study_at(study, level), jobs=jobs) for level in other_levels(study, arms[0])]
+    known = [one for one in further if one is not None]
+    if len(known) < len(further):
+        return None
+    return Forecast(
+        arms=len(rates),
+        trials=len(rates) * seeds + tuning + sum(one.trials for one in known),
+        minutes=_minutes(seconds, jobs, known),
+        tuning=tuning,
+    )
 
 
-def _minutes(seconds: float, jobs: int) -> float | None:
-    return None if math.isnan(seconds) else seconds / jobs / 60
+def _minutes(seconds: float, jobs: int, further: Sequence[Forecast]) -> float | None:
+    """Of these seconds and of the study's further levels."""
+    total = seconds / jobs / 60 + sum(math.nan if one.minutes is None else one.minutes for one in further)
+    return None if math.isnan(total) else total
 
 
 def _rate(setup: Setup, data: DataInfo) -> float:

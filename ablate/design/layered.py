@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ablate.design.arms import Images
 from ablate.design.consistency import data_errors, expect_errors, study_errors
+from ablate.design.levels import stability_errors
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError, field_errors
@@ -140,7 +141,12 @@ def _contradictions(study: Study) -> list[FieldError]:
         arms = unmatched_arms(study, _ANY_IMAGES)
     except FieldsError as error:
         return [*errors, *error.errors, *study_errors(study)]
-    return [*errors, *study_errors(study, arms), *expect_errors(study, arms)]
+    return [
+        *errors,
+        *study_errors(study, arms),
+        *expect_errors(study, arms),
+        *stability_errors(study, arms, _ANY_IMAGES),
+    ]
 
 
 def _stands_alone(error: FieldError, known: Table, written: Table) -> bool:
@@ -155,11 +161,16 @@ def _without(tables: Table, error: ValidationError) -> Table:
     left = dict(tables)
     for detail in error.errors(include_url=False, include_input=False, include_context=False):
         top, *below = map(str, detail["loc"])
-        if top in ("arms", "factors", "expect") and below and isinstance(left.get(top), dict):
+        if top in ("arms", "factors", "expect") and below and below[0] in _named(left.get(top)):
             left[top] = {name: value for name, value in left[top].items() if name != below[0]}
         else:
             left.pop(top, None)
     return left
+
+
+def _named(table: Any) -> Mapping[str, Any]:
+    """A table by the names under which it is checked; a dotted one that is written as a table is not among them."""
+    return table if isinstance(table, dict) else {}
 
 
 def too_deep(table: Mapping[str, Any]) -> Iterable[str]:

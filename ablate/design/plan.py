@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -16,9 +17,10 @@ from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe, own_data
 from ablate.design.imported import Model, model_from_dict
 from ablate.design.initial import with_digests
+from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, matched
 from ablate.design.own_training import OwnTraining
-from ablate.design.study import DataSpec, Recipe, Study
+from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial
 from ablate.design.tuning import ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
@@ -30,10 +32,18 @@ from ablate.model.spec import Change
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
 PLAN_FORMAT = 1
-_PARTS = ("format", "study", "data", "arms", "trials", "tuning")  # of a plan's JSON
+_PARTS = ("format", "study", "data", "arms", "trials", "tuning", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
 NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
 Part = TypeVar("Part", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtLevel:
+    """The arms again at another level of the field that ``[stability]`` names, as a plan of their own."""
+
+    level: Level
+    plan: CampaignPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,7 @@ class CampaignPlan:
         arms: the control first; after a tuning with the recipes that came of it.
         trials: the confirming ones, seed by seed, every arm within.
         tuning: what was tried for each arm so far, in a study that tunes; the arms have their recipes at its end.
+        levels: of a study that asks for stability, its arms at each further level; no verdict rests on these.
     """
 
     study: Study
@@ -51,6 +62,7 @@ class CampaignPlan:
     arms: tuple[Arm, ...]
     trials: tuple[Trial, ...]
     tuning: tuple[ArmTuning, ...] = ()
+    levels: tuple[AtLevel, ...] = ()
 
     @property
     def control(self) -> Arm:
@@ -66,6 +78,19 @@ class CampaignPlan:
         """The trials of every setting tried so far, arm by arm."""
         return tuple(trial for arm in self.tuning for setting in arm.settings for trial in setting.trials)
 
+    @property
+    def level_trials(self) -> tuple[Trial, ...]:
+        """The trials at every further level, level by level."""
+        return tuple(trial for at in self.levels for trial in at.plan.trials)
+
+    def at(self, trial: Trial) -> AtLevel | None:
+        """The level that a trial belongs to; None for one at the study's own."""
+        return self._by_key.get(trial.key)
+
+    @cached_property
+    def _by_key(self) -> dict[str, AtLevel]:
+        return {trial.key: at for at in self.levels for trial in at.plan.trials}
+
     def arm_trials(self, name: str) -> tuple[Trial, ...]:
         """The trials of one arm in the order of the seeds' pairs."""
         return tuple(trial for trial in self.trials if trial.arm == name)
@@ -80,6 +105,8 @@ class CampaignPlan:
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
             "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
         }
+        if self.levels:
+            plain["levels"] = [[at.level, json.loads(at.plan.to_json())] for at in self.levels]
         return json.dumps(plain)
 
     @classmethod
@@ -105,7 +132,10 @@ class CampaignPlan:
                 vars(trial)["key"] = key
             named = {arm.name: arm for arm in arms}
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
-            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning)
+            levels = tuple(
+                AtLevel(level=level, plan=cls.from_json(json.dumps(inner))) for level, inner in plain.get("levels", ())
+            )
+            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning, levels=levels)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AblateError(f"not a plan: {error}") from error
 
@@ -231,7 +261,8 @@ def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[
         for arm in plan.arms
         for values in (best.get(arm.name, best[CONTROL]),)
     )
-    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning)
+    levels = tuple(replace(at, plan=with_settings(at.plan, best, ())) for at in plan.levels)
+    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning, levels=levels)
 
 
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
@@ -290,8 +321,21 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where)
+    images = Images(channels=data.channels, num_classes=data.num_classes)
     arms, errors = with_digests(study, arms, data_root)
-    errors += [*_too_much(study, data, arms), *study_errors(study, arms)]
+    errors += [*_too_much(study, data, arms), *study_errors(study, arms), *stability_errors(study, arms, images)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
-    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data))
+    levels = tuple(_at(study, level, data_root, place) for level in other_levels(study, arms[0]))
+    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data), levels=levels)
+
+
+def _at(study: Study, level: Level, data_root: Path | None, place: str) -> AtLevel:
+    """The arms at another level; its errors under the key that asks for it."""
+    try:
+        return AtLevel(level=level, plan=make_plan(study_at(study, level), data_root, where=place))
+    except StudyError as error:
+        key = f"stability.{moved_field(study)}"
+        raise StudyError(
+            Problem(one.where, key, f"cannot be {level!r}: {one.key} {one.message}") for one in error.problems
+        ) from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ablate.design.arms import DATA_CHANGES
-from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, Recipe, Study
+from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, DataSpec, Recipe, Study
 from ablate.model.spec import ACTIVATIONS, BOTTLENECKS, CHANGEABLE, CONVS, RESIDUALS, SHORTCUTS
 from ablate.model.zoo import NETS
 
@@ -24,7 +24,7 @@ _LEVELS = {
 }
 _NOT_WRITTEN = ("name", "budget")  # the file's name and --budget say these
 _LEVEL: dict[str, Any] = {"type": ["string", "number", "boolean"]}  # of a field of training of the user's own
-_OPEN = ("control", "arms", "factors", "design", "budget")  # tables that hold such fields where it trains
+_OPEN = ("control", "arms", "factors", "stability", "design", "budget")  # tables that hold such fields where it trains
 _VALUE = {"type": ["number", "boolean"]}  # of a field of a net without named levels
 Schema = dict[str, Any]
 Part = tuple[str, tuple[str, ...]]  # a model's name, and those of its fields that an arm can change
@@ -49,6 +49,12 @@ def study_schema() -> Schema:
     tables["control"] |= _ref("Net")
     tables["arms"] |= {"patternProperties": {NAME_PATTERN: _ref("Changes")}, "additionalProperties": False}
     tables["factors"] = {"description": tables["factors"]["description"], **_ref("Levels")}
+    parts["data"] = ("DataSpec", tuple(DataSpec.model_fields))
+    definitions["Stability"] = {
+        **_changes({name: _some(value) for name, value in fields.items()}, parts, _some),
+        "maxProperties": 1,
+    }
+    tables["stability"] = {"description": tables["stability"]["description"], **_ref("Stability")}
     expectation = tables["expect"]["additionalProperties"]
     within = {"type": "object", "additionalProperties": expectation}
     tables["expect"]["properties"] = dict.fromkeys(OUTSIDE_THE_NET, within)
@@ -77,13 +83,14 @@ def study_schema() -> Schema:
 def _own_tables(tables: Mapping[str, Schema], design: Schema) -> Schema:
     """The tables that hold fields of training of the user's own, whatever these are called."""
     fields = {"type": "object", "additionalProperties": _LEVEL}
-    told = {name: {"description": tables[name]["description"]} for name in ("control", "arms", "factors")}
+    told = {name: {"description": tables[name]["description"]} for name in ("control", "arms", "factors", "stability")}
+    by_name = {"type": "object", "patternProperties": {NAME_PATTERN: fields}, "additionalProperties": False}
     to = {"description": design["properties"]["to"]["description"], **fields}
     return {
         "control": told["control"] | fields,
-        "arms": told["arms"]
-        | {"type": "object", "patternProperties": {NAME_PATTERN: fields}, "additionalProperties": False},
+        "arms": told["arms"] | by_name,
         "factors": told["factors"] | {"type": "object", "additionalProperties": _list_of(_LEVEL)},
+        "stability": told["stability"] | {"type": "object", "additionalProperties": {"type": "array", "items": _LEVEL}},
         "design": {**design, "properties": {**design["properties"], "to": to}},
     }
 
@@ -108,3 +115,7 @@ def _closed(properties: Schema) -> Schema:
 
 def _list_of(level: Schema) -> Schema:
     return {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
+
+
+def _some(level: Schema) -> Schema:
+    return {"type": "array", "items": level, "minItems": 1, "uniqueItems": True}

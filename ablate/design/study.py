@@ -313,8 +313,9 @@ class Study(_Noun):
 
     ``arms`` maps an arm's name to its changes against the control; a factorial study has ``factors`` instead, each
     with its levels. A field of the net goes by its own name, one of the recipe or the data by a dotted one:
-    ``recipe.lr``. ``control`` holds ``net``, a name of the zoo, and the fields of it that differ. With a ``trainer`` or
-    a ``command`` it holds the fields of that, and net, recipe and data of this package are not there.
+    ``recipe.lr``. ``stability`` repeats the contrasts at other levels of one such field. ``control`` holds ``net``, a
+    name of the zoo, and the fields of it that differ. With a ``trainer`` or a ``command`` it holds the fields of that,
+    and net, recipe and data of this package are not there.
     """
 
     name: Name
@@ -346,6 +347,10 @@ class Study(_Noun):
     decision: Decision = Decision()
     tuning: Tuning = Tuning()
     design: Design = Design()
+    stability: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
+        default_factory=dict,
+        description="one field of the net, of recipe or of data to levels at which the contrasts are repeated",
+    )
     match: Matched = Field(
         default="none",
         description="what every arm is to cost alike; its width is solved for it; peak_memory: of a training step",

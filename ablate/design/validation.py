@@ -84,7 +84,7 @@ def _message(detail: ErrorDetails, parts: list[str]) -> str:
         return _unknown(parts)
     if "[key]" in parts:
         return NAME_RULE
-    if _is_level(detail, parts) and parts[0] in ("control", "arms", "factors", "design"):
+    if _is_level(detail, parts) and parts[0] in ("control", "arms", "factors", "design", "stability"):
         return f"must be text, a number, true or false, got {shown(found)}"
     if kind == "literal_error":
         return one_of(short(found), _choices(parts))

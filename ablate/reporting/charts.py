@@ -10,6 +10,7 @@ from ablate.reporting import (
     figures_cost,
     figures_factorial,
     figures_levels,
+    figures_stability,
     figures_tuning,
     frames,
     frames_images,
@@ -17,6 +18,7 @@ from ablate.reporting import (
     frames_tuning,
     words,
 )
+from ablate.reporting import stability as frames_stability
 from ablate.reporting.parts import Chart
 from ablate.reporting.results import Results
 from ablate.reporting.style import COLOURS, FEWEST_SEEDS
@@ -237,6 +239,23 @@ def levels(results: Results) -> Chart | None:
         data=table,
         caption="Every seed a thin line; the mean with its 95 % interval over the seeds. Look for where it levels off.",
         alt=f"{results.unit.axis} against {', '.join(dict.fromkeys(table['factor']))}.",
+    )
+
+
+def stability(results: Results) -> Chart | None:
+    """Every contrast at the further levels that the study asks for."""
+    table, found = frames_stability.levels(results), results.judgement.stability
+    if table.empty or found is None:
+        return None
+    return Chart(
+        name="stability",
+        figure=figures_stability.stability(table, found.field, _margin(results), results.unit),
+        data=table,
+        caption=(
+            f"The difference at every level of {found.field} with its {words.confidence(results)} interval. A filled "
+            "dot: a difference or an equivalence was shown there. A ring: the study's own level, where it decides."
+        ),
+        alt=f"{results.unit.difference.capitalize()} against {found.field}, a panel for each contrast.",
     )
 
 

@@ -11,31 +11,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from ablate.verdicts.random_effects import Pooled
+from ablate.reporting.json_stability import InteractionJson, LevelJson, Part, PooledJson, StabilityJson, TermJson
 from ablate.verdicts.registration import Registration
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class PooledJson(_Part):
-    """The random-effects mean over data sets."""
-
-    num_sets: int = Field(description="data sets pooled")
-    standard_error: float = Field(description="of the mean, after Hartung and Knapp")
-    p: float = Field(description="t test of the mean being 0, num_sets - 1 degrees of freedom; not adjusted")
-    tau: float = Field(description="standard deviation of the true effects between data sets")
-    i_squared: float = Field(description="share (0 to 1) of the variance that lies between data sets")
-    heterogeneity_p: float = Field(description="Cochran's Q test of equal effects on all data sets")
-    prediction_low: float | None = Field(description="interval for the effect on a new data set")
-    prediction_high: float | None = Field(description="its other end")
-
-
-class ContrastJson(_Part):
+class ContrastJson(Part):
     """An arm minus the control. Differences are in the metric's own unit."""
 
     arm: str = Field(description="whose contrast")
@@ -114,11 +97,11 @@ class ContrastJson(_Part):
             seed_share=contrast.seed_share,
             both_share=contrast.both_share,
             image_share=contrast.image_share,
-            pooled=None if contrast.pooled is None else _pooled(contrast.pooled),
+            pooled=None if contrast.pooled is None else PooledJson.of(contrast.pooled),
         )
 
 
-class VerdictJson(_Part):
+class VerdictJson(Part):
     """What is said about one arm. The numbers are those of its contrast, repeated here for scripts."""
 
     arm: str = Field(description="its name")
@@ -158,7 +141,7 @@ class VerdictJson(_Part):
         )
 
 
-class EffectJson(_Part):
+class EffectJson(Part):
     """A main effect or two-way interaction of a factorial study."""
 
     term: str = Field(description="a factor, or two with a colon between them")
@@ -191,7 +174,7 @@ class EffectJson(_Part):
         )
 
 
-class FailureRateJson(_Part):
+class FailureRateJson(Part):
     """How often an arm's training failed: it diverged, or ended far worse than the other seeds."""
 
     arm: str = Field(description="whose")
@@ -202,7 +185,7 @@ class FailureRateJson(_Part):
     adjusted_p: float | None = Field(description="the same, adjusted over the arms")
 
 
-class RegistrationJson(_Part):
+class RegistrationJson(Part):
     """Whether a study's rule, expectations, arms and seeds are those that were sealed before its first trial."""
 
     is_confirmatory: bool = Field(description="true: as sealed before the first trial; false: exploratory")
@@ -210,7 +193,7 @@ class RegistrationJson(_Part):
     sentence: str = Field(description="the same for people")
 
 
-class JudgementJson(_Part):
+class JudgementJson(Part):
     """The whole document."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
@@ -230,6 +213,7 @@ class JudgementJson(_Part):
     exploratory: list[ContrastJson] = Field(description="contrasts of further metrics, not adjusted")
     steps: list[ContrastJson] = Field(description="where arms build on one another: each arm minus the one before it")
     effects: list[EffectJson] = Field(description="of a factorial study")
+    stability: StabilityJson | None = Field(description="of a study that asks for further levels of a field")
     failure_rates: list[FailureRateJson] = Field(description="of a study: how often training failed, by arm")
     registration: RegistrationJson | None = Field(description="of a study; null: nothing is known of a sealed plan")
     as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
@@ -255,6 +239,7 @@ class JudgementJson(_Part):
             exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
             steps=[ContrastJson.of(one) for one in judgement.steps],
             effects=[EffectJson.of(one) for one in judgement.effects],
+            stability=None if judgement.stability is None else StabilityJson.of(judgement.stability),
             failure_rates=[
                 FailureRateJson(
                     arm=arm, failed=one.failed, of=one.of, upper=one.upper, p=one.p, adjusted_p=one.adjusted_p
@@ -288,8 +273,14 @@ def reference() -> str:
     return "\n".join([*_tables(), "## JSON schema", "", "```json", json.dumps(json_schema(), indent=1), "```", ""])
 
 
+_MODELS = (
+    JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, StabilityJson, TermJson, LevelJson,
+    InteractionJson, FailureRateJson, RegistrationJson,
+)  # fmt: skip
+
+
 def _tables() -> Iterator[str]:
-    for model in (JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, FailureRateJson, RegistrationJson):
+    for model in _MODELS:
         name = model.__name__.removesuffix("Json").lower()
         yield from (f"### {name}", "", f"{(model.__doc__ or '').strip()}", "")
         yield from ("| key | type | meaning |", "| --- | --- | --- |")
@@ -321,19 +312,6 @@ def _kind(field: dict[str, Any]) -> str:
 
 def _registration(found: Registration) -> RegistrationJson:
     return RegistrationJson(is_confirmatory=found.is_confirmatory, reasons=list(found.reasons), sentence=found.sentence)
-
-
-def _pooled(found: Pooled) -> PooledJson:
-    return PooledJson(
-        num_sets=found.num_sets,
-        standard_error=found.standard_error,
-        p=found.p,
-        tau=found.tau,
-        i_squared=found.i_squared,
-        heterogeneity_p=found.heterogeneity_p,
-        prediction_low=found.prediction_low,
-        prediction_high=found.prediction_high,
-    )
 
 
 if __name__ == "__main__":

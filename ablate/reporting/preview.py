@@ -116,6 +116,7 @@ def print_plan(
         *_trained(plan),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
         ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
+        *([("stability", _levels(plan))] if plan.levels else []),
         ("time", _time(plan, expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan).sentences)),
@@ -180,6 +181,14 @@ def _trials(plan: CampaignPlan) -> str:
     if seeds.until == "settled":
         return f"{arms * seeds.seeds} to {len(plan.trials)}: {arms} arms × {seeds.seeds} to {seeds.max_seeds} seeds"
     return f"{len(plan.trials)}: {words.count(arms, 'arm')} × {words.count(seeds.seeds, 'seed')}"
+
+
+def _levels(plan: CampaignPlan) -> str:
+    """``32 trials more, after these: recipe.epochs = 2, 8``."""
+    from ablate.design.levels import moved_field
+
+    levels = ", ".join(str(at.level) for at in plan.levels)
+    return f"{len(plan.level_trials)} trials more, after these: {moved_field(plan.study)} = {levels}"
 
 
 def _done(done: int, trials: int) -> str:

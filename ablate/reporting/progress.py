@@ -54,6 +54,7 @@ class Tally:
         self.plan = plan
         self.epochs = {arm.name: epochs_of(arm) or 1 for arm in plan.arms}
         self._counts_epochs = all(epochs_of(arm) is not None for arm in plan.arms)
+        self._at_levels = {trial.key: epochs_of(trial) or 1 for trial in plan.level_trials}
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -81,7 +82,8 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        mean = sum(self.epochs.values()) / len(self.epochs)
+        every = [*(self.epochs[trial.arm] for trial in self.plan.trials), *self._at_levels.values()]
+        mean = sum(every) / len(every)
         return max(0, round(self.of * mean) - sum(self._reached.values()))
 
     def left(self) -> str:
@@ -99,7 +101,7 @@ class Tally:
     def skip_rest_of(self, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve) if self._counts_epochs else 0)
-        self._reached[record.key] = self.epochs[record.arm]
+        self._reached[record.key] = self._at_levels.get(record.key) or self.epochs[record.arm]
 
 
 def epochs_of(trained: Arm | Trial) -> int | None:
@@ -158,7 +160,9 @@ class Lines:
         self._tally.begin(todo)
         tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
         most = "at most " * (plan.study.plan.until == "settled")
-        self._print(f"{plan.study.name}: {todo} of {most}{len(plan.trials) + tuning} trials to train")
+        self._print(
+            f"{plan.study.name}: {todo} of {most}{len(plan.trials) + len(plan.level_trials) + tuning} trials to train"
+        )
 
     def added(self, trials: int) -> None:
         self._tally.add(trials)
@@ -280,7 +284,8 @@ class Bars:
         plan = self._tally.plan
         if isinstance(point, ReportedPoint):
             return [own_metric(plan.study, trial, point.metrics)]
-        trained, _ = plan.data.split(trial.data)
+        at = plan.at(trial)
+        trained, _ = (at.plan if at else plan).data.split(trial.data)
         left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
         told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
         return [*told, duration(left)] if left >= 1 else told

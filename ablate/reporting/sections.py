@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from ablate.reporting import charts, frames, frames_tuning, tables, tables_checks, words
+from ablate.reporting import charts, frames, frames_tuning, stability, tables, tables_checks, words
 from ablate.reporting.headline import headline
 from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
@@ -92,6 +92,19 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
     if judged.as_sealed is not None:
         sealed = replace(results, judgement=judged.as_sealed)
         yield Table(tables.verdict_rows(sealed), "The verdicts by the plan that was sealed before the trials")
+
+
+def _stability(results: Results) -> Iterator[Part | None]:
+    found = results.judgement.stability
+    yield charts.stability(results)
+    if found is None:
+        return
+    told = f"{results.unit.axis}, differences at every level of {found.field}"
+    yield Table(stability.level_rows(results), told)
+    yield Table(stability.pooled_rows(results), "Over data sets: a random-effects mean, and a new data set")
+    yield Prose(stability.rule(results), "rule")
+    between = "How much each contrast differs between two levels, seed by seed"
+    yield Table(stability.interaction_rows(results), between, folded=True)
 
 
 def _interactions(results: Results) -> Iterator[Part | None]:
@@ -196,6 +209,7 @@ def _origin(results: Results) -> Iterator[Part | None]:
 SECTIONS = (
     Section("answer", "Answer", _answer),
     Section("verdicts", "Verdicts", _verdicts),
+    Section("stability", "At other levels", _stability),
     Section("interactions", "Interactions", _interactions),
     Section("levels", "Level by level", _levels),
     Section("arms", "Every seed, arm by arm", _by_arm),

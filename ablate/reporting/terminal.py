@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ablate.design.plan import CONTROL
-from ablate.reporting import tables, words
+from ablate.reporting import stability, tables, words
 from ablate.reporting.console import screen, text
 from ablate.reporting.labels import folded
 from ablate.reporting.results import Results
@@ -102,6 +102,8 @@ def _page(results: Results) -> Group:
             text(""),
             *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(results)),
         ]
+    if lines := stability.sentences(results):
+        parts += [text(""), *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in lines)]
     parts += [text(""), verdict_table(results), text(""), text(_rule(results), "dim")]
     return Group(*parts)
 

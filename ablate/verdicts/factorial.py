@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from ablate.design.plan import CampaignPlan
 from ablate.design.study import Level
 from ablate.verdicts.expected import could_fail, held
 from ablate.verdicts.maxt import signs
@@ -92,6 +93,25 @@ def factorial_effects(
             )
         )
     return tuple(table)
+
+
+def crossed_levels(plan: CampaignPlan) -> dict[str, tuple[Level, ...]]:
+    """Each factor's levels, the control's own first."""
+    own = plan.control.factors
+    return {
+        name: (own[name], *(level for level in found if level != own[name]))
+        for name, found in plan.study.factors.items()
+    }
+
+
+def effects_by_seed(
+    cells: Sequence[Mapping[str, Level]], values: Floats, *, levels: Mapping[str, Sequence[Level]]
+) -> dict[str, Floats]:
+    """Every effect's estimates, one a seed (n,), by its term; of a factor of more levels by the level as well."""
+    columns, _ = _estimable(_columns(cells, levels))
+    terms = [column.term for column in columns]
+    names = [c.term if terms.count(c.term) == 1 else f"{c.term}: {c.contrast}" for c in columns]
+    return dict(zip(names, _within_seeds(columns, values), strict=True))
 
 
 def effect_checks(

@@ -21,9 +21,10 @@ from ablate.verdicts.expected import could_fail, held
 from ablate.verdicts.failures import failure_rates, outliers
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
-from ablate.verdicts.registration import plan_as_sealed, registration
+from ablate.verdicts.registration import levels_not_sealed, plan_as_sealed, registration
 from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.sequential import Decided, decide
+from ablate.verdicts.stability import stability
 from ablate.verdicts.statements import at_chance, method, statements
 from ablate.verdicts.tuning_luck import sensitivities
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
@@ -42,6 +43,9 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[Se
     found = _judgement(plan, records)
     if sealed is None:
         return found
+    if found.stability is not None:
+        why = levels_not_sealed(plan, sealed, records)
+        found = replace(found, stability=replace(found.stability, exploratory=why))
     registered = registration(plan, sealed, records)
     if registered.is_confirmatory:
         return replace(found, registration=registered)
@@ -100,6 +104,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         effects=table,
         effect_checks=checks,
         sensitivities=moved,
+        stability=stability(plan, records) if stands else None,
         method=method(rule.looks, no_worse=rule.no_worse),
     )
 

@@ -16,8 +16,9 @@ from ablate.design.sealed import SealedPlan, every_trial, shared_trials
 from ablate.design.study import Study
 from ablate.design.tuning import at_setting
 
-# What a study says that changes no verdict: texts, what is kept, and the metrics that are exploratory in any case.
-FREE = ("name", "title", "question", "source", "keep_weights", "budget", "decision.also")
+# What a study says that changes no verdict: texts, what is kept, the metrics that are exploratory in any case, and the
+# further levels, of which ``levels_not_sealed`` tells.
+FREE = ("name", "title", "question", "source", "keep_weights", "budget", "decision.also", "stability")
 _ABSENT = "absent"
 
 
@@ -78,6 +79,24 @@ def registration(plan: CampaignPlan, sealed: Sequence[SealedPlan], records: Mapp
             return Registration(sealed=one, first_trial_at=first)
     reasons = (*_changes(related[0].plan, plan), *_too_late(related[0], starts))
     return Registration(sealed=related[0], reasons=reasons, first_trial_at=first)
+
+
+def levels_not_sealed(plan: CampaignPlan, sealed: Sequence[SealedPlan], records: Mapping[str, Record]) -> str:
+    """Why what the further levels say is exploratory; empty where they were sealed before any of their trials."""
+    keys = {trial.key for trial in (*every_trial(plan), *plan.level_trials)}
+    starts = [one.measured.started_at for key, one in records.items() if key in keys and one.status != "failed"]
+    related = [
+        one
+        for one in sealed
+        if one.plan.study.name == plan.study.name
+        and one.plan.study.stability == plan.study.stability
+        and not _changes(one.plan, plan)
+    ]
+    if not related:
+        return "these levels were not asked for in a plan that was sealed"
+    if not any(all(one.sealed_at <= start for start in starts) for one in related):
+        return "the plan that asks for these levels was sealed after the first trial"
+    return ""
 
 
 def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:

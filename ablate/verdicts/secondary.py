@@ -10,7 +10,7 @@ import numpy as np
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts.contrast import Rule, describe
-from ablate.verdicts.factorial import effect_checks, factorial_effects
+from ablate.verdicts.factorial import crossed_levels, effect_checks, factorial_effects
 from ablate.verdicts.gather import ArmResults
 from ablate.verdicts.maxt import joint_intervals, step_down
 from ablate.verdicts.statements import at_chance
@@ -67,11 +67,7 @@ def effects(plan: CampaignPlan, results: Results, rule: Rule) -> tuple[tuple[Eff
         or at_chance(tuple(results[arm.name] for arm in arms), n, rule)
     ):
         return (), None
-    own = plan.control.factors
-    levels = {
-        name: (own[name], *(level for level in found if level != own[name]))
-        for name, found in plan.study.factors.items()
-    }
+    levels = crossed_levels(plan)
     cells = [arm.factors for arm in arms]
     values = np.array([results[arm.name].values(rule.metric, n) for arm in arms])
     table = factorial_effects(

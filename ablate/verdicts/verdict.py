@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from ablate.verdicts.random_effects import Pooled
     from ablate.verdicts.registration import Registration
+    from ablate.verdicts.stability import Stability
     from ablate.verdicts.tuning_luck import Sensitivity
 
 Outcome = Literal["better", "worse", "equivalent", "no worse", "undecided", "not judged"]
@@ -239,6 +240,8 @@ class Judgement:
         per_set: of runs on several data sets, the contrast of each arm on each of them, unadjusted; no verdict rests on
             one of them alone.
         effect_checks: what the table of effects leaves out; None where that cannot be tested.
+        stability: of a study that asks for further levels of a field, what they say of each contrast; no verdict rests
+            on it, and it has an alpha of its own. None: it asks for none.
         sensitivities: of a study that tunes, each arm's contrast at other settings; else empty.
         method: the rule in words, for the foot of the table.
         registration: whether this judgement was sealed before its trials; None where the sealed plans were not given.
@@ -264,6 +267,7 @@ class Judgement:
     per_set: tuple[Contrast, ...] = ()
     effect_checks: EffectChecks | None = None
     sensitivities: tuple[Sensitivity, ...] = ()
+    stability: Stability | None = None
     method: str = ""
     registration: Registration | None = None
     as_sealed: Judgement | None = None

@@ -84,6 +84,17 @@ def test_toggles_compares_all_sixteen_combinations_at_equal_macs() -> None:
     assert all(arm.match is not None and abs(arm.match.remainder) < 0.05 for arm in plan.arms)
 
 
+@pytest.mark.parametrize("name", ["linear_bottleneck", "toggles"])
+def test_two_studies_ask_whether_they_hold_at_other_budgets(name: str) -> None:
+    study = load_study(name, budget="stability")
+    plan, quick = make_plan(study), make_plan(load_study(name))
+    assert plan.trials == quick.trials  # what the quick budget trained is not trained again
+    header = next(line for line in (FOLDER / f"{name}.toml").read_text().splitlines() if " stability: " in line)
+    levels = [at.level for at in plan.levels]
+    assert levels == [2, 8]
+    assert header.endswith(f"{len(plan.arms)} arms x {study.plan.seeds} seeds x 2, 4 and 8 epochs")
+
+
 def test_the_roadmap_ends_at_mobilenet_v2() -> None:
     full = make_plan(load_study(FOLDER / "from_v1_to_v2.toml", budget="full"))
     cifar = make_plan(load_study(FOLDER / "linear_bottleneck.toml", budget="full"))

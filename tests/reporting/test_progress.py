@@ -38,7 +38,10 @@ def plan(*epochs: int) -> Any:
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
     arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
-    return SimpleNamespace(arms=arms, data=data, study=SimpleNamespace(name="a_study"))
+    return SimpleNamespace(
+        arms=arms, data=data, study=SimpleNamespace(name="a_study"), at=lambda trial: None, level_trials=(),
+        trials=[SimpleNamespace(arm=name) for name in names],
+    )  # fmt: skip
 
 
 def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
