@@ -18,12 +18,7 @@ Expectation = Literal["better", "worse", "equivalent", "no worse", "different", 
 METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
 Metric = Annotated[str, Field(pattern=METRIC_PATTERN)]
 # What our own training measures; a study's own trainer or command returns whatever it likes.
-HIGHER_IS_BETTER: dict[str, bool] = {
-    "test_accuracy": True,
-    "test_loss": False,
-    "val_accuracy": True,
-    "val_loss": False,
-}
+HIGHER_IS_BETTER = {"test_accuracy": True, "test_loss": False, "val_accuracy": True, "val_loss": False}
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Schedule = Literal["one_cycle", "cosine", "step", "constant"]
 Matched = Literal["none", "macs", "params", "train_flops", "peak_memory"]

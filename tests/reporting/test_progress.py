@@ -36,17 +36,17 @@ def plan(*epochs: int) -> Any:
     """A plan whose arms train for so many epochs; the first is called relu_bottleneck."""
     names = ("relu_bottleneck", *(f"arm{i}" for i in range(1, len(epochs))))
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
-    arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
+    arms = [SimpleNamespace(name=name, recipe=one, spec=None) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
     return SimpleNamespace(
-        arms=arms, data=data, study=SimpleNamespace(name="a_study"), at=lambda trial: None, level_trials=(),
+        arms=arms, data=data, study=SimpleNamespace(name="a_study", own_training=False), at=lambda trial: None, level_trials=(),
         trials=[SimpleNamespace(arm=name) for name in names],
     )  # fmt: skip
 
 
 def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
     recipe = SimpleNamespace(epochs=epochs)
-    return SimpleNamespace(key=f"{arm}{seed}", arm=arm, seed=seed, phase="confirm", recipe=recipe, data=None)
+    return SimpleNamespace(key=f"{arm}{seed}", arm=arm, seed=seed, phase="confirm", recipe=recipe, data=None, spec=None)
 
 
 def record(seed: int, reason: str = "") -> Any:
