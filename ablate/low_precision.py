@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ablate.campaign.options import RunOptions
-    from ablate.design.plan import CampaignPlan
+    from ablate.design.plan import CampaignPlan, Trial
+    from ablate.design.study import DataSpec
     from ablate.training.data import Images
 
 BITS = (8, 6, 4)
@@ -78,9 +80,18 @@ def scores(plan: CampaignPlan, where: RunOptions, bits: list[int]) -> pd.DataFra
     from ablate.design.arms import NOISE_FLOOR
     from ablate.training.data import load_images
 
-    images = load_images(plan.study.data, where.data_root, where.cache / "data", report=print)
-    nets = [(trial.arm, trial.seed) for trial in plan.trials if trial.arm != NOISE_FLOOR]
-    return pd.DataFrame([row for arm, seed in nets for row in _of_trial(plan, arm, seed, where, images, bits)])
+    @functools.lru_cache(maxsize=1)  # a seed's trials follow each other, and share their images
+    def images_of(data: DataSpec) -> Images:
+        return load_images(data, where.data_root, where.cache / "data", report=print)
+
+    nets = [trial for trial in plan.trials if trial.arm != NOISE_FLOOR]
+    rows = [_of_trial(plan, one.arm, one.seed, where, images_of(_parts(plan, one)), bits) for one in nets]
+    return pd.DataFrame([row for some in rows for row in some])
+
+
+def _parts(plan: CampaignPlan, trial: Trial) -> DataSpec:
+    """The study's data, split as they were for this trial."""
+    return plan.study.data.model_copy(update={"split_seed": trial.data.split_seed})
 
 
 def _of_trial(

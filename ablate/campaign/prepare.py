@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from ablate.campaign.local import run_in_subprocess
 from ablate.campaign.options import ArmCosts, RunOptions
@@ -15,14 +16,19 @@ from ablate.campaign.resources import Layout
 from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest
+from ablate.design.imported import Imported
 from ablate.design.initial import weights_file
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Arm, CampaignPlan
 from ablate.design.record import Record
+from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost
 from ablate.model.spec import NetSpec
 from ablate.model.torchvision_weights import WeightsError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 FORMAT = 1
 ArmCost = dict[str, float | int | None]
@@ -112,25 +118,51 @@ def measure_costs(plan: CampaignPlan, folder: Path, device: str, threads: int, s
     missing = [arm for arm in plan.arms if _kept(paths[arm.name]) is None]
     if missing:
         say(f"measuring what {'the arm costs' if len(missing) == 1 else f'{len(missing)} arms cost'}")
-        for name, measured in arm_costs(missing, plan.data, device, threads).items():
+        for name, measured in arm_costs(missing, plan.data, device, threads, say).items():
             write_whole(paths[name], json.dumps(dataclasses.asdict(measured)).encode())
     found = {arm: _kept(paths[arm.name]) for arm in plan.arms}
     return {arm.name: _as_trained(arm, kept) for arm, kept in found.items() if kept is not None}
 
 
-def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int) -> dict[str, Cost]:
-    """Counted, checked against two other counters, and timed in turns; loads torch."""
+def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int, say: Say) -> dict[str, Cost]:
+    """Counted, checked against two other counters, and timed in turns; loads torch, and imports the user's own nets.
+
+    Raises:
+        CostError: two counters disagree about a net of ours.
+        AblateError: a net of the user's own cannot be made, or does not answer images with logits.
+    """
     from ablate.measure.latency import with_latency
 
     shape = (data.channels, data.height, data.width)
-    specs = {arm.name: arm.spec for arm in arms if isinstance(arm.spec, NetSpec)}
-    counted = {
-        arm.name: cost(specs[arm.name], shape, batch_size=arm.recipe.batch_size, optimizer=arm.recipe.optimizer)
-        for arm in arms
-        if arm.name in specs
-    }
+    specs: dict[str, NetSpec | Module] = {}
+    counted: dict[str, Cost] = {}
+    for arm in arms:
+        recipe = arm.recipe
+        if isinstance(arm.spec, NetSpec):
+            specs[arm.name] = arm.spec
+            counted[arm.name] = cost(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+        else:
+            specs[arm.name], counted[arm.name] = _own_net(arm, data, say)
     sizes = {arm.name: arm.recipe.batch_size for arm in arms}
     return with_latency(counted, specs, shape, batch_sizes=sizes, device=device, threads=threads)
+
+
+def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
+    """The net of an arm that imports it, with its cost; says what the counters have to say."""
+    from ablate.measure.modules import module_cost
+    from ablate.training.own_net import answer, build_model
+
+    assert isinstance(arm.spec, Imported)
+    try:
+        net = build_model(arm.spec, data, 0)
+        answer(net, arm.spec, data)
+    except AblateError as error:
+        raise AblateError(f"arm {arm.name}: {error}") from error
+    shape, recipe = (data.channels, data.height, data.width), arm.recipe
+    counted, remarks = module_cost(net, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
+    for remark in remarks:
+        say(f"cost of {arm.name} ({arm.spec.path}): {remark}")
+    return net, counted
 
 
 def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) -> tuple[ArmCosts, bool]:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from ablate.design.imported import Imported, Model, changes_between, imported, is_path
 from ablate.design.own_training import own_training_of
-from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study, unread
+from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
 from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change

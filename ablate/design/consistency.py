@@ -9,7 +9,7 @@ from typing import get_args
 from ablate.design.arms import Arm
 from ablate.design.datasets import KNOWN
 from ablate.design.initial import freeze_errors
-from ablate.design.study import HIGHER_IS_BETTER, Matched, Study
+from ablate.design.study import HIGHER_IS_BETTER, SOURCES, Matched, Study
 from ablate.design.tuning import tuning_errors
 from ablate.design.validation import FieldError
 from ablate.errors import nearest, one_of
@@ -19,7 +19,16 @@ LARGEST_MARGIN = 0.2  # of an accuracy, which goes from 0 to 1; whoever writes m
 
 def study_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
     """What is wrong with the decision rule, and with the tuning and the frozen stages of these arms."""
-    return decision_errors(study) + tuning_errors(study, arms) + freeze_errors(study, arms)
+    return decision_errors(study) + vary_errors(study) + tuning_errors(study, arms) + freeze_errors(study, arms)
+
+
+def vary_errors(study: Study) -> list[FieldError]:
+    """Seeds that move nothing, or a source that is named twice."""
+    if not study.vary:
+        return [FieldError("vary", f"must hold at least one of {', '.join(SOURCES)}: else every seed is the same")]
+    if len(set(study.vary)) < len(study.vary):
+        return [FieldError("vary", f"must hold every source once, got {list(study.vary)!r}")]
+    return []
 
 
 def decision_errors(study: Study) -> list[FieldError]:

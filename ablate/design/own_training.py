@@ -141,6 +141,8 @@ def _unread(study: Study) -> Iterator[FieldError]:
         yield from (FieldError(f"{table}.{name}", told) for name in sorted(written_there))
     if study.match != "none":
         yield FieldError("match", f"is not possible with a {what}: the costs of its arms are not known beforehand")
+    if "vary" in study.model_fields_set:
+        yield FieldError("vary", f"{told}; each trial is given its seed, and decides what follows it")
     if study.keep_weights:
         kept = f"is of this package's own training; of a {what} what it writes to its folder as weights.pt is kept"
         yield FieldError("keep_weights", kept)

@@ -21,7 +21,7 @@ from ablate.design.levels import moved_field, other_levels, stability_errors, st
 from ablate.design.match import Match, matched
 from ablate.design.own_training import OwnTraining
 from ablate.design.study import DataSpec, Level, Recipe, Study
-from ablate.design.trial import Trial
+from ablate.design.trial import Trial, moved_by
 from ablate.design.tuning import ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
@@ -227,19 +227,23 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
     """
     first = study.plan.first_seed
     return tuple(
-        Trial(
-            study=study.name,
-            arm=arm.name,
-            seed=seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0),
-            spec=arm.spec,
-            recipe=arm.recipe,
-            data=arm.data,
-            data_digest=data.digest,
-            keep_weights=study.keep_weights,
-            metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
-        )
+        _trial(study, arm, seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0), data)
         for seed in range(first, first + study.plan.most_seeds)
         for arm in arms
+    )
+
+
+def _trial(study: Study, arm: Arm, seed: int, data: DataInfo) -> Trial:
+    return Trial(
+        study=study.name,
+        arm=arm.name,
+        seed=seed,
+        spec=arm.spec,
+        recipe=arm.recipe,
+        data_digest=data.digest,
+        keep_weights=study.keep_weights,
+        metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
+        **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
     )
 
 
@@ -277,10 +281,10 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
                 seed=seed,
                 spec=tried.spec,
                 recipe=tried.recipe,
-                data=arm.data,
                 data_digest=data.digest,
                 metrics=(tuned_by(study.decision.metric),) if study.own_training else (),
                 phase="tuning",
+                **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
             )
             for seed in tuning_seeds(study)
         ),
@@ -290,6 +294,9 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
 def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldError]:
     """What only data and arms together show to be impossible."""
     errors = []
+    drawn = any(arm.data.fraction < 1 or arm.data.label_noise for arm in arms)
+    if "split" in study.vary and data.num_val and not drawn:
+        errors.append(FieldError("vary", f"'split' does nothing: {data.name} brings validation images of its own"))
     for arm in arms:
         training, _ = data.split(arm.data)
         if arm.recipe.batch_size > training and not study.own_training:

@@ -24,7 +24,8 @@ from ablate.design.arms import (
     outside,
 )
 from ablate.design.imported import Imported, Model, changes_between
-from ablate.design.study import Study, unread
+from ablate.design.study import Study
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import SpecError, one_of
 from ablate.model.spec import BLOCK_FIELDS, BlockSpec, Change, NetSpec, StageSpec

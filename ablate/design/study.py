@@ -34,6 +34,9 @@ LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 # One line of text that people read; every page escapes it.
 Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 Level = str | int | float | bool
+Source = Literal["weights", "order", "augmentation", "split"]
+SOURCES: tuple[Source, ...] = ("weights", "order", "augmentation", "split")
+SEEDED: tuple[Source, ...] = ("weights", "order", "augmentation")  # what a seed moves where a study says nothing
 QUICK = "quick"  # the budget that a file is as it is written
 
 
@@ -149,25 +152,6 @@ class Recipe(_Noun):
         if self.init_sha256 and not self.init_from:
             raise ValueError("init_sha256 needs init_from, the file that it is of")
         return self
-
-
-# The fields that not every recipe reads: the field that decides it, and its values that do.
-READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
-    "momentum": ("optimizer", ("sgd", "rmsprop")),
-    "rms_decay": ("optimizer", ("rmsprop",)),
-    "beta1": ("optimizer", ("adam", "adamw")),
-    "beta2": ("optimizer", ("adam", "adamw")),
-    "step_epochs": ("schedule", ("step",)),
-    "step_factor": ("schedule", ("step",)),
-}
-
-
-def unread(recipe: Recipe, field: str) -> str:
-    """Why this recipe does not read a field: ``"does nothing with recipe.optimizer = 'adamw': ..."``; or nothing."""
-    reader, values = READ_BY.get(field, ("", ()))
-    if not values or getattr(recipe, reader) in values:
-        return ""
-    return f"does nothing with recipe.{reader} = {getattr(recipe, reader)!r}: it is read by {' and '.join(values)}"
 
 
 class DataSpec(_Noun):
@@ -345,6 +329,12 @@ class Study(_Noun):
     stability: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
         default_factory=dict,
         description="one field of the net, of recipe or of data to levels at which the contrasts are repeated",
+    )
+    vary: tuple[Source, ...] = Field(
+        default=SEEDED,
+        strict=False,
+        description="what a seed moves: initial weights, order of the images, augmentation (dropout too), and split: "
+        "which training images are held back",
     )
     match: Matched = Field(
         default="none",

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from ablate.design.arms import Arm, moved_outside
 from ablate.design.own_training import OwnTraining
-from ablate.design.study import Range, Recipe, Study, unread
+from ablate.design.study import Range, Recipe, Study
 from ablate.design.trial import Trial
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError
 from ablate.errors import one_of
 

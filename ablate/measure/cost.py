@@ -16,7 +16,7 @@ from ablate.model.spec import NetSpec
 
 # Numbers of state that an optimiser keeps for each parameter; rmsprop is counted with momentum.
 OPTIMIZER_STATE = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2}
-_BYTES = 4  # fp32
+BYTES = 4  # fp32
 
 
 class CostError(AblateError):
@@ -35,7 +35,8 @@ class Cost:
             convolution needs none); convolutions and linear layers.
         inference_peak_bytes: the largest sum of inputs and outputs over the operations (arXiv:1801.04381, section
             5.1), activations only, fp32, one image; batch norm and activation work in place.
-        inference_peak_block_bytes: the same with every block as one operation, its inner tensors disposable.
+        inference_peak_block_bytes: the same with every block as one operation, its inner tensors disposable; None of a
+            net that is not made of our blocks.
         train_peak_bytes: parameters, gradients, optimiser state and the activations that a forward pass of the training
             batch saves, fp32 (the function ``train_peak_bytes`` and measure/saved.py say what is counted).
         fvcore_flops: fvcore's own total, one a multiply-add, batch norm and pooling included.
@@ -49,7 +50,7 @@ class Cost:
     flops: int
     train_flops: int
     inference_peak_bytes: int
-    inference_peak_block_bytes: int
+    inference_peak_block_bytes: int | None
     train_peak_bytes: int
     fvcore_flops: int | None = None
     latency_ms: float | None = None
@@ -70,7 +71,7 @@ def train_peak_bytes(ops: Sequence[Layer], *, batch_size: int, optimizer: str) -
     if optimizer not in OPTIMIZER_STATE:
         raise CostError(f"optimizer {one_of(optimizer, OPTIMIZER_STATE)}")
     params = sum(layer.params for layer in ops)
-    return _BYTES * (params * (2 + OPTIMIZER_STATE[optimizer]) + saved_elements(ops) * batch_size)
+    return BYTES * (params * (2 + OPTIMIZER_STATE[optimizer]) + saved_elements(ops) * batch_size)
 
 
 def estimate(
@@ -98,8 +99,8 @@ def estimate(
         macs=macs,
         flops=2 * macs,
         train_flops=2 * (3 * macs - first.macs),
-        inference_peak_bytes=_BYTES * max(step.elements for step in by_layer(ops)),
-        inference_peak_block_bytes=_BYTES * max(step.elements for step in by_block(ops)),
+        inference_peak_bytes=BYTES * max(step.elements for step in by_layer(ops)),
+        inference_peak_block_bytes=BYTES * max(step.elements for step in by_block(ops)),
         train_peak_bytes=train_peak_bytes(ops, batch_size=batch_size, optimizer=optimizer),
     )
 

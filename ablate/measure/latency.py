@@ -45,7 +45,7 @@ class Latency:
 
 
 def latencies(
-    specs: Mapping[str, NetSpec],
+    specs: Mapping[str, NetSpec | torch.nn.Module],
     input_shape: tuple[int, int, int],
     *,
     batch_sizes: Mapping[str, int],
@@ -55,7 +55,7 @@ def latencies(
     """Each net's latency in eval mode, fp32, by torch's kernels; the nets take turns, so that all see the same machine.
 
     Args:
-        specs: the nets by name.
+        specs: the nets by name; those that are built already are put into eval mode.
         input_shape: C H W of an image.
         batch_sizes: images in a pass of each.
         device: where to run.
@@ -63,13 +63,17 @@ def latencies(
     """
     passes = {
         name: _Pass(
-            build(spec, generator=torch.Generator().manual_seed(0)).eval().to(device),
+            _net(spec).eval().to(device),
             torch.zeros(batch_sizes[name], *input_shape, device=device),
         )
         for name, spec in specs.items()
     }
     with computing_with(threads), torch.inference_mode():
         return in_turns(passes)
+
+
+def _net(spec: NetSpec | torch.nn.Module) -> torch.nn.Module:
+    return build(spec, generator=torch.Generator().manual_seed(0)) if isinstance(spec, NetSpec) else spec
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def in_turns(passes: Mapping[str, Callable[[], object]]) -> dict[str, Latency]:
 
 def with_latency(
     costs: Mapping[str, Cost],
-    specs: Mapping[str, NetSpec],
+    specs: Mapping[str, NetSpec | torch.nn.Module],
     input_shape: tuple[int, int, int],
     *,
     batch_sizes: Mapping[str, int],

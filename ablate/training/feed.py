@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ablate.design.study import Recipe
+from ablate.design.trial import Seeds
 from ablate.training.augment import Draws, crop, erased, pad, rand_augmented
 from ablate.training.data import Images
 from ablate.training.mixing import mix
@@ -26,7 +27,7 @@ class Feed:
     A training part smaller than a batch is one batch.
     """
 
-    def __init__(self, images: Images, recipe: Recipe, seed: int, device: str = "cpu") -> None:
+    def __init__(self, images: Images, recipe: Recipe, seed: int | Seeds, device: str = "cpu") -> None:
         self.images = images.to(device)
         self.seed = seed
         self.device = device

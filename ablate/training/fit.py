@@ -67,7 +67,7 @@ def fit(
     _check(trial, images, device, folder)
     computing = TORCH if isinstance(trial.spec, Imported) else kernels(device, threads, trial.recipe.precision)
     with PeakMemory(device) as memory, processor(threads) as settings:
-        feed = Feed(images, trial.recipe, trial.seed, device)
+        feed = Feed(images, trial.recipe, trial.seeds, device)
         native = computing != TORCH
         state = start(trial, images.info, device=device, folder=folder, native=native, init_file=init_file)
         try:

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ablate.design.datasets import DataInfo
 from ablate.design.imported import Imported, Model
+from ablate.design.trial import Seeds
 from ablate.errors import nearest
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
@@ -28,7 +29,7 @@ CHANNEL_NAMES = ("in_channels", "in_chans")  # timm's
 CLASS_NAMES = ("num_classes",)
 
 
-def build_model(model: Model, info: DataInfo, seed: int) -> nn.Module:
+def build_model(model: Model, info: DataInfo, seed: int | Seeds) -> nn.Module:
     """The net of an arm with the initial weights of a seed, on the CPU: N C H W images in, N num_classes logits out.
 
     Args:
@@ -57,7 +58,7 @@ def _contiguous(_: nn.Module, images: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(one.contiguous() if isinstance(one, Tensor) else one for one in images)
 
 
-def _called(function: Callable[..., Any], model: Imported, info: DataInfo, seed: int) -> nn.Module:
+def _called(function: Callable[..., Any], model: Imported, info: DataInfo, seed: int | Seeds) -> nn.Module:
     keywords = dict(model.keywords)
     last: Exception | None = None
     for of_data in _of_data(function, info):

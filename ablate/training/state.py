@@ -99,10 +99,10 @@ class State:
     def seed_dropout(self, epoch: int) -> None:
         """Starts the epoch's streams of dropout masks and of dropped paths; a foreign net draws globally."""
         if isinstance(self.trial.spec, Imported):
-            seed_globally(stream_seed(self.trial.seed, "dropout", epoch))
+            seed_globally(stream_seed(self.trial.seeds, "dropout", epoch))
         device = next(self.net.parameters()).device
         masks, paths = (
-            torch.Generator(device).manual_seed(stream_seed(self.trial.seed, stream, epoch))
+            torch.Generator(device).manual_seed(stream_seed(self.trial.seeds, stream, epoch))
             for stream in ("dropout", "drop_path")
         )
         for module in self.net.modules():
@@ -226,7 +226,7 @@ def _loaded(net: nn.Module, trial: Trial, file: Path | None) -> LoadReport:
 
 def _fresh(trial: Trial, info: DataInfo, device: str, path: Path | None, native: bool) -> State:
     # drawn on the CPU, so that every device starts from the same weights
-    net = build_model(trial.spec, info, trial.seed).to(device)
+    net = build_model(trial.spec, info, trial.seeds).to(device)
     if isinstance(trial.spec, NetSpec) or trial.recipe.bn_momentum != Recipe().bn_momentum:
         set_norm_momentum(net, trial.recipe)  # a net of the user's own keeps its own, unless the recipe says otherwise
     stop_gradients(net, trial.recipe.freeze)

@@ -25,7 +25,7 @@ from ablate.verdicts.registration import levels_not_sealed, plan_as_sealed, regi
 from ablate.verdicts.secondary import effects, exploratory, steps
 from ablate.verdicts.sequential import Decided, decide
 from ablate.verdicts.stability import stability
-from ablate.verdicts.statements import at_chance, method, statements
+from ablate.verdicts.statements import at_chance, covered, method, statements
 from ablate.verdicts.tuning_luck import sensitivities
 from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
 
@@ -105,7 +105,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         effect_checks=checks,
         sensitivities=moved,
         stability=stability(plan, records) if stands else None,
-        method=method(rule.looks, no_worse=rule.no_worse),
+        method=f"{method(rule.looks, no_worse=rule.no_worse)} {covered(plan.study)}",
     )
 
 

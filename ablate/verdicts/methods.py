@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import Study
+from ablate.verdicts.statements import covered
 from ablate.verdicts.verdict import Judgement
 from ablate.verdicts.wording import amount
 
@@ -64,6 +65,7 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
         f"We compared {arms} arm{'s' * (arms != 1)} with a control ({net}) on {data.name} ({images}), {seeds}.",
         f"All arms were trained for {trained} and a highest learning rate of {recipe.lr:g}.",
         f"Arms with the same seed shared {shared}.",
+        covered(study),
     ]
     if study.match != "none":
         told.append(f"The widths of the arms were solved so that every arm spends the control's {study.match}.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ablate.design.record import Record
+from ablate.design.study import SOURCES, Study
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule
 from ablate.verdicts.gather import ArmResults
@@ -36,6 +37,28 @@ def method(looks: tuple[Look, ...], *, no_worse: bool = False) -> str:
         f"{rule} Looks were planned after {sizes} seeds; p-values and intervals hold over all of them (alpha is "
         "spent as t^2, Kim & DeMets 1987, and added up by the union bound)."
     )
+
+
+_SOURCES = {
+    "weights": "initial weights",
+    "order": "the order of the images",
+    "augmentation": "augmentation and dropout",
+    "split": "which training images are held back for validation",
+}
+
+
+def covered(study: Study) -> str:
+    """What the intervals cover: the sources that a seed moves, and what stayed the same in every trial."""
+    if study.own_training:
+        return "Intervals cover what the training draws from its seed, and nothing that stays the same in every trial."
+    vary = study.vary
+    moved = [_SOURCES[one] for one in SOURCES if one in vary]
+    fixed = [*(_SOURCES[one] for one in SOURCES if one not in vary), "the test images"]
+    return f"Seeds move {_listed(moved)}; intervals cover these. They do not cover {_listed(fixed)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def mixed_kernels(records: Iterable[Record]) -> str:

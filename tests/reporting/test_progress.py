@@ -39,7 +39,8 @@ def plan(*epochs: int) -> Any:
     arms = [SimpleNamespace(name=name, recipe=one, spec=None) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
     return SimpleNamespace(
-        arms=arms, data=data, study=SimpleNamespace(name="a_study", own_training=False), at=lambda trial: None, level_trials=(),
+        arms=arms, data=data, study=SimpleNamespace(name="a_study", own_training=False),
+        at=lambda trial: None, level_trials=(),
         trials=[SimpleNamespace(arm=name) for name in names],
     )  # fmt: skip
 
