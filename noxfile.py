@@ -24,9 +24,9 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The ordinary tests: under 8 minutes on 2 cores."""
+    """The ordinary tests, two files at a time: under 8 minutes on 2 cores."""
     install(session, "tests")
-    session.run("pytest", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

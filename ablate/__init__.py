@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ablate.measure.quantise import quantised
     from ablate.model import zoo
     from ablate.model.nets import build
-    from ablate.reporting.session import records, results, run
+    from ablate.reporting.session import predictions, records, results, run
     from ablate.training.weights import load_weights
 
 __version__ = "0.2.0"
@@ -28,6 +28,7 @@ __all__ = [
     "load_study",
     "load_weights",
     "plan",
+    "predictions",
     "quantised",
     "records",
     "results",
@@ -44,6 +45,7 @@ _HOMES = {
     "load_study": "ablate.design.read",
     "load_weights": "ablate.training.weights",
     "plan": "ablate.campaign.api",
+    "predictions": "ablate.reporting.session",
     "quantised": "ablate.measure.quantise",
     "records": "ablate.reporting.session",
     "results": "ablate.reporting.session",

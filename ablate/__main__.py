@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "low_precision")
-USAGE = """usage: ablate {study,report,judge,ui,information,memory,low_precision} ...
+COMMANDS = ("study", "report", "judge", "ui", "predict", "information", "memory", "low_precision", "input_sizes")
+USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_precision,input_sizes} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from what MLflow holds
   ablate judge FILE    the verdicts on runs that were trained elsewhere
   ablate ui            browse the results in MLflow
+  ablate predict STUDY what a trained net says of images, and its mistakes
   ablate information   what ReLU keeps of its input: a spiral, or the nets of a study
   ablate memory        memory at inference over the depth of nets
   ablate low_precision the trained nets of a study in low precision, arm against control
+  ablate input_sizes   accuracy and cost of trained nets at several input sizes
 
 `ablate COMMAND --help` lists the options of each."""
 

@@ -63,10 +63,20 @@ def results_of(options: argparse.Namespace, study: str, digest: str | None, runs
 
 
 def show_list(options: argparse.Namespace) -> None:
-    """A line a campaign: study, budget, data, seeds, digest, when it was sealed, and how far it is."""
+    """A line a campaign: study, budget, data, seeds, digest, when it was sealed, and how far it is; then the tally.
+
+    The tally says how many contrasts the newest campaigns of all studies asked, and how many would differ by chance.
+    """
     from ablate.reporting.preview import print_campaigns
 
-    print_campaigns(campaigns(options), options.runs)
+    held = campaigns(options)
+    print_campaigns(held, options.runs)
+    if held:
+        from ablate.verdicts.tally import tally
+
+        newest = {one.plan.study.name: one.plan.study.digest for one in held}  # one judgement a study
+        found = [results_of(options, name, digest) for name, digest in newest.items()]
+        print(tally([(one.plan, one.judgement) for one in found]).sentence)  # noqa: T201
 
 
 def make_all(options: argparse.Namespace) -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ablate.design.record import Record
     from ablate.design.study import Study
     from ablate.reporting.results import Results
+    from ablate.verdicts.verdict import Contrast
 
 EXIT_UNEXPECTED = 1
 EXIT_WRONG_INPUT = 2
@@ -51,6 +52,9 @@ def _add_modes(group: argparse._ArgumentGroup) -> None:
     do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
     do.add_argument("--check", action="store_true", help="compare plan, records, MLflow and Optuna")
     do.add_argument("--repair", action="store_true", help="check, pull records from MLflow, and push to both views")
+    group.add_argument(
+        "--figure", type=Path, metavar="FILE", help="with --plan: draw the power of the seeds to a .svg or .png"
+    )
 
 
 def _add_fields(what: argparse._ArgumentGroup) -> None:
@@ -243,6 +247,27 @@ def pace(record: Record) -> float:
     return measured.images_per_s or (1 / measured.wall_s if measured.wall_s else 0.0)
 
 
+def seen_of(plan: CampaignPlan, runs: Path) -> tuple[Contrast, ...]:
+    """The contrasts of the records that a study has so far; in a study that tunes, of the recipes that were found."""
+    from ablate.campaign.records import RecordStore
+    from ablate.campaign.schedule import unfold
+    from ablate.verdicts.power_analysis import seen_contrasts
+
+    store = RecordStore(runs, plan.study.name)
+    here = store.keys()
+
+    def read(keys: list[str]) -> dict[str, Record]:
+        found = {}
+        for key in keys:
+            with contextlib.suppress(AblateError):
+                if key in here and (record := store.read(key)) is not None:
+                    found[key] = record
+        return found
+
+    schedule, records = unfold(plan, read)
+    return seen_contrasts(schedule.plan, records)
+
+
 def done_of(study: Study, how: RunOptions) -> int:
     """How many trials of a study have a record; a study that was never run is not planned for it."""
     from ablate.campaign.records import RecordStore
@@ -289,6 +314,8 @@ def run(options: argparse.Namespace) -> int:
         raise AblateError(
             "--json prints the verdicts of a study; it goes with none of --list, --plan, --check, --repair"
         )
+    if options.figure and not options.plan:
+        raise AblateError("--figure FILE goes with --plan: it draws the power of the planned seeds")
     if options.schema:
         from ablate.design.schema import study_schema
 
@@ -313,7 +340,13 @@ def run(options: argparse.Namespace) -> int:
         how, plan = run_options(options), make(options)
         done, rates = progress_of(plan, how.runs)
         costs, _ = known_costs(plan, how.cache / "costs", {})
-        print_plan(plan, costs, jobs=expected_jobs(how), done=done, images_per_s=rates)
+        seen = seen_of(plan, how.runs) if done else ()
+        print_plan(plan, costs, jobs=expected_jobs(how), done=done, images_per_s=rates, seen=seen)
+        if options.figure:
+            from ablate.reporting.power_curve import write
+
+            write(plan, options.figure, seen)
+            print(f"Figure: {options.figure}")  # noqa: T201
         return 0
     return check(options) if options.check or options.repair else train(options)
 

@@ -1,6 +1,7 @@
 """Where the promises of the verdicts are hard to keep, or are not made; used by verdict_simulations.py.
 
-Rare collapse, skew, effects that vary by seed, tuning, and looking again after the seal.
+Rare collapse, skew, effects that vary by seed, tuning once and in blocks, further levels, and looking again after the
+seal.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from simulated import (
 from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.failures import outliers
 from ablate.verdicts.sequential import decide
-from ablate.verdicts.stats import sign_flip_p
+from ablate.verdicts.stability import interactions
+from ablate.verdicts.stats import Floats, sign_flip_p
 
 DIFFERENT = "an arm wrongly called different (family-wise)"
 EQUIVALENT = "an arm wrongly called equivalent (family-wise)"
@@ -132,6 +134,55 @@ def tuning_rows(simulations: int) -> Iterator[Row]:
             )
         setting = f"the same arm tuned twice, {n} seeds"
         yield Row("called different, by the luck of the tuning", setting, apart / simulations, None, None, simulations)
+
+
+def block_rows(simulations: int) -> Iterator[Row]:
+    """The same two arms, each tuned anew for every seed: the luck of the tuning is in every paired difference."""
+    settings = np.linspace(-1, 1, 8)
+    for n in (8, 16):
+        generator = np.random.default_rng([12, n])
+        apart = 0
+        for _ in range(simulations):
+            scores = -2 * settings**2 + generator.normal(0, SD, (2, n, 8))
+            found = -2 * settings[scores.argmax(axis=2)] ** 2 + generator.normal(0, SD, (2, n))
+            apart += any_different(
+                decide({"0": found[1] - found[0]}, one_look(n), alpha=ALPHA, margin=1e-9, num_contrasts=1)
+            )
+        setting = f"the same arm tuned twice for every seed, {n} blocks"
+        yield Row(DIFFERENT, setting, apart / simulations, 0.0, 0.065, simulations)
+
+
+def stability_rows(simulations: int) -> Iterator[Row]:
+    """Four contrasts at three levels, 8 seeds: what is said of levels that differ in nothing, or in one of them."""
+    for label, shift in (("no difference anywhere", 0.0), ("all different alike", 3 * SD)):
+        generator = np.random.default_rng([14, int(shift > 0)])
+        apart = 0
+        for _ in range(simulations):
+            levels = {level: _contrasts(generator, dict.fromkeys("abcd", shift)) for level in (1, 2, 4)}
+            between = interactions(levels, list("abcd"), ALPHA)
+            apart += any(one.adjusted_p <= ALPHA for ones in between.values() for one in ones)
+        setting = f"4 contrasts, 3 levels, 8 seeds, {label}"
+        yield Row("levels wrongly said to differ (family-wise)", setting, apart / simulations, 0.0, 0.065, simulations)
+    generator, held = np.random.default_rng(15), 0
+    for _ in range(simulations):
+        signs = []
+        for shift in (3 * SD, 0.0, 3 * SD):
+            decided = decide(
+                _contrasts(generator, dict.fromkeys("abcd", shift)),
+                one_look(8),
+                alpha=ALPHA,
+                margin=1e-9,
+                num_contrasts=4,
+            )
+            signs.append({name for name, one in decided.items() if one.conclusion == "different"})
+        held += bool(set.intersection(*signs))
+    setting = "4 contrasts, 3 levels, 8 seeds, no difference at one of them"
+    yield Row("wrongly said to hold at every level (family-wise)", setting, held / simulations, 0.0, 0.065, simulations)
+
+
+def _contrasts(generator: np.random.Generator, shifts: dict[str, float]) -> dict[str, Floats]:
+    control = generator.normal(0, SD, 8)
+    return {name: shift + generator.normal(0, SD, 8) - control for name, shift in shifts.items()}
 
 
 def peeking_rows(simulations: int) -> Iterator[Row]:

@@ -31,12 +31,14 @@ from simulated import (
     settled,
 )
 from verdict_limits import (
+    block_rows,
     collapse_rows,
     joint_rows,
     noise_rows,
     peeking_rows,
     skew_rows,
     slope_rows,
+    stability_rows,
     tuning_rows,
 )
 
@@ -204,6 +206,8 @@ def simulate(simulations: int) -> list[Row]:
         (skew_rows, simulations),
         (collapse_rows, simulations),
         (tuning_rows, simulations),
+        (block_rows, simulations),
+        (stability_rows, some),
         (peeking_rows, simulations),
     ]
     with ProcessPoolExecutor() as pool:

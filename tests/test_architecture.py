@@ -29,7 +29,18 @@ FLOORS = (
     "campaign",
     "reporting",
 )
-COMMANDS = ("study", "report", "judge", "ui", "information", "memory", "low_precision", "__main__")
+COMMANDS = (
+    "study",
+    "report",
+    "judge",
+    "ui",
+    "predict",
+    "information",
+    "memory",
+    "low_precision",
+    "input_sizes",
+    "__main__",
+)
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).
 OWNERS = {
     "optuna": ("campaign/optuna_",),

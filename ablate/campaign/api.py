@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ablate.campaign.options import CampaignResult, RunOptions
 from ablate.campaign.records import RecordStore, plan_path, sealed_plans, writable
-from ablate.design.plan import CONTROL, CampaignPlan, make_plan
+from ablate.design.datasets import DataInfo
+from ablate.design.plan import CONTROL, CampaignPlan, Trial, make_plan
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.study import Study
@@ -45,26 +46,32 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
         >>> study = ablate.load_study("linear_bottleneck", overrides={"keep_weights": True})
         >>> net = ablate.load_net(study, "relu_bottleneck", seed=0)  # doctest: +SKIP
     """
-    import torch
-
-    from ablate.training.own_net import build_model
-
     how = options or RunOptions()
     planned = load(how, study.name, study.digest).plan
-    trials = {trial.seed: trial for trial in planned.arm_trials(_one_of("arm", arm, [a.name for a in planned.arms]))}
-    trial = trials[int(_one_of("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
+    trials = {trial.seed: trial for trial in planned.arm_trials(one_named("arm", arm, [a.name for a in planned.arms]))}
+    trial = trials[int(one_named("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
     path = RecordStore(how.runs, study.name).weights(trial.key)
     if not path.is_file():
         raise AblateError(
             f"{path}: {arm}, seed {trial.seed} kept no weights; set keep_weights = true in the study and run it with "
             f"--forget {arm}:{trial.seed}"
         )
-    net = build_model(trial.spec, planned.data, trial.seed)
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net_of(trial, planned.data, path)
+
+
+def net_of(trial: Trial, data: DataInfo, weights: Path) -> Module:
+    """The net of a trial with the weights that it kept, in eval mode on the CPU."""
+    import torch
+
+    from ablate.training.own_net import build_model
+
+    net = build_model(trial.spec, data, trial.seed)
+    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return net.eval()
 
 
-def _one_of(what: str, value: str, allowed: Iterable[str]) -> str:
+def one_named(what: str, value: str, allowed: Iterable[str]) -> str:
+    """``value``, where it is one of the names that are allowed; else an AblateError that lists them."""
     names = list(allowed)
     if value not in names:
         raise AblateError(f"the {what} {one_of(value, names)}")

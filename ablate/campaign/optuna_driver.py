@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ablate.design.levels import moved_field
-from ablate.design.plan import NOISE_FLOOR_SEEDS, Arm, CampaignPlan, Trial, setting
+from ablate.design.plan import Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
 from ablate.design.study import Range, Study, Tuning
-from ablate.design.tuning import ArmTuning, Setting, is_whole, own_values, tuning_seeds
+from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, is_whole, own_values, tuning_seeds
 from ablate.verdicts.search import WORST, best, curve_metric, is_scored, score
 
 if TYPE_CHECKING:
@@ -195,16 +195,18 @@ class Search:
     Args:
         plan: the campaign's.
         arm: of it.
+        block: which of the arm's tunings.
     """
 
-    def __init__(self, plan: CampaignPlan, arm: Arm) -> None:
+    def __init__(self, plan: CampaignPlan, arm: Arm, block: int = 0) -> None:
         self._plan = plan
         self._arm = arm
+        self._block = block
         self._study = plan.study
         self._budget = plan.study.tuning.trials or 0
         self._settings: list[Setting] = []
         self._scores: list[float] = []
-        self._optuna = _optuna_study(plan.study.tuning, tuning_seeds(plan.study)[0])
+        self._optuna = _optuna_study(plan.study.tuning, tuning_seeds(plan.study, block=block)[0])
         self._space = {name: _distribution(plan.study, name, span) for name, span in plan.study.tuning.space.items()}
         self._optuna.enqueue_trial(own_values(plan.study, arm))
 
@@ -220,7 +222,7 @@ class Search:
                 self._ask()
             else:
                 break
-        return ArmTuning(arm=self._arm.name, settings=tuple(self._settings))
+        return ArmTuning(arm=self._arm.name, settings=tuple(self._settings), block=self._block)
 
     @property
     def done(self) -> bool:
@@ -244,7 +246,7 @@ class Search:
         for number in range(len(self._settings), self._budget if whole else len(self._settings) + 1):
             trial = self._optuna.ask(self._space)
             values = own_values(self._study, self._arm) if number == 0 else dict(trial.params)
-            self._settings.append(setting(self._study, self._arm, self._plan.data, values))
+            self._settings.append(setting(self._study, self._arm, self._plan.data, values, self._block))
             if whole:
                 self._optuna.tell(trial, 0.0)  # the sequence goes on from what was told, and by its number alone
 

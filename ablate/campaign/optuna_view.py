@@ -255,6 +255,10 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
         "seed": IntDistribution(0, max(1, tuning.seeds)),
     }
     point: dict[str, Any] = {"arm": item.trial.arm, "seed": 0}
+    blocks = {t.key: arm.block for arm in plan.tuning for s in arm.settings for t in s.trials}
+    if tuning.blocks > 1:
+        distributions["block"] = IntDistribution(0, tuning.blocks - 1)
+        point["block"] = blocks[item.trial.key]
     keys = {t.key: i for arm in plan.tuning for s in arm.settings for i, t in enumerate(s.trials)}
     point["seed"] = keys[item.trial.key]
     for name, value in values.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ablate.campaign.executor import Executor, Finished, Job, Lost, Progress
 from ablate.campaign.local import LocalExecutor
@@ -45,6 +45,7 @@ def run_campaign(
     executor: Executor | None = None,
     prepare: Prepare = prepare_campaign,
     conclude: Conclude | None = None,
+    only: Collection[str] | None = None,
 ) -> CampaignResult:
     """Trains the trials of the plan that have no record yet, and returns the records of all.
 
@@ -55,6 +56,7 @@ def run_campaign(
         executor: what runs the trials; None: what ``options`` say. It is closed at the end.
         prepare: makes the data ready and returns the arms' costs.
         conclude: judges and reports when all trials are through, before the views are closed.
+        only: keys of the trials to train; the others are left for another call. None: all.
 
     Raises:
         AblateError: the runs folder, the data or the disk cannot be used, or another dispatcher is at work.
@@ -62,7 +64,7 @@ def run_campaign(
     """
     store = RecordStore(options.runs, plan.study.name)
     with writable(options.runs), store.locked():
-        campaign = _Campaign(plan, options, store, observer or Silent())
+        campaign = _Campaign(plan, options, store, observer or Silent(), only)
         return campaign.run(executor, prepare, conclude)
 
 
@@ -75,8 +77,16 @@ class _Campaign:
         records: of these, failures included.
     """
 
-    def __init__(self, plan: CampaignPlan, options: RunOptions, store: RecordStore, observer: Observer) -> None:
+    def __init__(
+        self,
+        plan: CampaignPlan,
+        options: RunOptions,
+        store: RecordStore,
+        observer: Observer,
+        only: Collection[str] | None = None,
+    ) -> None:
         self.plan = plan
+        self._only = only
         self.options = options
         self.store = store
         self.observer = observer
@@ -158,7 +168,8 @@ class _Campaign:
             ordered = {trial.key: trial for trial in schedule.trials if trial.key in new}
             self.trials |= ordered
             self._load(ordered)
-        self._todo.extend(trial for key, trial in list(self.trials.items())[known:] if not self._has_outcome(key))
+        new_keys = [key for key in list(self.trials)[known:] if self._only is None or key in self._only]
+        self._todo.extend(self.trials[key] for key in new_keys if not self._has_outcome(key))
         for sentence in schedule.news[self._told :]:
             if self._told or self.trained:
                 self.observer.said(sentence)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, tuned_arms, with_settings
+from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, with_settings
 from ablate.design.record import Record
 from ablate.design.study import Study
 from ablate.design.tuning import ArmTuning, Values, tuned_by
@@ -50,13 +50,14 @@ class Scheduler:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self._plan = plan
-        self._searches: dict[str, Search] = {}
+        self._searches: dict[tuple[str, int], Search] = {}
         self._news: list[str] = []
         self._confirming: Confirming | None = None
         if plan.study.tuned:
             from ablate.campaign.optuna_driver import Search
 
-            self._searches = {arm.name: Search(plan, arm) for arm in tuned_arms(plan.arms)}
+            blocks = range(plan.study.tuning.blocks)
+            self._searches = {(arm.name, block): Search(plan, arm, block) for arm in plan.arms for block in blocks}
 
     def schedule(self, records: Mapping[str, Record]) -> Schedule:
         """What is needed, given these records: the tuning first, then the seeds that confirm."""
@@ -79,13 +80,17 @@ class Scheduler:
         return Schedule(plan=plan, trials=trials, news=(*self._news, *self._confirming.news))
 
     def _tuned(self, tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
-        """The plan with each arm's best recipe; the A/A arm has the control's, since it is the control."""
+        """The plan with each arm's best recipe, of every block."""
         if not self._searches:
             return self._plan
-        best = {name: search.best for name, search in self._searches.items()}
-        for name, (found, score) in best.items():
-            self._news.append(f"{name} is tuned: {described(found.values)} ({told_score(self._plan.study, score)})")
-        return with_settings(self._plan, {name: found.values for name, (found, _) in best.items()}, tuning)
+        study = self._plan.study
+        best: dict[str, list[Values]] = {}
+        for (name, block), search in self._searches.items():
+            found, score = search.best
+            which = f"{name}, block {block + 1}," if study.tuning.blocks > 1 else name
+            self._news.append(f"{which} is tuned: {described(found.values)} ({told_score(study, score)})")
+            best.setdefault(name, []).append(found.values)
+        return with_settings(self._plan, best, tuning)
 
 
 class Confirming:

@@ -51,6 +51,7 @@ class Arm(Setup):
         match: how its width was solved, where the study asks for equal cost; such an arm is called ``NAME@macs``
             if its width had to move, and NAME if it cost the same anyway.
         setting: the best one of its tuning, which its recipe then has; None where nothing is tuned, or not yet.
+        settings: where each seed has a tuning of its own, the best setting of each; the recipe is then as written.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Arm(Setup):
     parent: str = CONTROL
     match: Match | None = None
     setting: dict[str, float] | None = field(default=None, hash=False)
+    settings: tuple[dict[str, float], ...] = field(default=(), hash=False)
 
     @property
     def setup(self) -> Setup:

@@ -51,6 +51,24 @@ KNOWN: dict[str, DataInfo] = {
         ("synthetic", 1, 12, 4, 640, 160),
     )
 }
+_CIFAR100 = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+# What a class is called, where it is not its number.
+_CLASSES: dict[str, tuple[str, ...]] = {
+    "fashion_mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "cifar100": tuple(_CIFAR100.split()),
+}  # fmt: skip
 EMBEDDED = ("mnist5k", "synthetic")  # come with the package: no file to place, no network
 
 # sha256 of a known set in its original order and our split (``Arrays.digest``): another content under its name would
@@ -96,6 +114,16 @@ def own_data(study: Study) -> DataInfo:
     words = [word for word in study.command if not word.startswith("-")]
     name = study.trainer or next(iter(words[1:]), study.command[0])
     return DataInfo(name=name, channels=0, height=0, width=0, num_classes=0, num_train=0, num_test=0)
+
+
+def class_names(info: DataInfo) -> tuple[str, ...]:
+    """What the classes of a data set are called: by name where it has names, else by number.
+
+    Example:
+        >>> class_names(KNOWN["cifar10"])[3]
+        'cat'
+    """
+    return _CLASSES.get(info.name) or tuple(map(str, range(info.num_classes)))
 
 
 def own_file(name: str, root: Path | None = None) -> Path:

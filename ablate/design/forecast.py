@@ -12,7 +12,7 @@ from ablate.design.datasets import KNOWN, DataInfo, own_data
 from ablate.design.imported import Imported
 from ablate.design.levels import other_levels, study_at
 from ablate.design.own_training import OwnTraining
-from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan, tuned_arms
+from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -61,9 +61,8 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
     for arm in plan.arms:
         rate = known.get(arm.name) or _rate(arm, plan.data)
         seconds += _seconds(rate, arm, plan.data) * len(plan.arm_trials(arm.name))
-        if arm in tuned_arms(plan.arms):
-            seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
-    tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+        seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
+    tuning = tuning_trials(plan.study) * len(plan.arms)
     further = [
         forecast(at.plan, jobs=jobs, images_per_s=images_per_s if _same_nets(at, plan) else {}) for at in plan.levels
     ]
@@ -85,7 +84,7 @@ def _same_nets(at: AtLevel, plan: CampaignPlan) -> bool:
 
 def tuning_trials(study: Study) -> int:
     """How many trials tune each arm."""
-    return (study.tuning.trials or 0) * study.tuning.seeds
+    return (study.tuning.trials or 0) * study.tuning.seeds * study.tuning.blocks
 
 
 def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
@@ -106,9 +105,9 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
         control_rate = own[0][1]
         moved = [(arm, rate) for arm, rate in own if rate != control_rate]
         rates = [(arm, control_rate) for arm in arms] + (moved if study.unmatched else [])
+    rates = rates + [rates[0]] * study.noise_floor
     tuning = tuning_trials(study) * len(rates)
     seconds = sum(_seconds(rate, arm, data, test=False) for arm, rate in rates) * tuning_trials(study)
-    rates += [rates[0]] * study.noise_floor
     seeds = study.plan.most_seeds
     seconds += sum(_seconds(rate, arm, data) for arm, rate in rates) * seeds
     further = [rough_forecast(study_at(study, level), jobs=jobs) for level in other_levels(study, arms[0])]

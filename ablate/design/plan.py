@@ -22,7 +22,7 @@ from ablate.design.match import Match, matched
 from ablate.design.own_training import OwnTraining
 from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial, moved_by
-from ablate.design.tuning import ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
+from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
@@ -34,7 +34,6 @@ __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan"
 PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
-NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -142,8 +141,9 @@ class CampaignPlan:
 
 def _arm_to_plain(arm: Arm) -> dict[str, Any]:
     # vars, not asdict: a Change may hold anything that JSON can say
+    held = {name: value for name, value in vars(arm).items() if name != "settings" or value}
     return {
-        **vars(arm),
+        **held,
         "spec": arm.spec.to_dict(),
         "recipe": arm.recipe.model_dump(mode="json"),
         "data": arm.data.model_dump(mode="json"),
@@ -163,6 +163,7 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
         "spec": _spec_from_plain(plain["spec"], what),
         "recipe": recipe,
         "data": study.data if data is None else _model(DataSpec, data, what),
+        "settings": tuple(plain.get("settings", ())),
         "changes": tuple(Change(*change) for change in plain.get("changes", ())),
         "match": None if plain.get("match") is None else build(Match, plain["match"], what),
     }
@@ -185,17 +186,22 @@ def _model(kind: type[Part], plain: Any, what: str) -> Part:
 
 
 def _tuning_to_plain(arm: ArmTuning) -> dict[str, Any]:
-    return {"arm": arm.arm, "settings": [[dict(one.values), [t.key for t in one.trials]] for one in arm.settings]}
+    block = {"block": arm.block} if arm.block else {}
+    return {
+        "arm": arm.arm,
+        **block,
+        "settings": [[dict(one.values), [t.key for t in one.trials]] for one in arm.settings],
+    }
 
 
 def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain: dict[str, Any]) -> ArmTuning:
     settings = []
     for values, keys in plain["settings"]:
-        made = setting(study, arms[plain["arm"]], data, values)
+        made = setting(study, arms[plain["arm"]], data, values, plain.get("block", 0))
         for trial, key in zip(made.trials, keys, strict=True):
             vars(trial)["key"] = key
         settings.append(made)
-    return ArmTuning(arm=plain["arm"], settings=tuple(settings))
+    return ArmTuning(arm=plain["arm"], settings=tuple(settings), block=plain.get("block", 0))
 
 
 def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm, ...]:
@@ -225,21 +231,18 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
 
     An interrupted campaign then has whole pairs. The A/A arm's seeds lie ``NOISE_FLOOR_SEEDS`` further on.
     """
-    first = study.plan.first_seed
-    return tuple(
-        _trial(study, arm, seed + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0), data)
-        for seed in range(first, first + study.plan.most_seeds)
-        for arm in arms
-    )
+    return tuple(_trial(study, arm, place, data) for place in range(study.plan.most_seeds) for arm in arms)
 
 
-def _trial(study: Study, arm: Arm, seed: int, data: DataInfo) -> Trial:
+def _trial(study: Study, arm: Arm, place: int, data: DataInfo) -> Trial:
+    seed = study.plan.first_seed + place + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0)
+    trained = at_setting(arm, arm.settings[place]) if arm.settings else arm
     return Trial(
         study=study.name,
         arm=arm.name,
         seed=seed,
-        spec=arm.spec,
-        recipe=arm.recipe,
+        spec=trained.spec,
+        recipe=trained.recipe,
         data_digest=data.digest,
         keep_weights=study.keep_weights,
         metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
@@ -247,29 +250,28 @@ def _trial(study: Study, arm: Arm, seed: int, data: DataInfo) -> Trial:
     )
 
 
-def tuned_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """The arms that have a tuning of their own: all but the A/A arm, which is the control and takes its recipe."""
-    return tuple(arm for arm in arms if arm.name != NOISE_FLOOR)
-
-
-def with_settings(plan: CampaignPlan, best: Mapping[str, Values], tuning: tuple[ArmTuning, ...]) -> CampaignPlan:
-    """The plan after its tuning: each arm with its best setting; the A/A arm with the control's, since it is that.
+def with_settings(
+    plan: CampaignPlan, best: Mapping[str, Sequence[Values]], tuning: tuple[ArmTuning, ...]
+) -> CampaignPlan:
+    """The plan after its tuning: each arm with its best setting, or with that of every seed.
 
     Args:
         plan: as made from the study.
-        best: the best setting of each arm that is tuned.
+        best: the best setting of each arm, one a block; an arm that only a further level has takes the control's.
         tuning: everything that was tried.
     """
-    arms = tuple(
-        replace(at_setting(arm, values), setting=dict(values))
-        for arm in plan.arms
-        for values in (best.get(arm.name, best[CONTROL]),)
-    )
+    arms = tuple(_with_best(arm, best.get(arm.name, best[CONTROL])) for arm in plan.arms)
     levels = tuple(replace(at, plan=with_settings(at.plan, best, ())) for at in plan.levels)
     return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning, levels=levels)
 
 
-def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
+def _with_best(arm: Arm, values: Sequence[Values]) -> Arm:
+    if len(values) > 1:
+        return replace(arm, settings=tuple(dict(one) for one in values))
+    return replace(at_setting(arm, values[0]), setting=dict(values[0]))
+
+
+def setting(study: Study, arm: Arm, data: DataInfo, values: Values, block: int = 0) -> Setting:
     """One setting of an arm with its trials, a tuning seed each."""
     tried = at_setting(arm, values)
     return Setting(
@@ -286,7 +288,7 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values) -> Setting:
                 phase="tuning",
                 **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
             )
-            for seed in tuning_seeds(study)
+            for seed in tuning_seeds(study, arm.name, block)
         ),
     )
 
@@ -308,7 +310,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     if num_arms * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {seeds} seeds"
         errors.append(FieldError("plan.seeds", message))
-    settings, seeds = study.tuning.trials or 0, study.tuning.seeds
+    settings, seeds = study.tuning.trials or 0, study.tuning.seeds * study.tuning.blocks
     if num_arms * settings * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {settings} settings x {seeds} seeds"
         errors.append(FieldError("tuning.trials", message))

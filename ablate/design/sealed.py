@@ -71,6 +71,7 @@ def every_trial(plan: CampaignPlan) -> tuple[Trial, ...]:
     first = (
         trial
         for arm in (plan.arms if study.tuned else ())
-        for trial in setting(study, arm, plan.data, own_values(study, arm)).trials
+        for block in range(study.tuning.blocks)
+        for trial in setting(study, arm, plan.data, own_values(study, arm), block).trials
     )
     return (*plan.trials, *plan.tuning_trials, *first)

@@ -232,6 +232,12 @@ class Tuning(_Noun):
         default="quasi_random", description="quasi_random: the same settings for every arm; tpe: led by the scores"
     )
     seeds: int = Field(default=1, ge=1, le=1_000, description="tuning seeds that each setting is trained with")
+    blocks: int = Field(
+        default=1,
+        ge=1,
+        le=10_000,
+        description="tunings of each arm: 1, or as many as plan.seeds, so that each seed confirms a tuning of its own",
+    )
     space: dict[str, Range] = Field(default_factory=dict, description="fields of the recipe and their ranges")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from ablate.design.arms import Arm, moved_outside
+from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, moved_outside
 from ablate.design.own_training import OwnTraining
 from ablate.design.study import Range, Recipe, Study
 from ablate.design.trial import Trial
@@ -16,6 +16,7 @@ from ablate.design.unread import unread
 from ablate.design.validation import FieldError
 from ablate.errors import one_of
 
+NOISE_FLOOR_SEEDS = 1_000_000  # how far the A/A arm's seeds lie from the control's
 TUNING_SEEDS = 2_000_000  # how far the tuning seeds lie from the confirming ones; the A/A arm's lie between them
 EDGE = 0.05  # of the range: a best setting nearer to its end may have a better one beyond
 # The fields of a recipe that can be tuned.
@@ -38,10 +39,14 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmTuning:
-    """The settings of one arm in the order in which they were asked for; the first is the recipe as written."""
+    """The settings of one arm in the order in which they were asked for; the first is the recipe as written.
+
+    ``block`` numbers the tunings of an arm that tunes several times.
+    """
 
     arm: str
     settings: tuple[Setting, ...]
+    block: int = 0
 
 
 def tuned_recipe(recipe: Recipe, values: Values) -> Recipe:
@@ -119,6 +124,8 @@ def tuning_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
     if not tuning.space:
         message = "must hold at least one field of the recipe, as lr = { low = 1e-3, high = 1e-1 }"
         return [FieldError("tuning.space", message)]
+    if message := _blocks_error(study):
+        return [FieldError("tuning.blocks", message)]
     if study.own_training:
         return [error for name, span in tuning.space.items() if (error := _own_range_error(study, arms, name, span))]
     recipes = {study.recipe: "", **{arm.recipe: f" (in arm {arm.name})" for arm in arms if arm.recipe != study.recipe}}
@@ -128,6 +135,16 @@ def tuning_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
             if error := _range_error(recipe, name, span):
                 errors.setdefault(name, FieldError(error.key, error.message + whose))
     return list(errors.values())
+
+
+def _blocks_error(study: Study) -> str:
+    blocks, plan = study.tuning.blocks, study.plan
+    if blocks == 1:
+        return ""
+    if plan.until == "settled":
+        return f'must be 1 with plan.until = "settled", got {blocks}'
+    allowed = f"must be 1 or plan.seeds = {plan.seeds}, so that each seed confirms a tuning of its own"
+    return "" if blocks == plan.seeds else f"{allowed}; got {blocks}"
 
 
 def is_whole(study: Study, name: str) -> bool:
@@ -196,7 +213,12 @@ def _refused(recipe: Recipe, name: str, value: float) -> str:
     return ""
 
 
-def tuning_seeds(study: Study) -> tuple[int, ...]:
-    """The seeds that settings are scored with, the same for every arm; no confirming trial has any of them."""
-    first = study.plan.first_seed + TUNING_SEEDS
+def tuning_seeds(study: Study, arm: str = CONTROL, block: int = 0) -> tuple[int, ...]:
+    """The seeds that settings are scored with; no confirming trial has any of them.
+
+    They are the same for every arm but the A/A arm, whose tuning is to be as far from the control's as its seeds are.
+    Each block has seeds of its own.
+    """
+    first = study.plan.first_seed + TUNING_SEEDS + block * study.tuning.seeds
+    first += NOISE_FLOOR_SEEDS if arm == NOISE_FLOOR else 0
     return tuple(range(first, first + study.tuning.seeds))

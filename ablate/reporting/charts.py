@@ -74,8 +74,8 @@ def differences(results: Results) -> Chart | None:
         data=contrasts,
         caption=(
             f"Each dot is one seed's difference to the control; the line is the {words.confidence(results)} interval "
-            "of the mean. An interval that misses zero shows a difference; one inside the grey band of "
-            f"±{words.margin(results)} shows an equivalence."
+            "of the mean; the thin one with ends holds for all arms together. An interval that misses zero shows a "
+            f"difference; one inside the grey band of ±{words.margin(results)} shows an equivalence."
         ),
         alt=f"{results.unit.difference.capitalize()}, arm minus control, seed by seed, with intervals and the margin.",
     )

@@ -91,7 +91,7 @@ def differences(
 
     Args:
         pairs: arm, seed, value (arm minus control, same seed).
-        contrasts: arm, mean, low, high, outcome; a row a contrast in the order to draw.
+        contrasts: arm, mean, low, high, joint_low, joint_high, outcome; a row a contrast in the order to draw.
         margin: half the band's width, in the unit of the differences.
         unit: of the metric.
         palette: a colour an arm.
@@ -101,6 +101,7 @@ def differences(
         axes.axvspan(-margin, margin, color=BAND_COLOUR, alpha=0.6, linewidth=0)
         axes.axvline(0, color=CONTROL_COLOUR, linewidth=1)
         note = _dots(axes, pairs, arms, palette)
+        _joint_intervals(axes, contrasts, palette)
         _intervals(axes, contrasts, palette)
         edges = pd.concat([pairs["value"], pd.Series([-margin, margin])])
         note_below(figure, "; ".join(filter(None, [note, _frame(axes, edges, contrasts)])))
@@ -145,6 +146,14 @@ def _intervals(axes: Axes, summary: pd.DataFrame, palette: Mapping[str, str]) ->
                 [line.low, line.high], [row + LINE] * 2, color=colour, linewidth=2.2, solid_capstyle="butt", zorder=4
             )
         axes.plot([line.mean], [row + LINE], "o", markersize=7, color=colour, markeredgecolor="white", zorder=5)
+
+
+def _joint_intervals(axes: Axes, contrasts: pd.DataFrame, palette: Mapping[str, str]) -> None:
+    """The intervals that hold together, thin, with ends that show where they are no wider than the others."""
+    for row, line in enumerate(lines_of(contrasts)):
+        if not (pd.isna(line.joint_low) or pd.isna(line.joint_high)):
+            ends, places = [line.joint_low, line.joint_high], [row + LINE] * 2
+            axes.plot(ends, places, "|-", color=palette[str(line.arm)], linewidth=0.9, markersize=6, zorder=3)
 
 
 def _frame(axes: Axes, values: pd.Series, summary: pd.DataFrame) -> str:

@@ -11,7 +11,6 @@ import math
 
 import pandas as pd
 
-from ablate.design.plan import tuned_arms
 from ablate.design.tuning import at_edge, tuned_by
 from ablate.reporting.results import Results
 from ablate.reporting.style import Unit, number
@@ -25,7 +24,7 @@ def scored_by(results: Results) -> Unit:
 
 
 def scores(results: Results) -> pd.DataFrame:
-    """arm, setting (0: the recipe as written), score, value (printed) and what was set; a row a setting with records.
+    """arm, block, setting (0: as written), score, value (printed) and what was set; a row a setting with records.
 
     A setting that failed or diverged has the score -inf and no value.
     """
@@ -35,8 +34,17 @@ def scores(results: Results) -> pd.DataFrame:
             if is_scored(setting, results.records):
                 found = score(setting, results.records, results.plan.study.decision)
                 value = math.nan if found == WORST else _printed(results, found)
-                rows.append({"arm": arm.arm, "setting": place, "score": found, "value": value, **setting.values})
-    names = ["arm", "setting", "score", "value", *results.plan.study.tuning.space]
+                rows.append(
+                    {
+                        "arm": arm.arm,
+                        "block": arm.block,
+                        "setting": place,
+                        "score": found,
+                        "value": value,
+                        **setting.values,
+                    }
+                )
+    names = ["arm", "block", "setting", "score", "value", *results.plan.study.tuning.space]
     return pd.DataFrame(rows, columns=names).astype({"score": float, "value": float})
 
 
@@ -45,7 +53,7 @@ def expected_best(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     metric = results.plan.study.decision.metric
     rows: list[tuple[object, ...]] = []
     for arm, group in table.groupby("arm", sort=False):
-        for point in best_of(floored(group["score"], metric, table["score"])):
+        for point in best_of(floored(group["score"], metric, table["score"]))[: results.plan.study.tuning.trials]:
             ends = sorted(_printed(results, end) for end in (point.low, point.high))
             rows.append((arm, point.budget, _printed(results, point.mean), *ends))
     return pd.DataFrame(rows, columns=["arm", "budget", "value", "low", "high"])
@@ -56,9 +64,19 @@ def _printed(results: Results, found: float) -> float:
     return sign * found * scored_by(results).factor
 
 
-def best_setting(results: Results, arm: str) -> dict[str, float]:
-    """The setting that an arm's tuning found; empty while it is not tuned."""
-    return results.arm(arm).setting or {}
+def best_setting(results: Results, arm: str, block: int = 0) -> dict[str, float]:
+    """The setting that an arm's tuning found in a block; empty while it is not tuned."""
+    found = results.arm(arm)
+    return (found.settings[block] if found.settings else found.setting) or {}
+
+
+def best_text(results: Results, arm: str) -> str:
+    """The setting that an arm's tuning found; of several tunings the range of each field."""
+    found = results.arm(arm)
+    if not found.settings:
+        return setting_text(found.setting or {})
+    spans = {name: sorted(one[name] for one in found.settings) for name in found.settings[0]}
+    return ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in spans.items())
 
 
 def setting_text(values: dict[str, float]) -> str:
@@ -66,20 +84,30 @@ def setting_text(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in values.items()) or "–"
 
 
+def tunings(results: Results) -> list[tuple[str, int, str]]:
+    """Arm, block, and both in words, of every tuning that the study asks for."""
+    study = results.plan.study
+    blocks = study.tuning.blocks
+    return [
+        (arm.name, block, f"{arm.name}, block {block + 1}" if blocks > 1 else arm.name)
+        for arm in (results.plan.arms if study.tuned else ())
+        for block in range(blocks)
+    ]
+
+
 def warnings(results: Results, table: pd.DataFrame) -> list[str]:
     """A sentence for each arm whose best setting may not be the best there is, and for a tuning that is not over."""
     study = results.plan.study
     told = []
-    for arm in tuned_arms(results.plan.arms) if study.tuned else ():
-        values, own = best_setting(results, arm.name), table.loc[table["arm"] == arm.name, "score"]
+    for name, block, which in tunings(results):
+        values = best_setting(results, name, block)
+        own = table.loc[(table["arm"] == name) & (table["block"] == block), "score"]
         if not values:
-            told.append(
-                f"The tuning of {arm.name} is not over: {len(own)} of {study.tuning.trials} settings are scored."
-            )
+            told.append(f"The tuning of {which} is not over: {len(own)} of {study.tuning.trials} settings are scored.")
         elif len(own) and (own == WORST).all():
-            told.append(f"No setting of {arm.name} finished: it was compared under the recipe as written.")
+            told.append(f"No setting of {which} finished: it was compared under the recipe as written.")
         else:
-            told += [_edge(results, arm.name, name, values[name]) for name in at_edge(study, values)]
+            told += [_edge(results, which, field, values[field]) for field in at_edge(study, values)]
     return told
 
 
@@ -95,13 +123,18 @@ def _edge(results: Results, arm: str, name: str, value: float) -> str:
 def best_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the figure, as printed text: what each arm tried, what was best, and what that brought."""
     measure, rows = scored_by(results), []
-    for arm, group in table.groupby("arm", sort=False):
-        values = best_setting(results, str(arm))
+    several = results.plan.study.tuning.blocks > 1
+    for arm, block, _ in tunings(results):
+        group = table[(table["arm"] == arm) & (table["block"] == block)]
+        if group.empty:
+            continue
+        values = best_setting(results, arm, block)
         first = group["value"][group["setting"] == 0]
         best = group["value"].iloc[int(group["score"].to_numpy().argmax())]
         rows.append(
             {
                 "arm": arm,
+                **({"block": block + 1} if several else {}),
                 "settings": len(group),
                 "failed or diverged": int((group["score"] == WORST).sum()),
                 f"{measure.axis}, recipe as written": number(
@@ -121,6 +154,7 @@ def setting_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arm": table["arm"],
+            **({"block": table["block"] + 1} if results.plan.study.tuning.blocks > 1 else {}),
             "setting": table["setting"] + 1,
             **{name: [f"{value:.3g}" for value in table[name]] for name in space},
             measure.axis: [number(value, measure.digits) for value in table["value"]],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ablate.design.plan import CampaignPlan
     from ablate.design.sealed import SealedPlan
     from ablate.design.study import Study
+    from ablate.verdicts.verdict import Contrast
 
 QUICK = "quick"
 PLAIN_WIDTH = 100
@@ -88,7 +89,13 @@ def _sizes(study: Study, jobs: int, done: Callable[[Study], int] | None) -> list
 
 
 def print_plan(
-    plan: CampaignPlan, costs: ArmCosts, *, jobs: int, done: int = 0, images_per_s: Mapping[str, float] | None = None
+    plan: CampaignPlan,
+    costs: ArmCosts,
+    *,
+    jobs: int,
+    done: int = 0,
+    images_per_s: Mapping[str, float] | None = None,
+    seen: Sequence[Contrast] = (),
 ) -> None:
     """The trials, each arm's cost, what the seeds can detect, time and disk. Nothing is trained.
 
@@ -98,6 +105,7 @@ def print_plan(
         jobs: trials at a time.
         done: how many of its trials have a record already.
         images_per_s: training images a second of one trial, for the arms that records exist of.
+        seen: the contrasts of its records, whose spread replaces the prior one.
     """
     from ablate.campaign.resources import disk_bytes
     from ablate.design.forecast import forecast
@@ -119,7 +127,7 @@ def print_plan(
         *([("stability", _levels(plan))] if plan.levels else []),
         ("time", _time(plan, expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
-        ("seeds", "\n".join(foresee(plan).sentences)),
+        ("seeds", "\n".join(foresee(plan, seen).sentences)),
         *([("maps", small)] if (small := _small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
@@ -165,10 +173,9 @@ def _small_maps(plan: CampaignPlan) -> str:
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
     """``12 trials first: 2 arms × 6 settings (quasi_random) of lr 0.001 to 0.03 (log)``."""
-    from ablate.design.plan import tuned_arms
-
-    tuning, arms = plan.study.tuning, len(tuned_arms(plan.arms))
-    seeds = f" × {tuning.seeds} seeds" if tuning.seeds > 1 else ""
+    tuning, arms = plan.study.tuning, len(plan.arms)
+    seeds = f" × {tuning.blocks} blocks" if tuning.blocks > 1 else ""
+    seeds += f" × {tuning.seeds} seeds" if tuning.seeds > 1 else ""
     space = ", ".join(
         f"{name} {span.low:g} to {span.high:g}{' (log)' * span.log}" for name, span in tuning.space.items()
     )

@@ -15,7 +15,7 @@ from rich.table import Column
 from ablate.campaign.options import Observer
 from ablate.design.forecast import tuning_trials
 from ablate.design.own_training import OwnTraining, planned_epochs
-from ablate.design.plan import Arm, CampaignPlan, Trial, tuned_arms
+from ablate.design.plan import Arm, CampaignPlan, Trial
 from ablate.design.record import Point, Record, ReportedPoint
 from ablate.design.study import Study
 from ablate.design.tuning import tuned_by
@@ -158,7 +158,7 @@ class Lines:
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
         self._tally.begin(todo)
-        tuning = tuning_trials(plan.study) * len(tuned_arms(plan.arms))
+        tuning = tuning_trials(plan.study) * len(plan.arms)
         most = "at most " * (plan.study.plan.until == "settled")
         self._print(
             f"{plan.study.name}: {todo} of {most}{len(plan.trials) + len(plan.level_trials) + tuning} trials to train"

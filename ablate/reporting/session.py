@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.api import load, plan
 from ablate.campaign.options import RunOptions, Silent
+from ablate.design.plan import CONTROL
 from ablate.design.study import Study
+from ablate.errors import AblateError
 from ablate.reporting.load import results_from
 from ablate.reporting.results import Results
 
@@ -56,6 +60,43 @@ def results(study: Study, options: RunOptions | None = None) -> Results:
     """
     how = options or RunOptions()
     return results_from(load(how, study.name, study.digest), how.runs)
+
+
+def predictions(
+    study: Study,
+    arm: str = CONTROL,
+    *,
+    images: Sequence[Path | str] = (),
+    test: Sequence[int] = (),
+    seed: int | None = None,
+    options: RunOptions | None = None,
+) -> pd.DataFrame:
+    """What a trained net of the study says of images; it is trained first, where none was kept.
+
+    Args:
+        study: as loaded.
+        arm: whose net.
+        images: PNG or JPEG files.
+        test: else test images by index; all of them where neither is given.
+        seed: of the net; None: the first that was kept.
+        options: the runs folder; None: the default.
+
+    Returns:
+        A row an image: image, true, predicted, probability, second, second_probability, right, and a column
+        ``p(CLASS)`` for each class; ``true`` and ``right`` are None for image files.
+
+    Raises:
+        AblateError: the arm, the net or an image cannot be used.
+    """
+    from ablate.campaign.predict import answers
+    from ablate.campaign.trained import trained_net
+    from ablate.reporting.predictions import prediction_frame
+
+    how = options or RunOptions()
+    if images and test:
+        raise AblateError("name image files, or test images, not both")
+    trained = trained_net(study, arm, seed, how)
+    return prediction_frame(answers(trained, how, files=[Path(one) for one in images], test=test))
 
 
 def records(study: Study, options: RunOptions | None = None) -> pd.DataFrame:

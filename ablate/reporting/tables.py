@@ -61,9 +61,7 @@ def arm_rows(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
         }
     )
     if results.plan.study.tuned:
-        table["best setting"] = [
-            frames_tuning.setting_text(frames_tuning.best_setting(results, arm)) for arm in summary["arm"]
-        ]
+        table["best setting"] = [frames_tuning.best_text(results, arm) for arm in summary["arm"]]
     return table
 
 

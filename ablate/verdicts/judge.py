@@ -80,7 +80,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     moved = sensitivities(plan, records)
     further = (
         *wording.lack_of_fit(checks, rule.alpha),
-        *wording.tuning_luck(moved, rule.metric, rule.unit, tuned=rule.tuned),
+        *wording.tuning_luck(moved, rule.metric, rule.unit, tuned=rule.tuned, blocks=plan.study.tuning.blocks),
         *(() if fraction is None else (str(fraction),)),
     )
     failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})

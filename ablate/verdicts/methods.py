@@ -77,7 +77,9 @@ def _tuned(study: Study) -> list[str]:
         return []
     fields, held_back = ", ".join(study.tuning.space), "data" if study.own_training else "images"
     told = f"Before that, {fields} of every arm, the control included, was tuned on the validation {held_back} with"
-    return [f"{told} {study.tuning.trials} settings; the claims hold for the recipes so found."]
+    once = "; the claims hold for the recipes so found."
+    each = ", anew for every seed; the claims hold for new tunings."
+    return [f"{told} {study.tuning.trials} settings{once if study.tuning.blocks == 1 else each}"]
 
 
 def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:

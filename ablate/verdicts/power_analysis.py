@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
+from ablate.design.record import Record
 from ablate.design.study import Decision
 from ablate.verdicts import power
+from ablate.verdicts.contrast import describe
+from ablate.verdicts.gather import gather
 from ablate.verdicts.priors import prior, upper_sd
 from ablate.verdicts.sequential import Look, planned_looks
 from ablate.verdicts.verdict import Contrast
 from ablate.verdicts.wording import amount
+
+FEWEST_PAIRS = 3  # of a spread that anything is planned with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,7 @@ class Foresight:
 
     Attributes:
         seeds, num_contrasts: paired seeds (the most that there can be) and the size of the family.
+        alpha: of the last look.
         sd: standard deviation of paired differences that is counted with; ``source`` says where it comes from.
         margin_power, exaggeration: probability (0 to 1) that a true difference of the margin is found, and how many
             times its size it then seems on average (None where it is hardly ever found).
@@ -39,6 +45,7 @@ class Foresight:
 
     seeds: int
     num_contrasts: int
+    alpha: float
     sd: float
     source: str
     margin_power: float
@@ -93,6 +100,7 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
     return Foresight(
         seeds=last.seeds,
         num_contrasts=num_contrasts,
+        alpha=alpha,
         sd=sd,
         source=source,
         margin_power=margin_power,
@@ -110,6 +118,18 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
             *_effect_sentence(effect, decision),
             *_looks_sentence(looks),
         ),
+    )
+
+
+def seen_contrasts(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Contrast, ...]:
+    """The contrasts of the pairs that have records so far, three or more of an arm: what they say of the spread."""
+    results, metric = gather(plan, records), plan.study.decision.metric
+    control = results[CONTROL]
+    pairs = {name: min(one.sound, control.sound) for name, one in results.items() if name != CONTROL}
+    return tuple(
+        describe(results[name], control, metric, n, 1 - plan.study.decision.alpha)
+        for name, n in pairs.items()
+        if n >= FEWEST_PAIRS
     )
 
 

@@ -105,7 +105,7 @@ def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
     Of a study that tunes, with the recipes that its arms were given since: they were not known when it was sealed.
     """
     found, old = {arm.name: arm for arm in plan.arms}, sealed.plan
-    if all(arm.setting is None for arm in plan.arms):
+    if all(arm.setting is None and not arm.settings for arm in plan.arms):
         return old
     arms = tuple(_with_setting(arm, found[arm.name]) if arm.name in found else arm for arm in old.arms)
     return dataclasses.replace(old, arms=arms, trials=trials(old.study, arms, old.data), tuning=plan.tuning)
@@ -114,8 +114,9 @@ def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
 def _with_setting(arm: Arm, found: Arm) -> Arm:
     """An arm as it was sealed, with the setting that its tuning has found since."""
     if isinstance(arm.spec, OwnTraining):
-        return dataclasses.replace(at_setting(arm, found.setting or {}), setting=found.setting)
-    return dataclasses.replace(arm, recipe=found.recipe, setting=found.setting)
+        tuned = at_setting(arm, found.setting or {})
+        return dataclasses.replace(tuned, setting=found.setting, settings=found.settings)
+    return dataclasses.replace(arm, recipe=found.recipe, setting=found.setting, settings=found.settings)
 
 
 def _starts(plan: CampaignPlan, records: Mapping[str, Record]) -> list[float]:

@@ -149,8 +149,8 @@ def _passed(floor: Verdict, rule: Rule) -> str:
     size = contrast.detectable if contrast else None
     told = "" if size is None else wording.amount(size, rule.metric, rule.unit)
     could = f"; it would have found one of {told} with 80 % power" if told else ""
-    blind = " It takes the control's tuned recipe, so it does not show the luck of the tuning." if rule.tuned else ""
-    return f"The noise floor passed, no difference was found{could}.{blind}"
+    own = " It was tuned on its own, with tuning seeds of its own." if rule.tuned else ""
+    return f"The noise floor passed, no difference was found{could}.{own}"
 
 
 def _out_of_reach(rule: Rule) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from ablate.design.arms import CONTROL
+from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.tuning import ArmTuning
@@ -38,10 +38,14 @@ class Sensitivity:
 def sensitivities(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Sensitivity, ...]:
     """One row an arm whose tuning has finished and shares settings with the control's; empty where nothing is tuned.
 
+    Empty too where each seed has a tuning of its own: the luck of the tuning is then in the intervals.
+
     Scores are of the tuning seeds on the validation images: they show how the contrast moves with the settings, and no
     verdict rests on them. Where a shared setting failed for either arm, it is left out.
     """
-    tuned = {one.arm: _scores(plan, one, records) for one in plan.tuning}
+    if plan.study.tuning.blocks > 1:
+        return ()
+    tuned = {one.arm: _scores(plan, one, records) for one in plan.tuning if one.arm != NOISE_FLOOR}
     control = tuned.pop(CONTROL, {})
     found = [_sensitivity(name, scores, control, plan) for name, scores in tuned.items()]
     return tuple(one for one in found if one is not None)

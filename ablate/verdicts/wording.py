@@ -159,10 +159,17 @@ def _against(rate: FailureRate, alpha: float) -> str:
     return f"; {told}, Fisher's adjusted p {share(rate.adjusted_p)}"
 
 
-def tuning_luck(found: Sequence[Sensitivity], metric: str, unit: str, *, tuned: bool) -> tuple[str, ...]:
+def tuning_luck(
+    found: Sequence[Sensitivity], metric: str, unit: str, *, tuned: bool, blocks: int = 1
+) -> tuple[str, ...]:
     """What the intervals of a tuned study do not hold, and how the contrasts move with the settings."""
     if not tuned:
         return ()
+    if blocks > 1:
+        told = f"Each of the {blocks} seeds confirms a tuning of its own, with tuning seeds and settings of its own"
+        return (
+            f"{told}: intervals and p-values hold for new tunings with new seeds, the luck of the tuning included.",
+        )
 
     def at(value: float | None) -> str:
         return "not tried" if value is None else amount(value, metric, unit, signed=True)

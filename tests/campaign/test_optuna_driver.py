@@ -55,7 +55,7 @@ def whole(plan: CampaignPlan) -> tuple[CampaignPlan, tuple[Trial, ...], dict[str
 def test_every_arm_gets_the_same_budget_and_seeds_that_no_confirming_trial_has(sampler: str) -> None:
     plan, needed, _ = whole(tuned(floor=True, sampler=sampler, trials=4, seeds=3))
     tuning = [trial for trial in needed if trial.phase == "tuning"]
-    assert Counter(trial.arm for trial in tuning) == {"control": 4, "other": 4}
+    assert Counter(trial.arm for trial in tuning) == {"control": 4, "other": 4, NOISE_FLOOR: 4}
     assert all(len(arm.settings) == 4 for arm in plan.tuning)
     confirming = {trial.seed for trial in needed if trial.phase == "confirm"}
     assert not confirming & {trial.seed for trial in tuning}
@@ -95,10 +95,32 @@ def test_the_best_setting_has_the_highest_mean_over_the_tuning_seeds() -> None:
     assert plan.arms[0].recipe != plan.arms[1].recipe
 
 
-def test_the_noise_floor_takes_the_recipe_of_the_control() -> None:
+def test_the_noise_floor_is_tuned_on_its_own_with_the_same_settings_and_other_seeds() -> None:
     plan, _, _ = whole(tuned(floor=True))
-    assert plan.arm(NOISE_FLOOR).recipe == plan.control.recipe
-    assert [tuning.arm for tuning in plan.tuning] == ["control", "other"]
+    assert [tuning.arm for tuning in plan.tuning] == ["control", "other", NOISE_FLOOR]
+    control, _, floor = plan.tuning
+    assert [one.values for one in floor.settings] == [one.values for one in control.settings]
+    seeds = [{trial.seed for one in tuning.settings for trial in one.trials} for tuning in (control, floor)]
+    assert not seeds[0] & seeds[1]
+    best = {arm.name: arm.setting for arm in plan.arms}
+    assert best[NOISE_FLOOR] in [one.values for one in floor.settings]
+
+
+def test_each_block_tunes_with_settings_and_seeds_of_its_own_and_its_seed_confirms_what_came_of_it() -> None:
+    plan = tuned(trials=4, seeds=1)
+    tuning = plan.study.tuning.model_copy(update={"blocks": 3})
+    study = plan.study.model_copy(update={"tuning": tuning, "plan": Plan(seeds=3)})
+    plan, _, records = whole(replace(plan, study=study, trials=trials(study, plan.arms, plan.data)))
+    assert [(one.arm, one.block) for one in plan.tuning] == [(arm, b) for arm in ("control", "other") for b in range(3)]
+    tried = [tuple(setting.values["lr"] for setting in one.settings) for one in plan.tuning]
+    assert tried[:3] == tried[3:]  # alike for both arms
+    assert len(set(tried)) == 3
+    for one in plan.tuning:
+        scores = {s.values["lr"]: records[s.trials[0].key].metrics.get("val_accuracy", -1.0) for s in one.settings}
+        confirming = plan.arm_trials(one.arm)[one.block]
+        assert confirming.recipe.lr == max(scores, key=lambda lr: scores[lr])
+        assert records[confirming.key].status == "finished"
+    assert CampaignPlan.from_json(plan.to_json()) == plan
 
 
 def test_where_no_setting_finishes_the_recipe_as_written_is_confirmed() -> None:

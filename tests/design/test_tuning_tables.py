@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ablate.design.arms import NOISE_FLOOR
 from ablate.design.forecast import forecast, rough_forecast
-from ablate.design.plan import NOISE_FLOOR_SEEDS, CampaignPlan, make_plan, setting, tuned_arms
+from ablate.design.plan import CampaignPlan, make_plan, setting
 from ablate.design.read import load_study
 from ablate.design.study import Plan, Range, Recipe, Study, Tuning
-from ablate.design.tuning import TUNABLE, at_edge, own_values, place, tuned_recipe, tuning_seeds
+from ablate.design.tuning import NOISE_FLOOR_SEEDS, TUNABLE, at_edge, own_values, place, tuned_recipe, tuning_seeds
 from ablate.errors import StudyError
 
 FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -145,6 +146,9 @@ def test_tuning_seeds_never_meet_the_confirming_ones_nor_the_noise_floors(first:
     ours = tuning_seeds(study)
     assert len(ours) == own
     assert ours[0] > first + NOISE_FLOOR_SEEDS + seeds
+    blocks = [*ours, *tuning_seeds(study, block=1), *tuning_seeds(study, NOISE_FLOOR), *tuning_seeds(study, "relu", 2)]
+    assert len(set(blocks)) == len(blocks) == 4 * own
+    assert tuning_seeds(study, "relu") == ours
 
 
 def test_the_phase_enters_the_key_of_a_tuning_trial_alone() -> None:
@@ -173,12 +177,20 @@ def test_the_forecast_counts_and_times_what_tunes() -> None:
     study = study_of(seeds=2).model_copy(update={"noise_floor": True})
     without = study.model_copy(update={"tuning": Tuning()})
     plan, plain = make_plan(study), make_plan(without)
-    assert [arm.name for arm in tuned_arms(plan.arms)] == ["control", "relu"]
     for one, other in ((forecast(plan), forecast(plain)), (rough_forecast(study), rough_forecast(without))):
         assert one is not None
         assert other is not None
-        assert (one.tuning, one.trials - other.trials, other.tuning) == (20, 20, 0)
+        assert (one.tuning, one.trials - other.trials, other.tuning) == (30, 30, 0)
         assert one.minutes > other.minutes
+
+
+@pytest.mark.parametrize(("blocks", "told"), [(3, "must be 1 or plan.seeds = 8"), (0, "must be at least 1")])
+def test_blocks_are_one_or_as_many_as_the_seeds(blocks: int, told: str) -> None:
+    overrides = {"tuning.blocks": blocks}
+    with pytest.raises(StudyError, match=f"tuning.blocks {told}"):
+        load_study("linear_bottleneck_tuned", overrides=overrides)
+    plan = make_plan(load_study("linear_bottleneck_tuned", overrides={"tuning.blocks": 8}))
+    assert forecast(plan).tuning == 8 * 12
 
 
 @pytest.mark.parametrize(

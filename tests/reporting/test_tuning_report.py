@@ -12,9 +12,10 @@ from ablate.campaign.schedule import Scheduler, unfold
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record
-from ablate.design.study import Decision, Range, Tuning
+from ablate.design.study import Decision, Plan, Range, Tuning
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.results import Results
+from ablate.verdicts.judge import judge
 
 SPACE = {"lr": Range(low=1e-3, high=1e-1, log=True)}
 Make = Callable[..., Results]
@@ -32,8 +33,11 @@ def trained(trial: Trial) -> Record:
     )  # fmt: skip
 
 
-def tuned(make_findings: Make, *, settings: int = 33, drop: int = 0, **study: Any) -> Results:
-    results = make_findings(noise_floor=True, tuning=Tuning(trials=settings, space=SPACE), **study)
+def tuned(
+    make_findings: Make, *, settings: int = 33, drop: int = 0, blocks: Tuning | None = None, **study: Any
+) -> Results:
+    tuning = blocks or Tuning(trials=settings, space=SPACE)
+    results = make_findings(noise_floor=True, tuning=tuning, **study)
     records: dict[str, Record] = {}
 
     def read(keys: list[str]) -> dict[str, Record]:
@@ -58,7 +62,7 @@ def results(make_findings: Make) -> Results:
 
 def test_every_setting_of_every_arm_has_its_score_in_percent(results: Results) -> None:
     table = frames_tuning.scores(results)
-    assert dict(table.groupby("arm").size()) == {"control": 33, "relu_bottleneck": 33, "full": 33}
+    assert dict(table.groupby("arm").size()) == dict.fromkeys(results.arms, 33)
     control = table[table["arm"] == "control"]
     assert control["value"].tolist() == pytest.approx(
         [90 - 10 * abs(math.log10(rate / 0.01)) for rate in control["lr"]]
@@ -93,7 +97,7 @@ def test_a_loss_is_drawn_as_a_loss_which_falls(make_findings: Make) -> None:
 
 
 def test_a_best_setting_at_the_edge_is_said_and_so_is_an_arm_of_which_none_finished(results: Results) -> None:
-    first, second = frames_tuning.warnings(results, frames_tuning.scores(results))
+    first, second, _ = frames_tuning.warnings(results, frames_tuning.scores(results))
     assert first.startswith("The best lr of relu_bottleneck, 0.0")
     assert first.endswith(
         "lies at the edge of the range that was searched, 0.001 to 0.1 (log): a better one may lie beyond."
@@ -116,10 +120,9 @@ def test_the_table_tells_what_was_tried_what_was_best_and_what_that_brought(resu
     assert printed.loc["relu_bottleneck", "at the edge"] == "lr"
 
 
-def test_the_table_of_arms_names_each_best_setting_the_noise_floors_is_the_controls(results: Results) -> None:
+def test_the_table_of_arms_names_each_best_setting(results: Results) -> None:
     scores = frames.scores(frames.trials(results), "test_accuracy")
     rows = tables.arm_rows(results, frames.summary(scores, results.arms)).set_index("arm")["best setting"]
-    assert rows["noise_floor"] == rows["control"]
     assert rows["relu_bottleneck"] != rows["control"]
 
 
@@ -128,14 +131,14 @@ def test_the_figure_is_drawn_the_same_each_time_with_a_panel_an_arm(results: Res
     first, second = (chart.svg() for chart in pictures if chart is not None)
     assert first == second
     assert pictures[0] is not None
-    assert len([axes for axes in pictures[0].figure.axes if axes.get_visible()]) == 3
+    assert len([axes for axes in pictures[0].figure.axes if axes.get_visible()]) == 4
 
 
 def test_a_tuning_that_is_not_over_says_so(make_findings: Make) -> None:
     results = tuned(make_findings, drop=6)
     told = frames_tuning.warnings(results, frames_tuning.scores(results))
     assert told[0] == "The tuning of control is not over: 2 of 33 settings are scored."
-    assert len(told) == 3
+    assert len(told) == len(results.arms) == 4
 
 
 def test_a_study_without_tuning_has_none_of_it(make_findings: Make) -> None:
@@ -150,8 +153,26 @@ def test_a_study_without_tuning_has_none_of_it(make_findings: Make) -> None:
 
 def test_every_setting_is_listed_and_the_study_text_reads_back(results: Results, tmp_path: Any) -> None:
     rows = frames_tuning.setting_rows(results, frames_tuning.scores(results))
-    assert len(rows) == 99
+    assert len(rows) == 4 * 33
     assert (rows[rows["arm"] == "full"]["status"] == "failed or diverged").all()
     path = tmp_path / "linear_bottleneck.toml"
     path.write_text(words.study_text(results.plan.study))
     assert load_study(path) == results.plan.study
+
+
+def test_where_each_seed_has_a_tuning_of_its_own_every_block_has_its_row(make_findings: Make) -> None:
+    study = {"plan": Plan(seeds=3), "arms": {"relu_bottleneck": {"bottleneck": "relu"}}}
+    blocks = Tuning(trials=4, blocks=3, space=SPACE)
+    made = tuned(make_findings, settings=4, blocks=blocks, **study)
+    table = frames_tuning.scores(made)
+    assert len(table) == 3 * 3 * 4
+    rows = frames_tuning.best_rows(made, table)
+    assert list(zip(rows["arm"], rows["block"], strict=True)) == [
+        (arm, block) for arm in ("control", "relu_bottleneck", "noise_floor") for block in (1, 2, 3)
+    ]
+    assert " to " in frames_tuning.best_text(made, "control")
+    assert frames_tuning.expected_best(made, table)["budget"].max() == 4
+    assert not any("not over" in told for told in frames_tuning.warnings(made, table))
+    judged = judge(made.plan, made.records)
+    assert judged.sensitivities == ()
+    assert any(told.startswith("Each of the 3 seeds confirms a tuning of its own") for told in judged.statements)

@@ -133,7 +133,7 @@ def test_a_tuned_study_is_confirmatory_after_its_tuning_and_judged_as_sealed_wit
 ) -> None:
     tuning = {"trials": 2, "space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
     made = trained(campaign, tuning=tuning)
-    later = with_settings(made.plan, {arm.name: {"lr": 0.01} for arm in made.plan.arms}, tuning=())
+    later = with_settings(made.plan, {arm.name: [{"lr": 0.01}] for arm in made.plan.arms}, tuning=())
     records = {
         new.key: dataclasses.replace(made.records[old.key], key=new.key)
         for old, new in zip(made.plan.trials, later.trials, strict=True)

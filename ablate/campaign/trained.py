@@ -1,0 +1,138 @@
+"""One trained net of a study: the one that is there, else trained now as the study's campaign would train it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.campaign.api import net_of, one_named
+from ablate.campaign.check import forget
+from ablate.campaign.options import Observer, RunOptions
+from ablate.campaign.records import RecordStore
+from ablate.campaign.run import run_campaign
+from ablate.campaign.schedule import unfold
+from ablate.design.plan import CONTROL, CampaignPlan, Trial, make_plan
+from ablate.design.record import Record
+from ablate.design.study import Study
+from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedNet:
+    """A trial and the file of its weights."""
+
+    plan: CampaignPlan
+    trial: Trial
+    weights: Path
+
+    def load(self) -> Module:
+        """The net in eval mode on the CPU."""
+        return net_of(self.trial, self.plan.data, self.weights)
+
+
+def keeping(study: Study) -> Study:
+    """The study as one that keeps its weights: its trials have the same keys."""
+    return study.model_copy(update={"keep_weights": True})
+
+
+def kept_nets(study: Study, arm: str, options: RunOptions) -> list[TrainedNet]:
+    """The trained nets of an arm whose weights were kept, in the order of their seeds.
+
+    Raises:
+        AblateError: there is no such arm, or the study cannot be planned.
+    """
+    plan = _planned(study, options)
+    one_named("arm", arm, [one.name for one in plan.arms])
+    store = RecordStore(options.runs, study.name)
+    found = (TrainedNet(plan=plan, trial=one, weights=store.weights(one.key)) for one in plan.arm_trials(arm))
+    return [one for one in found if one.weights.is_file() and store.path(one.trial.key).is_file()]
+
+
+def trained_net(
+    study: Study,
+    arm: str = CONTROL,
+    seed: int | None = None,
+    options: RunOptions | None = None,
+    *,
+    train: bool = True,
+    say: Callable[[str], None] = print,
+    observer: Observer | None = None,
+) -> TrainedNet:
+    """A trained net of an arm, trained now where none was kept.
+
+    Args:
+        study: as loaded.
+        arm: which arm.
+        seed: which seed; None: the first whose weights were kept, else the first.
+        options: the runs folder and how to train; None: the defaults.
+        train: whether a missing one is trained.
+        say: told what is trained.
+        observer: told how the training goes.
+
+    Raises:
+        AblateError: there is no such arm or seed, nothing was trained and ``train`` is false, or the trial failed.
+    """
+    how = options or RunOptions()
+    kept = kept_nets(study, arm, how)
+    plan = _planned(study, how)
+    trials = {trial.seed: trial for trial in plan.arm_trials(arm)}
+    if seed is None:
+        seed = kept[0].trial.seed if kept else min(trials)
+    trial = trials[int(one_named("seed", str(seed), map(str, trials)))]
+    if here := [one for one in kept if one.trial.key == trial.key]:
+        return here[0]
+    if not train:
+        raise AblateError(
+            f"{how.runs}: {arm}, seed {seed} of study {study.name!r} was not trained with its weights kept; leave "
+            "--no-train out to train it now"
+        )
+    weights = RecordStore(how.runs, study.name).weights(trial.key)
+    _train(plan, trial, how, say, observer)
+    if not weights.is_file():
+        record = RecordStore(how.runs, study.name).read(trial.key)
+        reason = record.reason.splitlines()[0] if record and record.reason else "it has no record"
+        raise AblateError(f"{arm}, seed {seed} of study {study.name!r} could not be trained: {reason}")
+    return TrainedNet(plan=plan, trial=trial, weights=weights)
+
+
+def _planned(study: Study, options: RunOptions) -> CampaignPlan:
+    """The plan with each arm's own recipe, where the study tunes them.
+
+    Raises:
+        AblateError: the tuning was not run to its end.
+    """
+    store = RecordStore(options.runs, study.name)
+
+    def read(keys: list[str]) -> dict[str, Record]:
+        found = {key: store.read(key) for key in keys}
+        return {key: record for key, record in found.items() if record is not None}
+
+    plan = make_plan(keeping(study), options.data_root)
+    if not study.tuned:
+        return plan
+    schedule, _ = unfold(plan, read)
+    if schedule.to_come or not any(trial.phase == "confirm" for trial in schedule.trials):
+        raise AblateError(
+            f"study {study.name!r} tunes each arm first; run it: python -m ablate.study {study.name} "
+            "--set keep_weights=true"
+        )
+    return schedule.plan
+
+
+def _train(
+    plan: CampaignPlan, trial: Trial, options: RunOptions, say: Callable[[str], None], observer: Observer | None
+) -> None:
+    name = f"{trial.arm}, seed {trial.seed}"
+    say(f"{name} has no kept weights: it is trained now, as the study {trial.study!r} trains it.")
+    for _ in range(2):  # a record without weights may also come from MLflow
+        if forget(plan, options, [f"{trial.arm}:{trial.seed}"]):
+            say(f"{name} has a record without weights, which is set aside: {trial.key}.json.forgotten")
+        original = make_plan(plan.study, options.data_root) if plan.study.tuned else plan
+        result = run_campaign(original, options, observer=observer, only={trial.key})
+        if result.trained or RecordStore(options.runs, trial.study).weights(trial.key).is_file():
+            return
