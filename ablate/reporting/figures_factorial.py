@@ -34,8 +34,9 @@ def effects(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
             text = f"{number(line.mean, unit.digits, signed=True)}  (p {p_text(line.adjusted_p)})"
             right_column(axes, row, text)
         right_title(axes, "effect (adjusted p)")
-        names = [f"{line.label}: {line.contrast}" if line.order == 1 else str(line.label) for line in lines_of(rows)]
-        name_rows(axes, names)
+        several = rows["label"].duplicated(keep=False)  # of a factor with more than two levels
+        told = rows["label"].where((rows["order"] > 1) & ~several, rows["label"] + ": " + rows["contrast"])
+        name_rows(axes, list(told.str.replace(r": (?=\()", "\n", regex=True)))
         words = unit.axis.split(" (")[0]
         axes.set_xlabel(f"effect on {words}{unit.behind}\ngrey: within the margin of {unit.told(format(margin, 'g'))}")
         return figure

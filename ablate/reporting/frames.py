@@ -246,13 +246,14 @@ def effects(results: Results) -> pd.DataFrame:
 
 
 def importance(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """factor, share, mean: Optuna's share of the variance of single trials, and the main effect; the seed comes last.
+    """factor, share, mean: Optuna's share of the variance of single trials, and the largest main effect; the seed last.
 
     Args:
         results: of a factorial study.
         table: its ``effects``.
     """
-    mains = table[table["order"] == 1].drop_duplicates("term").set_index("term")["mean"]
+    largest_first = table[table["order"] == 1].sort_values("mean", key=abs, ascending=False, kind="stable")
+    mains = largest_first.drop_duplicates("term").set_index("term")["mean"]
     shares = results.rank_factors()
     rows = [(name, share, mains.get(name, math.nan)) for name, share in shares.items()]
     frame = pd.DataFrame(rows, columns=["factor", "share", "mean"])

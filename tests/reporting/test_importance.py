@@ -11,9 +11,11 @@ from ablate.campaign.optuna_driver import importance
 from ablate.design.plan import make_plan
 from ablate.design.read import load_study
 from ablate.design.record import EpochPoint, Record
-from ablate.reporting import words
+from ablate.reporting import frames, words
+from ablate.reporting.figures_factorial import effects
 from ablate.reporting.load import results_from
 from ablate.reporting.page import render_page
+from ablate.reporting.style import unit
 
 
 def point(epoch: int) -> EpochPoint:
@@ -55,3 +57,19 @@ def test_the_sentence_names_both_orders_where_they_differ() -> None:
     ranked = pd.DataFrame({"factor": ["a", "b", "seed"], "share": [0.7, 0.2, 0.1], "mean": [1.0, -2.0, math.nan]})
     assert words.importance_differs(ranked).startswith("Importance ranks a, b; the size of the main effect ranks b, a.")
     assert words.importance_differs(ranked.head(0)) == ""
+
+
+def test_of_a_factor_with_several_levels_the_largest_main_effect_is_shown(results) -> None:
+    table = pd.DataFrame({"term": ["conv", "conv"], "order": [1, 1], "mean": [1.0, -3.0]})
+    assert frames.importance(results, table).set_index("factor").loc["conv", "mean"] == -3.0
+
+
+def test_every_row_of_the_figure_of_effects_has_a_name_of_its_own() -> None:
+    rows = [
+        ("width", "0.5 − mean", 1), ("width", "0.35 − mean", 1), ("stride", "1 − 2", 1),
+        ("width × stride", "(0.5 − mean) × (1 − 2)", 2), ("width × stride", "(0.35 − mean) × (1 − 2)", 2),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["label", "contrast", "order"])
+    table = table.assign(mean=1.0, low=0.0, high=2.0, adjusted_p=0.5)
+    names = [text.get_text() for text in effects(table, 0.5, unit("test_accuracy")).axes[0].get_yticklabels()]
+    assert len(set(names)) == len(rows)
