@@ -150,11 +150,15 @@ def _value(text: str) -> object:
 
 def make(options: argparse.Namespace) -> CampaignPlan:
     """The plan of the study that the command line names."""
+    from ablate.campaign.own_data import prepare_own
     from ablate.design.plan import make_plan
     from ablate.design.read import find_study, load_study
 
+    where = str(find_study(options.study))
     study = load_study(options.study, budget=options.budget, overrides=overrides(options))
-    return make_plan(study, options.data_root, where=str(find_study(options.study)))
+    if not options.plan:  # which runs no code of the user's own
+        prepare_own(study, options.data_root, print, where=where)
+    return make_plan(study, options.data_root, where=where)
 
 
 def train(options: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ def origin(results: Results) -> str:
     hours = sum(one.wall_s for one in measured) / 3600
     return (
         f"{len(results.records)} trials, {hours:.2f} processor hours on {hardware}; torch {', '.join(torch)}; "
+        f"kernels {', '.join(sorted({one.kernels for one in measured if one.kernels})) or 'unknown'}; "
         f"commit {', '.join(commits) or 'unknown'}."
     )
 

@@ -32,7 +32,7 @@ from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.failures import outliers
 from ablate.verdicts.sequential import decide
 from ablate.verdicts.stability import interactions
-from ablate.verdicts.stats import Floats, sign_flip_p
+from ablate.verdicts.stats import Floats, repeat_interval, sign_flip_p
 
 DIFFERENT = "an arm wrongly called different (family-wise)"
 EQUIVALENT = "an arm wrongly called equivalent (family-wise)"
@@ -183,6 +183,19 @@ def stability_rows(simulations: int) -> Iterator[Row]:
 def _contrasts(generator: np.random.Generator, shifts: dict[str, float]) -> dict[str, Floats]:
     control = generator.normal(0, SD, 8)
     return {name: shift + generator.normal(0, SD, 8) - control for name, shift in shifts.items()}
+
+
+def repeat_rows(simulations: int) -> Iterator[Row]:
+    """The same study run twice with other seeds: how often the second mean lies where the first said that it would."""
+    for n in (8, 16):
+        drawn = np.random.default_rng([18, n]).normal(0, SD, (simulations, 2, n))
+        inside = 0
+        for first, second in drawn:
+            span = repeat_interval(first)
+            inside += (span.low or 0.0) <= second.mean() <= (span.high or 0.0)
+        yield Row(
+            "a repeat lies in the interval for one", f"{n} seeds each", inside / simulations, 0.93, 0.97, simulations
+        )
 
 
 def peeking_rows(simulations: int) -> Iterator[Row]:

@@ -36,6 +36,7 @@ from verdict_limits import (
     joint_rows,
     noise_rows,
     peeking_rows,
+    repeat_rows,
     skew_rows,
     slope_rows,
     stability_rows,
@@ -208,6 +209,7 @@ def simulate(simulations: int) -> list[Row]:
         (tuning_rows, simulations),
         (block_rows, simulations),
         (stability_rows, some),
+        (repeat_rows, simulations),
         (peeking_rows, simulations),
     ]
     with ProcessPoolExecutor() as pool:

@@ -19,7 +19,7 @@ from ablate.design.identity import digest
 from ablate.design.imported import Imported
 from ablate.design.initial import weights_file
 from ablate.design.own_training import OwnTraining
-from ablate.design.plan import Arm, CampaignPlan
+from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
 from ablate.files import write_whole
@@ -143,6 +143,7 @@ def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int, sa
             counted[arm.name] = cost(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
         else:
             specs[arm.name], counted[arm.name] = _own_net(arm, data, say)
+    _say_shared(arms, specs, say)
     sizes = {arm.name: arm.recipe.batch_size for arm in arms}
     return with_latency(counted, specs, shape, batch_sizes=sizes, device=device, threads=threads)
 
@@ -163,6 +164,23 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
     for remark in remarks:
         say(f"cost of {arm.name} ({arm.spec.path}): {remark}")
     return net, counted
+
+
+def _say_shared(arms: Sequence[Arm], nets: Mapping[str, NetSpec | Module], say: Say) -> None:
+    """How many tensors of each imported net start as the control's do, under one seed."""
+    control = nets.get(CONTROL)
+    if control is None or isinstance(control, NetSpec):
+        return
+    own = control.state_dict()
+    for arm in arms:
+        net = nets[arm.name]
+        if arm.name in (CONTROL, NOISE_FLOOR) or isinstance(net, NetSpec):
+            continue
+        state = net.state_dict()
+        alike = [name for name, value in state.items() if name in own and value.shape == own[name].shape]
+        same = sum(bool((state[name] == own[name]).all()) for name in alike)
+        of = f"{same} of the {len(alike)} tensors that it shares with the control by name and shape"
+        say(f"{arm.name} starts, under one seed, with the same numbers in {of}; it has {len(state)}")
 
 
 def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) -> tuple[ArmCosts, bool]:

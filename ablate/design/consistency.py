@@ -9,6 +9,7 @@ from typing import get_args
 from ablate.design.arms import Arm
 from ablate.design.datasets import KNOWN
 from ablate.design.initial import freeze_errors
+from ablate.design.own_data import OWN_DATA, is_own
 from ablate.design.study import HIGHER_IS_BETTER, SOURCES, Matched, Study
 from ablate.design.tuning import tuning_errors
 from ablate.design.validation import FieldError
@@ -86,9 +87,13 @@ def own_metric_errors(study: Study) -> list[FieldError]:
 
 def data_errors(study: Study) -> list[FieldError]:
     """A data set that has no such name; whether a file is there is not looked at."""
-    if study.data.name in KNOWN or study.data.name.endswith(".npz"):
+    if study.data.name in KNOWN or study.data.name.endswith(".npz") or is_own(study.data.name):
         return []
-    return [FieldError("data.name", f"{one_of(study.data.name, KNOWN)} (or the path of an .npz file of your own)")]
+    return [
+        FieldError(
+            "data.name", f"{one_of(study.data.name, KNOWN)} (or the path of an .npz file of your own, {OWN_DATA})"
+        )
+    ]
 
 
 def expect_errors(study: Study, arms: Sequence[Arm]) -> list[FieldError]:

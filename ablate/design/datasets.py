@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.design.npz import summarise
+from ablate.design.own_data import OWN_DATA, is_own, prepared_own
 from ablate.design.study import DataSpec, Study
 from ablate.errors import DataError, one_of
 from ablate.paths import default_data_root
@@ -17,7 +18,7 @@ class DataInfo:
 
     ``digest`` identifies the content of an .npz of the user's own (16 hex digits); a known set needs none, its
     content is part of its name. ``num_val`` counts the validation images that such a file brings along: where it does,
-    none is held back.
+    none is held back. ``class_names`` are those of an .npz or folder that brings them.
     """
 
     name: str
@@ -29,6 +30,14 @@ class DataInfo:
     num_test: int
     digest: str = ""
     num_val: int = 0
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))  # JSON has lists
+
+    def class_name(self, label: int) -> str:
+        """What a class is called: its name where the data bring names, else its number."""
+        return self.class_names[label] if self.class_names else str(label)
 
     def split(self, spec: DataSpec) -> tuple[int, int]:
         """How many images are trained on, and how many validate; a class more or less may be rounded otherwise."""
@@ -106,6 +115,7 @@ def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
         num_val=found.num_val,
         num_test=found.num_test,
         digest=found.digest[:16],
+        class_names=found.class_names,
     )
 
 
@@ -130,10 +140,16 @@ def own_file(name: str, root: Path | None = None) -> Path:
     """The path of an .npz of the user's own: from the current directory, else below ``root``.
 
     Raises:
-        DataError: ``name`` is neither a known data set nor ends in .npz, or is nothing that a file can be called.
+        DataError: the data of a function or folder are not prepared; ``name`` is neither a known data set nor data of
+            the user's own, or is nothing that a file can be called.
     """
+    if is_own(name):
+        path = prepared_own(name, root)
+        if not path.exists():
+            raise DataError(f"{name} is not prepared yet: running the study prepares it, once")
+        return path
     if not name.endswith(".npz"):
-        raise DataError(f"{one_of(name, KNOWN)} (or the path of an .npz file of your own)")
+        raise DataError(f"{one_of(name, KNOWN)} (or the path of an .npz file of your own, {OWN_DATA})")
     try:
         path = Path(name).expanduser()
         below = (root or default_data_root()) / path

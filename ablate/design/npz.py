@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # The key names that MedMNIST files use.
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 OPTIONAL = ("val_images", "val_labels")
+CLASS_NAMES = "class_names"  # read where it holds a text a class
 # What Keras calls them in its own files.
 KERAS = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}
 MAX_CLASSES = 65_536
@@ -116,6 +117,7 @@ class Summary:
     num_val: int  # 0: the file has no validation part of its own
     num_test: int
     digest: str
+    class_names: tuple[str, ...] = ()
 
 
 def summarise(path: Path) -> Summary:
@@ -141,7 +143,21 @@ def _summarise(path: Path, _version: tuple[int, int]) -> Summary:  # a changed f
         num_val=len(arrays.val) if arrays.val else 0,
         num_test=len(arrays.test),
         digest=arrays.digest(),
+        class_names=_class_names(path, arrays.num_classes),
     )
+
+
+def _class_names(path: Path, num_classes: int) -> tuple[str, ...]:
+    """The texts of the array ``class_names`` where there is one a class; else none, since the name is anybody's."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as content:
+        try:
+            names = content[CLASS_NAMES]
+        except (KeyError, ValueError):  # ValueError: objects, which would be unpickled
+            return ()
+    found = [str(name)[:40] for name in names.ravel()] if names.dtype.kind == "U" else []
+    return tuple(name if name.isprintable() else repr(name) for name in found) if len(found) == num_classes else ()
 
 
 def _error(path: Path, what: str) -> DataError:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ablate.design.arms import DATA_CHANGES
+from ablate.design.imported import PATTERN
 from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, DataSpec, Recipe, Study
 from ablate.model.spec import ACTIVATIONS, BOTTLENECKS, CHANGEABLE, CONVS, RESIDUALS, SHORTCUTS
 from ablate.model.zoo import NETS
@@ -39,9 +40,14 @@ def study_schema() -> Schema:
     made = Study.model_json_schema()
     definitions: Schema = made["$defs"]
     tables = {name: schema for name, schema in made["properties"].items() if name not in _NOT_WRITTEN}
-    fields = {name: {"enum": list(_LEVELS[name])} if name in _LEVELS else _VALUE for name in ("net", *CHANGEABLE)}
+    fields: Schema = {
+        name: {"enum": list(_LEVELS[name])} if name in _LEVELS else _VALUE for name in ("net", *CHANGEABLE)
+    }
     parts = {"recipe": ("Recipe", tuple(Recipe.model_fields)), "data": ("DataSpec", DATA_CHANGES)}
-    definitions["Net"] = _closed(fields)
+    fields["net"] = {"anyOf": [fields["net"], {"type": "string", "pattern": PATTERN}]}
+    imported = {"properties": {"net": {"pattern": PATTERN}}, "required": ["net"]}
+    keywords = {"type": ["string", "number", "boolean"]}
+    definitions["Net"] = {"if": imported, "then": {"additionalProperties": keywords}, "else": _closed(fields)}
     definitions["Changes"] = _changes(fields, parts)
     definitions["Levels"] = _changes({name: _list_of(value) for name, value in fields.items()}, parts, _list_of)
     design = definitions["Design"]["properties"]

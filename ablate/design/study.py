@@ -157,7 +157,8 @@ class Recipe(_Noun):
 class DataSpec(_Noun):
     """Which images, and which part of the training images is held back for validation.
 
-    ``name`` is a known data set or the path of an .npz file. Validation images are drawn stratified by class with
+    ``name`` is a known data set, the path of an .npz file, a folder of images with a folder a class (it ends with a
+    slash), or the import path of a function. Validation images are drawn stratified by class with
     ``split_seed``, the same for every trial of the study; an .npz that brings val_images keeps its own.
     """
 
@@ -166,7 +167,7 @@ class DataSpec(_Noun):
         min_length=1,
         max_length=1000,
         pattern=LINE_PATTERN,
-        description="a known data set, or the path of an .npz file",
+        description="a known data set, the path of an .npz file, a folder/ of images, or an import path",
     )
     validation: float = Field(default=0.1, gt=0, lt=1, description="share of the training images held back")
     split_seed: int = Field(default=0, ge=0, lt=2**32, description="which images are held back")

@@ -30,8 +30,7 @@ def module_cost(
     MACs are torch's (``torch.utils.flop_counter``, two FLOPs each). Training FLOPs are three forward passes less the
     input gradient of the first operation. ``train_peak_bytes`` is made of parameters, gradients, optimiser state, and
     the tensors that autograd saves in a forward pass; ``inference_peak_bytes`` is the largest sum of an operation's
-    inputs and outputs, where norms and activations work in place. There is no peak by blocks, since a
-    module has none.
+    inputs and outputs, where norms and activations work in place. A module has no blocks, so no peak by blocks either.
 
     Args:
         net: takes images N C H W; it is not changed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 import seaborn as sns
@@ -71,14 +71,16 @@ def _places(table: pd.DataFrame) -> list[str]:
     return [name for name in ("stem", *blocks, "head") if name in names]
 
 
-def confusion(table: pd.DataFrame, arm: str) -> Figure:
+def confusion(table: pd.DataFrame, arm: str, called: Callable[[int], str] = str) -> Figure:
     """Wrong answers of an arm against the control's: images a seed, more (orange) or fewer (blue), by label and answer.
 
     Args:
         table: label, answer, difference.
         arm: its name.
+        called: what a class is called.
     """
     wide = table.pivot_table(index="label", columns="answer", values="difference", sort=True)
+    wide = wide.rename(index=called, columns=called)
     told = wide.map(lambda value: number(value, 1, signed=True) if abs(value) >= TOLD else "")  # nan is not
     most = max(float(wide.abs().max().max()), 1e-9)
     with page(4.6) as (figure, (axes,)):

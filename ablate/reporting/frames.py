@@ -151,6 +151,8 @@ _SCALED = {
     "joint_high": "joint_high",
     "welch_low": "welch_low",
     "welch_high": "welch_high",
+    "repeat_low": "repeat_low",
+    "repeat_high": "repeat_high",
     "images_low": "images_low",
     "images_high": "images_high",
     "detectable": "detectable",

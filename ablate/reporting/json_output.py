@@ -48,6 +48,8 @@ class ContrastJson(Part):
     seeds_to_settle: int | None = Field(description="seeds that would settle the question at the margin; null: unknown")
     welch_low: float | None = Field(description="the interval that ignores the pairing")
     welch_high: float | None = Field(description="its other end")
+    repeat_low: float | None = Field(description="where a repeat with as many new seeds is expected, at 1 - alpha")
+    repeat_high: float | None = Field(description="its other end")
     median_difference: float | None = Field(description="of the differences")
     outliers: list[int] = Field(description="seeds whose difference lies too far from the others for a normal sample")
     asymmetric: bool | None = Field(description="whether the differences are more skewed than 95 % of normal samples")
@@ -89,6 +91,8 @@ class ContrastJson(Part):
             seeds_to_settle=contrast.seeds_to_settle,
             welch_low=contrast.welch_low,
             welch_high=contrast.welch_high,
+            repeat_low=contrast.repeat_low,
+            repeat_high=contrast.repeat_high,
             median_difference=contrast.median_difference,
             outliers=list(contrast.outliers),
             asymmetric=contrast.asymmetric,

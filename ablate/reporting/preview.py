@@ -128,6 +128,7 @@ def print_plan(
         ("time", _time(plan, expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan, seen).sentences)),
+        *([("costs", "those of an imported net are counted when the study is run")] if _uncounted(plan, costs) else []),
         *([("maps", small)] if (small := _small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
@@ -247,6 +248,10 @@ def _arms(plan: CampaignPlan, costs: ArmCosts) -> Table:
             str(len(plan.arm_trials(arm.name))),
         )
     return table
+
+
+def _uncounted(plan: CampaignPlan, costs: ArmCosts) -> bool:
+    return any(arm.name not in costs for arm in plan.arms)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -202,6 +202,7 @@ def _trials(results: Results) -> Iterator[Part | None]:
 
 def _origin(results: Results) -> Iterator[Part | None]:
     yield Table(tables.provenance(results, frames.trials(results)), "Provenance")
+    yield Prose(words.repeatability(results), "rule")
     yield Listing(words.methods(results), "Methods, to paste into a paper")
     yield Listing(words.study_text(results.plan.study), "The study as it was carried out")
 

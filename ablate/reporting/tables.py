@@ -87,6 +87,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "median": _column(table["median"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
             "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
+            "a repeat with new seeds": _intervals(table, digits, signed=True, names=("repeat_low", "repeat_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
             "for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
             "correlation of pairs": _column(table["correlation"], 2),
@@ -185,14 +186,14 @@ def disagreement_rows(results: Results) -> pd.DataFrame:
     arm = frames_images.widest(results)
     if arm is None:
         return pd.DataFrame()
-    table = frames_images.disagreements(results, arm)
+    table, called = frames_images.disagreements(results, arm), results.plan.data.class_name
     return pd.DataFrame(
         {
             "test image": table["image"],
-            "label": ["–" if label == frames_images.NO_LABEL else label for label in table["label"]],
+            "label": ["–" if label == frames_images.NO_LABEL else called(label) for label in table["label"]],
             "control right": [f"{share:.0%}" for share in table["control_right"]],
             f"{arm} right": [f"{share:.0%}" for share in table["arm_right"]],
-            f"{arm} mostly answers": table["answer"],
+            f"{arm} mostly answers": [called(answer) for answer in table["answer"]],
         }
     )
 
@@ -325,6 +326,7 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
         "first and last start (UTC)": f"{_date(started.min())} to {_date(started.max())}" if len(started) else "–",
         "hardware": _distinct(made["hardware"]),
         "device": _distinct(made["device"]),
+        "kernels": ", ".join(words.kernels(results)) or "–",
         "threads a trial": _distinct(made["threads"]),
         "commit": _distinct(made["commit"]),
         "training time, all trials": f"{made['wall_s'].astype(float).sum() / 60:,.1f} minutes",

@@ -112,7 +112,9 @@ def _rule(results: Results) -> str:
     judged = results.judgement
     seeds = f"{words.count(judged.num_seeds, 'seed')} an arm"
     costs = "; MACs relative to the control's" if results.knows("macs") else ""
+    made = words.computed(results)
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
-        f"alpha {judged.alpha:g}; margin {words.margin(results)}{costs}."
+        f"alpha {judged.alpha:g}; margin {words.margin(results)}{costs}"
+        f"{f'; {made}' * bool(made)}."
     )

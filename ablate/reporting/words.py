@@ -155,6 +155,39 @@ def rule_when(results: Results) -> str:
     return "" if registered is None else f"The plan is {registered.sentence}."
 
 
+def kernels(results: Results) -> list[str]:
+    """What computed, ``native avx2`` or ``torch``, in the order of the records; empty where none says so."""
+    return list(dict.fromkeys(one.measured.kernels for one in results.records.values() if one.measured.kernels))
+
+
+def computed(results: Results) -> str:
+    """``"computed by native avx2 kernels, torch 2.15.0, on AMD EPYC"``; empty where no record says so."""
+    measured = [one.measured for one in results.records.values()]
+    torch = dict.fromkeys(f"torch {one.versions['torch']}" for one in measured if "torch" in one.versions)
+    made = [*(f"{name} kernels" for name in kernels(results)), *torch]
+    hardware = list(dict.fromkeys(one.hardware for one in measured if one.hardware))
+    place = f", on {', '.join(hardware)}" if hardware else ""
+    return f"computed by {', '.join(made)}{place}" if made else ""
+
+
+def repeatability(results: Results) -> str:
+    """What a repeat will show, here and elsewhere; empty where nothing was compared."""
+    contrasts = [one.contrast for one in results.judgement.verdicts if one.contrast and one.contrast.n >= FEWEST_SEEDS]
+    if not contrasts:
+        return ""
+    unit = results.unit
+    each = "; ".join(f"{one.arm} {unit.interval(one.repeat_low, one.repeat_high)}" for one in contrasts[:MOST_CHANGES])
+    more = f"; and {len(contrasts) - MOST_CHANGES} more in the table" if len(contrasts) > MOST_CHANGES else ""
+    return (
+        f"These numbers were {computed(results) or 'computed on a machine that the records do not name'}. The same "
+        "command gives them again to the last bit with the same kernels, number of threads and kind of processor. "
+        "Elsewhere (other kernels, another processor, another version of torch) rounding differs, and training "
+        "amplifies it until the same seeds act as new ones. A repeat with as many seeds is expected, with "
+        f"{confidence(results)} probability, to find ({unit.short}) {each}{more}; this holds if other arithmetic "
+        "changes only the noise."
+    )
+
+
 def methods(results: Results) -> str:
     """A methods paragraph to paste into a paper, with its references."""
     from ablate.verdicts.methods import methods_paragraph

@@ -84,6 +84,7 @@ def paired_contrast(
     differences = values - against
     paired = stats.paired_interval(differences, confidence)
     welch = stats.welch_interval(values, against, confidence)
+    repeat = stats.repeat_interval(differences, confidence)
     return Contrast(
         arm=arm,
         metric=metric,
@@ -99,6 +100,8 @@ def paired_contrast(
         p=stats.sign_flip_p(differences),
         welch_low=welch.low,
         welch_high=welch.high,
+        repeat_low=repeat.low,
+        repeat_high=repeat.high,
         median_difference=float(np.median(differences)),
         outliers=tuple(seeds[place] for place in outliers(differences)),
         asymmetric=is_asymmetric(differences),

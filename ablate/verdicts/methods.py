@@ -138,6 +138,7 @@ def _sealed(judgement: Judgement) -> list[str]:
 def _software(plan: CampaignPlan, records: Mapping[str, Record]) -> list[str]:
     made = [records[trial.key].measured for trial in plan.trials if trial.key in records]
     versions = {f"{name} {version}" for one in made for name, version in one.versions.items()}
+    versions |= {f"{one.kernels} kernels" for one in made if one.kernels}
     commits = {one.commit for one in made if one.commit}
     hardware = {one.hardware for one in made if one.hardware}
     parts = [", ".join(sorted(one)) for one in (versions, hardware) if one]

@@ -121,6 +121,8 @@ def _verdict(arm: _Arm, decided: Decided | None, question: Question, num_contras
         tost_high=None,
         welch_low=None,
         welch_high=None,
+        repeat_low=None,
+        repeat_high=None,
         pairing_helps=None,
         outliers=(),
         asymmetric=None,

@@ -65,6 +65,23 @@ def paired_interval(differences: ArrayLike, confidence: float = 0.95) -> Interva
     return Interval(float(d.mean()) - half, float(d.mean()) + half)
 
 
+def repeat_interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Where the mean of as many new differences is expected: sqrt(2) times as wide as Student's interval.
+
+    Both means vary by sd / sqrt(n), so that their difference varies by sqrt(2) times that (Hahn & Meeker 1991,
+    Statistical Intervals).
+
+    Args:
+        differences: (n,).
+        confidence: 0 to 1.
+    """
+    own = paired_interval(differences, confidence)
+    if own.low is None or own.high is None:
+        return own
+    middle, half = (own.low + own.high) / 2, math.sqrt(2) * (own.high - own.low) / 2
+    return Interval(middle - half, middle + half)
+
+
 def welch_interval(arm: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> Interval:
     """Welch's interval of mean(arm) - mean(control), which ignores the pairing; arm (n,), control (k,).
 

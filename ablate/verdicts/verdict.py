@@ -41,6 +41,8 @@ class Contrast:
         tost_low, tost_high: the interval that belongs to these tests, at 1 - 2 alpha: equivalence is never shown where
             it reaches beyond the margin.
         welch_low, welch_high: the interval that ignores the pairing; None from one seed.
+        repeat_low, repeat_high: where the mean difference of a repeat with as many new seeds is expected, with the
+            confidence of ``low`` and ``high``; None from one seed.
         pairing_helps: whether the paired interval is narrower than Welch's; None from one seed.
         detectable: the smallest true difference that this many seeds find with 80 % power, at the spread seen; None
             where the exact test cannot reach its level, or from one seed.
@@ -85,6 +87,8 @@ class Contrast:
     tost_high: float | None = None
     welch_low: float | None = None
     welch_high: float | None = None
+    repeat_low: float | None = None
+    repeat_high: float | None = None
     pairing_helps: bool | None = None
     detectable: float | None = None
     seeds_to_settle: int | None = None

@@ -22,7 +22,8 @@ def command() -> Iterator[ModuleType]:
 @pytest.mark.parametrize(
     "rows",
     ["coverage_rows", "images_rows", "null_rows", "margin_rows", "power_rows", "settled_power_rows", "factorial_rows",
-     "joint_rows", "noise_rows", "slope_rows", "collapse_rows", "peeking_rows", "block_rows", "stability_rows"],
+     "joint_rows", "noise_rows", "slope_rows", "collapse_rows", "peeking_rows", "block_rows", "stability_rows",
+     "repeat_rows"],
 )  # fmt: skip
 def test_what_the_verdicts_promise_holds_in_simulation(command: ModuleType, rows: str) -> None:
     for row in getattr(command, rows)(30):
@@ -53,6 +54,7 @@ def test_the_table_in_the_documentation_is_of_this_command(command: ModuleType) 
         "tuned twice",
         "not promised",
         "tuned twice for every seed",
+        "a repeat lies in the interval",
         "wrongly said to hold at every level",
     ):
         assert promise in table
