@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 
+import ablate
+
 COMMANDS = ("study", "report", "judge", "ui", "predict", "information", "memory", "low_precision", "input_sizes")
 USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_precision,input_sizes} ...
 
   ablate study NAME    train what is missing, judge, report
-  ablate report NAME   make the report again from what MLflow holds
+  ablate report NAME   make the report again from the records
   ablate judge FILE    the verdicts on runs that were trained elsewhere
   ablate ui            browse the results in MLflow
   ablate predict STUDY what a trained net says of images, and its mistakes
@@ -18,7 +20,7 @@ USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_p
   ablate low_precision the trained nets of a study in low precision, arm against control
   ablate input_sizes   accuracy and cost of trained nets at several input sizes
 
-`ablate COMMAND --help` lists the options of each."""
+`ablate COMMAND --help` lists the options of each, `ablate --version` prints the version."""
 
 
 def main() -> int:
@@ -27,6 +29,9 @@ def main() -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)  # noqa: T201
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"ablate {ablate.__version__}")  # noqa: T201
+        return 0
     if arguments[0] not in COMMANDS:
         from ablate.errors import one_of
 

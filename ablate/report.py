@@ -123,7 +123,7 @@ def make(options: argparse.Namespace) -> list[Path]:
         from ablate.design.plan import CONTROL
         from ablate.reporting.json_output import judgement_json
 
-        print(judgement_json(results.judgement, control=CONTROL), file=options.stdout)
+        print(judgement_json(results.judgement, control=CONTROL, costs=results.costs), file=options.stdout)
     if options.against:
         return [make_comparison(options, results)]
     print_results(results)

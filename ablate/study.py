@@ -8,9 +8,11 @@ import dataclasses
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import ablate
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.paths import default_data_root, default_runs, redact
 
@@ -18,15 +20,13 @@ if TYPE_CHECKING:
     from ablate.campaign.options import CampaignResult, RunOptions
     from ablate.campaign.views import Conclusion
     from ablate.design.plan import CampaignPlan
-    from ablate.design.record import Record
-    from ablate.design.study import Study
     from ablate.reporting.results import Results
-    from ablate.verdicts.verdict import Contrast
 
 EXIT_UNEXPECTED = 1
 EXIT_WRONG_INPUT = 2
 EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
+INSTEAD = ("--json", "--list", "--plan", "--check", "--repair")  # of a command line: without these it runs the study
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
         epilog="A second call resumes where the first one stopped. docs/studies.md lists what a study file can say.",
     )
+    new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
     _add_modes(new.add_argument_group("instead of training"))
     _add_fields(new.add_argument_group("what is studied"))
@@ -189,7 +190,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"{view} lacks {left} records; the next call pushes them, or --repair does")  # noqa: T201
     print(f"MLflow UI: {ui_command(options)}")  # noqa: T201
     if options.json:
-        print_json(shown[0], options.out)
+        print_json(shown[0], options.out, [options.command] if result.missing else [])
     if result.missing:
         return EXIT_INCOMPLETE
     return EXIT_UNEXPECTED if options.expect and not _held(shown[0]) else 0
@@ -209,12 +210,13 @@ def _forget(plan: CampaignPlan, how: RunOptions, which: list[str]) -> None:
         print(f"forgotten: {trial.arm}, seed {trial.seed}")  # noqa: T201
 
 
-def print_json(results: Results, out: TextIO) -> None:
-    """The judgement as one JSON document."""
+def print_json(results: Results, out: TextIO, following: Sequence[str]) -> None:
+    """The judgement as one JSON document, with the commands to run next."""
     from ablate.design.plan import CONTROL
     from ablate.reporting.json_output import judgement_json
 
-    print(judgement_json(results.judgement, control=CONTROL), file=out)
+    document = judgement_json(results.judgement, control=CONTROL, costs=results.costs, following=following)
+    print(document, file=out)
 
 
 def _conclude(results: Results, how: RunOptions, *, complete: bool, report: bool) -> Conclusion:
@@ -228,61 +230,6 @@ def _conclude(results: Results, how: RunOptions, *, complete: bool, report: bool
     if page is not None:
         print(f"Report:    {page}")  # noqa: T201
     return conclusion_of(results, complete=complete, report=page and page.parent)
-
-
-def progress_of(plan: CampaignPlan, runs: Path) -> tuple[int, dict[str, float]]:
-    """How many trials of the plan have a record, and the arms' measured training images a second, one record an arm."""
-    from ablate.campaign.records import RecordStore
-
-    store = RecordStore(runs, plan.study.name)
-    keys = store.keys()
-    here = [trial for trial in (*plan.trials, *plan.level_trials) if trial.key in keys]
-    rates: dict[str, float] = {}
-    for arm, key in {trial.arm: trial.key for trial in here if plan.at(trial) is None}.items():
-        with contextlib.suppress(AblateError):
-            if (record := store.read(key)) is not None:
-                rates[arm] = pace(record)
-    return len(here), rates
-
-
-def pace(record: Record) -> float:
-    """Training images a second; of training of the user's own, trials a second."""
-    measured = record.measured
-    return measured.images_per_s or (1 / measured.wall_s if measured.wall_s else 0.0)
-
-
-def seen_of(plan: CampaignPlan, runs: Path) -> tuple[Contrast, ...]:
-    """The contrasts of the records that a study has so far; in a study that tunes, of the recipes that were found."""
-    from ablate.campaign.records import RecordStore
-    from ablate.campaign.schedule import unfold
-    from ablate.verdicts.power_analysis import seen_contrasts
-
-    store = RecordStore(runs, plan.study.name)
-    here = store.keys()
-
-    def read(keys: list[str]) -> dict[str, Record]:
-        found = {}
-        for key in keys:
-            with contextlib.suppress(AblateError):
-                if key in here and (record := store.read(key)) is not None:
-                    found[key] = record
-        return found
-
-    schedule, records = unfold(plan, read)
-    return seen_contrasts(schedule.plan, records)
-
-
-def done_of(study: Study, how: RunOptions) -> int:
-    """How many trials of a study have a record; a study that was never run is not planned for it."""
-    from ablate.campaign.records import RecordStore
-    from ablate.design.plan import make_plan
-
-    if not RecordStore(how.runs, study.name).records.is_dir():
-        return 0
-    try:
-        return progress_of(make_plan(study, how.data_root), how.runs)[0]
-    except AblateError:  # its data are not here
-        return 0
 
 
 def ui_command(options: argparse.Namespace) -> str:
@@ -299,8 +246,64 @@ def check(options: argparse.Namespace) -> int:
 
     plan, how = make(options), run_options(options)
     found = repair_campaign(plan, how, print) if options.repair else check_campaign(plan, how)
-    print_check(found, plan.study.name)
+    if options.json:
+        from ablate.reporting.json_parts import written
+        from ablate.reporting.json_plans import CheckJson
+
+        print(written(CheckJson.of(found, plan, command=options.command)), file=options.out)
+    else:
+        print_check(found, plan.study.name)
     return 0 if found.sound else EXIT_INCOMPLETE
+
+
+def show_list(options: argparse.Namespace) -> int:
+    """Lists the studies."""
+    from ablate.campaign.done import done_of
+    from ablate.campaign.resources import expected_jobs
+    from ablate.reporting.listing import listing
+
+    how = run_options(options)
+    found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
+    if options.json:
+        from ablate.reporting.json_parts import written
+        from ablate.reporting.json_plans import ListJson
+
+        print(written(ListJson.of(found)), file=options.out)
+    else:
+        from ablate.reporting.preview import print_studies
+
+        print_studies(found, options.budget)
+    return 0
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Shows what a study would run."""
+    from ablate.campaign.done import progress_of, seen_of
+    from ablate.campaign.prepare import known_costs
+    from ablate.campaign.resources import expected_jobs
+
+    how, made = run_options(options), make(options)
+    plan, done, rates = progress_of(made, how.runs)
+    costs, _ = known_costs(plan, how.cache / "costs", {})
+    jobs, seen = expected_jobs(how), seen_of(made, how.runs) if done else ()
+    if options.json:
+        from ablate.reporting.json_parts import written
+        from ablate.reporting.json_plans import PlanJson
+
+        document = PlanJson.of(
+            plan, costs, seen=seen, jobs=jobs, done=done, images_per_s=rates, command=options.command
+        )
+        print(written(document), file=options.out)
+    else:
+        from ablate.reporting.preview import print_plan
+
+        print_plan(plan, costs, jobs=jobs, done=done, images_per_s=rates, seen=seen)
+    if options.figure:
+        from ablate.reporting.power_curve import write
+
+        write(plan, options.figure, seen)
+        print(f"Figure: {options.figure}")  # noqa: T201
+    return 0
 
 
 def start(name: str) -> int:
@@ -314,10 +317,6 @@ def start(name: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line asks for."""
-    if options.json and (options.list or options.plan or options.check or options.repair):
-        raise AblateError(
-            "--json prints the verdicts of a study; it goes with none of --list, --plan, --check, --repair"
-        )
     if options.figure and not options.plan:
         raise AblateError("--figure FILE goes with --plan: it draws the power of the planned seeds")
     if options.schema:
@@ -328,30 +327,11 @@ def run(options: argparse.Namespace) -> int:
     if options.new is not None:
         return start(options.new)
     if options.list:
-        from ablate.campaign.resources import expected_jobs
-        from ablate.reporting.preview import print_studies
-
-        how = run_options(options)
-        print_studies(expected_jobs(how), options.budget, overrides(options), done=lambda study: done_of(study, how))
-        return 0
+        return show_list(options)
     if options.study is None:
         raise AblateError("name a study, or --list them: python -m ablate.study linear_bottleneck")
     if options.plan:
-        from ablate.campaign.prepare import known_costs
-        from ablate.campaign.resources import expected_jobs
-        from ablate.reporting.preview import print_plan
-
-        how, plan = run_options(options), make(options)
-        done, rates = progress_of(plan, how.runs)
-        costs, _ = known_costs(plan, how.cache / "costs", {})
-        seen = seen_of(plan, how.runs) if done else ()
-        print_plan(plan, costs, jobs=expected_jobs(how), done=done, images_per_s=rates, seen=seen)
-        if options.figure:
-            from ablate.reporting.power_curve import write
-
-            write(plan, options.figure, seen)
-            print(f"Figure: {options.figure}")  # noqa: T201
-        return 0
+        return show_plan(options)
     return check(options) if options.check or options.repair else train(options)
 
 
@@ -359,7 +339,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 not as expected, 2 wrong input, 3 trials missing or failed, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(given)
-    options.out = sys.stdout
+    options.out, options.command = sys.stdout, again([one for one in given if one not in INSTEAD])
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
             return run(options)

@@ -105,7 +105,7 @@ def _chosen(plan: CampaignPlan, text: str) -> list[Trial]:
     names = [one.name for one in plan.arms]
     if arm not in names:
         raise AblateError(f"--forget {one_of(arm, names)}")
-    trials = [trial for trial in (*plan.trials, *plan.tuning_trials, *plan.level_trials) if trial.arm == arm]
+    trials = [trial for trial in (*plan.trials, *plan.exploring_trials, *plan.level_trials) if trial.arm == arm]
     if not colon:
         return trials
     found = [trial for trial in trials if str(trial.seed) == seed]
@@ -186,7 +186,7 @@ class _Checked:
 
     def _named(self, keys: list[str]) -> str:
         """``control, seed 0; relu, seed 0 and 14 more``."""
-        names = [f"{self.trials[key].arm}, seed {self.trials[key].seed}" for key in keys[:MOST_NAMED]]
+        names = [self.trials[key].title for key in keys[:MOST_NAMED]]
         more = len(keys) - MOST_NAMED
         return "; ".join(names) + (f" and {more} more" if more > 0 else "")
 

@@ -18,13 +18,14 @@ KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
     f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer", "model")
 )
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
+SEARCH = "search"  # the run that holds a search's trials, as an arm's holds its own
 PARAM_LENGTH = 500
-MEASURED = {
-    "time/train_s": "train_s",
-    "time/eval_s": "eval_s",
-    "time/wall_s": "wall_s",
-    "time/images_per_s": "images_per_s",
-    "memory/peak_bytes": "peak_bytes",
+MEASURED = {  # MLflow charts what begins so on a page of its own, after accuracy and loss
+    "system/train_s": "train_s",
+    "system/eval_s": "eval_s",
+    "system/wall_s": "wall_s",
+    "system/images_per_s": "images_per_s",
+    "system/peak_bytes": "peak_bytes",
 }
 Metrics = tuple[tuple[str, float, int], ...]  # name, value, step
 Costs = Mapping[str, float | int | None]
@@ -77,7 +78,7 @@ def trial_payload(plan: CampaignPlan, item: Item, cost: Costs) -> Payload:
     }
     start_ms = int(measured.started_at * 1000)
     return Payload(
-        name=f"{trial.arm} {'tuning ' * (trial.phase == 'tuning')}{_level(plan, trial)}seed {trial.seed}",
+        name=trial.title.replace(", ", f" {_level(plan, trial)}"),
         tags={name: value for name, value in tags.items() if value},
         params=_params(plan, trial, cost),
         metrics=_metrics(record),
@@ -115,12 +116,17 @@ def arm_payload(plan: CampaignPlan, arm: Arm, cost: Costs) -> Payload:
     )
 
 
+def search_payload(plan: CampaignPlan) -> Payload:
+    """The run under which the trials of a search are."""
+    return Payload(name=SEARCH, tags={KIND: ARM, DIGEST: plan.study.digest, "arm": SEARCH})
+
+
 def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
     curves = [{point.epoch: point.values for point in record.curve} for record in done]
     last = max((epoch for curve in curves for epoch in curve), default=0)
-    found: list[tuple[str, float, int]] = [("interval/seeds", float(len(done)), 0)]
+    found: list[tuple[str, float, int]] = []
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
     shown = curve_metric(plan.study)
@@ -141,7 +147,7 @@ def _interval(name: str, values: list[float], step: int) -> list[tuple[str, floa
 
         half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
         ends = (("low", mean - half), ("high", mean + half))
-        found += [(f"interval/{name}_{end}", shown(value), step) for end, value in ends]
+        found += [(f"{name}_{end}", shown(value), step) for end, value in ends]
     return found
 
 
@@ -153,7 +159,7 @@ def shown(value: float) -> float:
 def levels(plan: CampaignPlan, arm: Arm) -> dict[str, str]:
     """The level of every field that some arm changes, the control's included, so that two runs compare at a glance."""
     found: dict[str, str] = {}
-    for other in plan.arms:
+    for other in (*plan.arms, *(candidate.arm for candidate in plan.search)):
         for change in other.changes:
             found.setdefault(change.field, str(change.before))
     found |= {change.field: str(change.after) for change in arm.changes}
@@ -226,7 +232,7 @@ def _metrics(record: Record) -> Metrics:
     ]
     measured = [(name, float(getattr(record.measured, field)), 0) for name, field in MEASURED.items()]
     if not record.measured.images_per_s:  # of training of one's own
-        measured = [metric for metric in measured if metric[0] != "time/images_per_s"]
+        measured = [metric for metric in measured if metric[0] != "system/images_per_s"]
     return tuple(metric for metric in (*final, *curve, *measured) if math.isfinite(metric[1]))
 
 

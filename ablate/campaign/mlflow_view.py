@@ -28,6 +28,7 @@ from ablate.campaign.mlflow_payload import (
     KIND,
     MODEL_TAG,
     RECORD,
+    SEARCH,
     STATUS,
     TRIAL,
     WRITER,
@@ -36,13 +37,14 @@ from ablate.campaign.mlflow_payload import (
     arm_metrics,
     arm_payload,
     campaign_payload,
+    search_payload,
     shown,
     trial_payload,
 )
 from ablate.campaign.mlflow_store import MlflowStore, local_folder, sent_once
 from ablate.campaign.options import ArmCosts
 from ablate.campaign.views import Conclusion, Item, ViewError, file_state
-from ablate.design.plan import CampaignPlan
+from ablate.design.plan import Arm, CampaignPlan, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run, RunInfo
@@ -175,7 +177,7 @@ class MlflowView:
         if held is not None and held.rank[:2] > (payload.ok, payload.start_ms):
             return held.digest
         with self.store.answers():
-            run_id = self._write(plan, item, payload)
+            run_id = self._write(plan, item, payload, self._parent(plan, item.trial, costs))
             if held is not None:
                 self._delete(held.run_id)
         status = item.record.status
@@ -184,23 +186,27 @@ class MlflowView:
         )
         return item.digest
 
-    def finish(self, plan: CampaignPlan, items: Sequence[Item], conclusion: Conclusion, costs: ArmCosts) -> None:  # noqa: ARG002
+    def finish(self, plan: CampaignPlan, items: Sequence[Item], conclusion: Conclusion, costs: ArmCosts) -> None:
         """See ``View.finish``: mean and interval of every arm; verdicts, report and state of the campaign."""
         records = {item.record.key: item.record for item in items}
         with self.store.answers():
             client = self.store.client
             self._add_models(records)
+            status = "FINISHED" if conclusion.complete else "KILLED"
             for arm in plan.arms:
                 mine = [records[trial.key] for trial in plan.arm_trials(arm.name) if trial.key in records]
-                self._log(self._arms[arm.name], Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
-                client.set_terminated(self._arms[arm.name], "FINISHED" if conclusion.complete else "KILLED")
+                run_id = self._arm_run(plan, arm, costs)
+                self._log(run_id, Payload(name="", tags={}, metrics=arm_metrics(plan, mine)))
+                client.set_terminated(run_id, status)
+            if SEARCH in self._arms and plan.search:
+                client.set_terminated(self._arms[SEARCH], status)
             metrics: Metrics = tuple((name, shown(value), 0) for name, value in conclusion.metrics.items())
             self._log(self._campaign, Payload(name="", tags={}, metrics=metrics))
             if conclusion.note:
                 client.set_tag(self._campaign, "mlflow.note.content", conclusion.note)
             if conclusion.report is not None and conclusion.report.is_dir():
                 client.log_artifacts(self._campaign, str(conclusion.report), "report")
-            client.set_terminated(self._campaign, "FINISHED" if conclusion.complete else "KILLED")
+            client.set_terminated(self._campaign, status)
 
     def _add_models(self, keys: Iterable[str]) -> None:
         """Trained nets that MLflow can load, to the runs that lack them."""
@@ -226,14 +232,27 @@ class MlflowView:
         if self._sealed:
             self.store.client.log_text(self._campaign, self._sealed, PLAN_FILE)
         for arm in plan.arms:
-            if arm.name not in self._arms:
-                payload = arm_payload(plan, arm, costs.get(arm.name, {}))
-                self._arms[arm.name] = str(self._create(experiment, payload, self._campaign).run_id)
+            self._arm_run(plan, arm, costs)
 
-    def _write(self, plan: CampaignPlan, item: Item, payload: Payload) -> str:
+    def _parent(self, plan: CampaignPlan, trial: Trial, costs: ArmCosts) -> str:
+        """The run that a trial's run is below: its arm's, the search's or the campaign's."""
+        if trial.phase in ("search", "timed"):
+            return self._arm_run(plan, None, costs)
+        arm = next((arm for arm in plan.arms if arm.name == trial.arm), None)  # none: another name at another level
+        return self._campaign if arm is None else self._arm_run(plan, arm, costs)
+
+    def _arm_run(self, plan: CampaignPlan, arm: Arm | None, costs: ArmCosts) -> str:
+        """The run of an arm, or, for None, of a search; made where it is not there yet."""
+        name = SEARCH if arm is None else arm.name
+        if name not in self._arms:
+            payload = search_payload(plan) if arm is None else arm_payload(plan, arm, costs.get(name, {}))
+            experiment = self._experiment(plan.study.name, create=True)
+            self._arms[name] = str(self._create(experiment, payload, self._campaign).run_id)
+        return self._arms[name]
+
+    def _write(self, plan: CampaignPlan, item: Item, payload: Payload, parent: str) -> str:
         """Writes a trial's run. Cut off at any point, it leaves a run that is not complete."""
         client = self.store.client
-        parent = self._arms.get(item.trial.arm, self._campaign)  # an arm may have another name at another level
         info = self._create(self._experiment(plan.study.name, create=True), payload, parent, log=False)
         run_id = str(info.run_id)
         at = plan.at(item.trial)

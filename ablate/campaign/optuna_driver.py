@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ablate.design.levels import moved_field
+from ablate.design.noun import Range
 from ablate.design.plan import Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
-from ablate.design.study import Range, Study, Tuning
+from ablate.design.study import Study, Tuning
 from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, is_whole, own_values, tuning_seeds
 from ablate.verdicts.search import WORST, best, curve_metric, is_scored, score
 
@@ -41,16 +42,14 @@ class DesignStudy:
     def __init__(self, plan: CampaignPlan, records: Mapping[str, Record]) -> None:
         self._plan = plan
         self._space = space(plan)
-        self._study = _study_of("maximize" if higher_is_better(plan) else "minimize", None)
+        self._study = study_of([direction(plan)], None)
         self._running: dict[str, optuna.Trial] = {}
         for trial in plan.trials:
             if (record := records.get(trial.key)) is not None and record.status != "failed":
                 self._study.add_trial(frozen_trial(plan, trial, record, self._space))
 
     def ask(self, trial: Trial) -> None:
-        """Enqueues the trial's point and asks for it. A trial that tunes was asked of its ``Search``."""
-        if trial.phase == "tuning":
-            return
+        """Enqueues the trial's point and asks for it."""
         point = parameters(self._plan, trial)
         self._study.enqueue_trial(dict(point), user_attrs={"key": trial.key})
         self._running[trial.key] = self._study.ask({name: self._space[name] for name in point})
@@ -66,6 +65,11 @@ class DesignStudy:
         states = optuna.trial.TrialState
         state = states.FAIL if record.status == "failed" else states.PRUNED if value is None else states.COMPLETE
         self._study.tell(asked, value if state == states.COMPLETE else None, state=state)
+
+
+def direction(plan: CampaignPlan) -> str:
+    """Optuna's word for whether a larger value of the study's metric is better."""
+    return "maximize" if higher_is_better(plan) else "minimize"
 
 
 def higher_is_better(plan: CampaignPlan) -> bool:
@@ -173,7 +177,7 @@ def importance(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, f
         Hutter, Hoos and Leyton-Brown, An efficient approach for assessing hyperparameter importance, ICML 2014.
     """
     arms = {arm.name for arm in plan.arms if arm.factors}
-    study, distributions = _study_of("maximize" if higher_is_better(plan) else "minimize", None), space(plan)
+    study, distributions = study_of([direction(plan)], None), space(plan)
     told = 0
     for trial in plan.trials:
         record = records.get(trial.key)
@@ -275,15 +279,16 @@ def _optuna_study(tuning: Tuning, seed: int) -> optuna.Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed)
-    return _study_of("maximize", sampler)
+    return study_of(["maximize"], sampler)
 
 
-def _study_of(direction: str, sampler: optuna.samplers.BaseSampler | None) -> optuna.Study:
+def study_of(directions: Sequence[str], sampler: optuna.samplers.BaseSampler | None) -> optuna.Study:
+    """An Optuna study in memory; without a sampler it is only told."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(
-        direction=optuna.study.StudyDirection[direction.upper()],
+        directions=[optuna.study.StudyDirection[one.upper()] for one in directions],
         sampler=sampler or optuna.samplers.RandomSampler(seed=0),
         pruner=optuna.pruners.NopPruner(),
     )

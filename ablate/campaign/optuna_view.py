@@ -13,11 +13,12 @@ from ablate.campaign.optuna_driver import (
     Space,
     curve_of,
     dated,
+    direction,
     frozen_trial,
-    higher_is_better,
     space,
     user_attributes,
 )
+from ablate.campaign.optuna_search import search_directions, search_trial
 from ablate.campaign.views import Conclusion, Item, ViewError, damage_of, file_state, set_aside
 from ablate.design.plan import CampaignPlan
 from ablate.design.tuning import is_whole, tuned_by
@@ -32,7 +33,7 @@ STARTED = "started_at"  # user attribute: when the trial started, seconds since 
 
 
 class OptunaView:
-    """Optuna studies of one storage: one for each campaign's design, one for its tuning.
+    """Optuna studies of one storage: one for each campaign's design, one for its tuning or its search.
 
     Args:
         runs: the runs folder.
@@ -111,12 +112,14 @@ class OptunaView:
             self._delete(plan)
             raise ViewError(f"{self.name}: {item.trial.arm}, seed {item.trial.seed} has another record now.")
         with self._answers():
-            design, *tuning = self._studies(plan)
+            design, *other = self._studies(plan)
             cost = {} if plan.at(item.trial) else costs.get(item.trial.arm, {})
             if self._space is None or self._space[0] is not plan:
                 self._space = plan, space(plan)
             if item.trial.phase == "tuning":
-                frozen, study = _tuning_trial(plan, item, cost), tuning[0]
+                frozen, study = _tuning_trial(plan, item, cost), other[0]
+            elif item.trial.phase != "confirm":
+                frozen, study = _search_trial(plan, item, cost), other[0]
             else:
                 frozen, study = frozen_trial(plan, item.trial, item.record, self._space[1], cost), design
             frozen.user_attrs[DIGEST] = item.digest
@@ -141,7 +144,7 @@ class OptunaView:
                 study.set_user_attr("complete", conclusion.complete)
 
     def _studies(self, plan: CampaignPlan) -> list[optuna.Study]:
-        """The campaign's study of its design, and that of its tuning where it tunes."""
+        """The campaign's study of its design, and that of its tuning or search where it has one."""
         self._connect()
         import optuna
 
@@ -151,22 +154,23 @@ class OptunaView:
             return self._found
         found = []
         for number, name in enumerate(names):
-            better = higher_is_better(plan) if number == 0 else not plan.study.decision.metric.endswith("loss")
+            trades = number > 0 and len(search_directions(plan.study)) > 1
+            directions = [one.upper() for one in (direction(plan), *["minimize"] * trades)]
             found.append(
                 optuna.create_study(
                     storage=self._storage,
                     study_name=name,
-                    direction="maximize" if better else "minimize",
+                    directions=[optuna.study.StudyDirection[one] for one in directions],
                     load_if_exists=True,
                 )
             )
-            found[-1].set_metric_names([_metric(plan, tuning=number > 0)])
+            found[-1].set_metric_names([_metric(plan, tuning=number > 0), *[plan.study.search.cost] * trades])
         self._found = found
         return found
 
     def _names(self, plan: CampaignPlan) -> list[str]:
         name = f"{plan.study.name} {plan.study.budget} {plan.study.digest}"
-        return [name, f"{name} tuning"] if plan.study.tuned else [name]
+        return [name, *[f"{name} tuning"] * plan.study.tuned, *[f"{name} search"] * plan.study.searched]
 
     def _connect(self) -> None:
         import optuna
@@ -191,7 +195,8 @@ class OptunaView:
 
         import optuna
 
-        creator = partial(sqlite3.connect, str(file), timeout=60)
+        # optuna-dashboard serves each page from another thread; the pool gives a connection to one at a time
+        creator = partial(sqlite3.connect, str(file), timeout=60, check_same_thread=False)
         return optuna.storages.RDBStorage(self._url, engine_kwargs={"creator": creator})
 
     def close(self) -> None:
@@ -239,6 +244,17 @@ def _leave(storage: optuna.storages.RDBStorage) -> None:
 def _metric(plan: CampaignPlan, *, tuning: bool) -> str:
     metric = plan.study.decision.metric
     return tuned_by(metric) if tuning else metric
+
+
+def _search_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+    """A trial of a search: its point is the candidate's values, and the seed where there are several."""
+    candidate, rung = next(
+        (one, rung) for one in plan.search for rung in one.rungs if item.record.key in {t.key for t in rung.trials}
+    )
+    frozen = search_trial(plan, item.record, candidate, rung)
+    for name, value in user_attributes(item.trial, item.record, cost).items():
+        frozen.user_attrs[name] = value
+    return dated(frozen, item.record)
 
 
 def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> optuna.trial.FrozenTrial:

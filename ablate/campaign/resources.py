@@ -149,12 +149,12 @@ def worker_bytes(plan: CampaignPlan, trials: Iterable[Trial], records: Iterable[
     for record in records:
         if record.measured.device == "cpu" and record.status != "failed" and record.measured.peak_bytes:
             measured[record.arm] = max(measured.get(record.arm, 0), record.measured.peak_bytes)
-    estimated = {arm.name: _step_bytes(estimated_cost(arm, plan.data)) for arm in plan.arms}
-    ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
     waiting = tuple(trials)
-    peaks = [
-        measured.get(arm) or ratio * estimated[arm] for arm in {trial.arm for trial in waiting} if arm in estimated
-    ]
+    missing = {trial.arm: plan.arm(trial.arm) for trial in waiting if plan.at(trial) is None}
+    every = {arm.name: arm for arm in plan.arms} | missing
+    estimated = {name: _step_bytes(estimated_cost(arm, plan.data)) for name, arm in every.items()}
+    ratio = max((peak / estimated[arm] for arm, peak in measured.items() if arm in estimated), default=1.0)
+    peaks = [measured.get(arm) or ratio * estimated[arm] for arm in missing]
     there = {at.level: at.plan for trial in waiting if (at := plan.at(trial))}.values()
     peaks += [ratio * _step_bytes(estimated_cost(arm, other.data)) for other in there for arm in other.arms]
     # all images as bytes, and the training images once more: while they are split, or padded for crops

@@ -104,6 +104,7 @@ class _Campaign:
         self._attempts: dict[str, int] = {}
         self._design: DesignStudy | None = None
         self._can_pull = True
+        self._cost_of_arms: Prepare = prepare_campaign
         sealed = seal(plan, options.runs)
         self._mlflow = MlflowView(options.mlflow_uri, options.runs, sealed.to_json())
         stamps = options.cache / "views" / f"{plan.study.name}.{plan.study.digest}"
@@ -162,6 +163,8 @@ class _Campaign:
                 {key: record for key, record in self.records.items() if key not in self._again}
             )
             self.plan, self._to_come = schedule.plan, schedule.to_come
+            for pusher in self._pushers.values():
+                pusher.update(self.plan, self.costs)  # before it is handed a trial that only this plan knows
             new = {trial.key: trial for trial in reversed(schedule.trials) if trial.key not in self.trials}
             if not new:
                 break
@@ -235,6 +238,7 @@ class _Campaign:
     # Training
 
     def _prepare(self, todo: int, executor: Executor | None, prepare: Prepare) -> None:
+        self._cost_of_arms = prepare
         self.costs, whole = known_costs(self.plan, self.options.cache / "costs", self.records)
         if todo:
             assert executor is not None
@@ -250,7 +254,8 @@ class _Campaign:
         while True:
             while len(running) < executor.capacity and (trial := self._next()) is not None:
                 running.add(trial.key)
-                self._design_study().ask(trial)
+                if trial.phase == "confirm":  # others were asked for when they were scheduled
+                    self._design_study().ask(trial)
                 self._submit(executor, trial)
             if not running:
                 return
@@ -269,8 +274,11 @@ class _Campaign:
         """The next trial to run; where all are handed out and one has ended since, the schedule is asked for more."""
         if not self._todo and self._moved:
             expected = self._to_come
+            arms = len(self.plan.arms)
             if more := self._follow() + self._to_come - expected:
                 self.observer.added(more)
+            if len(self.plan.arms) > arms:  # a search has found them
+                self.costs = self._cost_of_arms(self.plan, self.options, self.layout, self.observer.said)
             for pusher in self._pushers.values():
                 pusher.update(self.plan, self.costs)
         return self._todo.popleft() if self._todo else None
@@ -320,7 +328,8 @@ class _Campaign:
         self._again.discard(key)
         self._moved = True
         self.trained += 1
-        self._design_study().tell(trial, record)
+        if trial.phase == "confirm":
+            self._design_study().tell(trial, record)
         (self.observer.finished if isinstance(event, Finished) else self.observer.failed)(trial, record)
         self._hand_over(key)
 

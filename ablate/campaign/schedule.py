@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial, with_settings
+from ablate.design.found import with_search, with_settings
+from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial
 from ablate.design.record import Record
+from ablate.design.search import Candidate
 from ablate.design.study import Study
 from ablate.design.tuning import ArmTuning, Values, tuned_by
 
 if TYPE_CHECKING:
     from ablate.campaign.optuna_driver import Search
+    from ablate.campaign.optuna_search import Explorer
 
 MOST_NAMED = 3  # arms in one sentence
 
@@ -29,7 +32,7 @@ class Schedule:
     """What a campaign needs so far.
 
     Attributes:
-        plan: the campaign's, with what was tried in tuning so far, and with the arms' best recipes when that is over.
+        plan: the campaign's, with what was tried in tuning or search so far, and what came of it when that is over.
         trials: those that it needs, with a record or without, in the order to run them.
         to_come: how many more are sure to follow these.
         news: a sentence for each time that the schedule grew.
@@ -53,6 +56,11 @@ class Scheduler:
         self._searches: dict[tuple[str, int], Search] = {}
         self._news: list[str] = []
         self._confirming: Confirming | None = None
+        self._explorer: Explorer | None = None
+        if plan.study.searched:
+            from ablate.campaign.optuna_search import Explorer
+
+            self._explorer = Explorer(plan)
         if plan.study.tuned:
             from ablate.campaign.optuna_driver import Search
 
@@ -60,7 +68,26 @@ class Scheduler:
             self._searches = {(arm.name, block): Search(plan, arm, block) for arm in plan.arms for block in blocks}
 
     def schedule(self, records: Mapping[str, Record]) -> Schedule:
-        """What is needed, given these records: the tuning first, then the seeds that confirm."""
+        """What is needed, given these records: tuning or search first, then the seeds that confirm."""
+        return self._searched(self._explorer, records) if self._explorer else self._tuned_first(records)
+
+    def _searched(self, explorer: Explorer, records: Mapping[str, Record]) -> Schedule:
+        candidates = explorer.advance(records)
+        tried = _rung_by_rung(candidates)
+        plan = replace(self._plan, search=candidates)
+        if not explorer.done:
+            study = plan.study
+            confirming = (len(plan.arms) + plan.to_find) * study.plan.seeds
+            return Schedule(plan=plan, trials=tried, to_come=explorer.to_come + confirming)
+        if self._confirming is None:
+            best = explorer.best(records)
+            named = ", ".join(f"candidate {one.number}" for one in best) or "none: no candidate finished"
+            self._news += [*explorer.news, f"the search is over; to be confirmed: {named}"]
+            self._confirming = Confirming(with_search(self._plan, best, candidates))
+        trials = (*tried, *self._confirming.trials(records))
+        return Schedule(plan=self._confirming.plan, trials=trials, news=(*self._news, *self._confirming.news))
+
+    def _tuned_first(self, records: Mapping[str, Record]) -> Schedule:
         tuning = tuple(search.advance(records) for search in self._searches.values())
         tried = [
             trial
@@ -136,6 +163,12 @@ def unfold(plan: CampaignPlan, read: Callable[[list[str]], Mapping[str, Record]]
             return schedule, records
         asked.update(new)
         records |= read(new)
+
+
+def _rung_by_rung(candidates: Iterable[Candidate]) -> tuple[Trial, ...]:
+    """The trials of a search: every candidate's first rung, then every second."""
+    rungs = zip_longest(*(one.rungs for one in candidates))
+    return tuple(trial for rung in rungs for one in rung if one is not None for trial in one.trials)
 
 
 def _by_setting(tuning: ArmTuning) -> list[tuple[Trial, ...]]:

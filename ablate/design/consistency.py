@@ -9,8 +9,10 @@ from typing import get_args
 from ablate.design.arms import Arm
 from ablate.design.datasets import KNOWN
 from ablate.design.initial import freeze_errors
+from ablate.design.noun import HIGHER_IS_BETTER
 from ablate.design.own_data import OWN_DATA, is_own
-from ablate.design.study import HIGHER_IS_BETTER, SOURCES, Matched, Study
+from ablate.design.search import confirmed_names
+from ablate.design.study import SOURCES, Matched, Study
 from ablate.design.tuning import tuning_errors
 from ablate.design.validation import FieldError
 from ablate.errors import nearest, one_of
@@ -101,10 +103,11 @@ def expect_errors(study: Study, arms: Sequence[Arm]) -> list[FieldError]:
 
     Whether this budget matches, and what, may differ from the one that the expectation was written for.
     """
-    plain = [arm.name for arm in arms[1:]]
+    plain = [*(arm.name for arm in arms[1:]), *confirmed_names(study)]
     costs = get_args(Matched) if "@" in "".join(study.expect) else ()
     names = plain + [f"{name}@{cost}" for cost in costs if cost != "none" for name in plain]
-    names += [*study.factors, *(f"{one}:{two}" for one, two in itertools.combinations(study.factors, 2))]
+    factors = () if study.searched else tuple(study.factors)  # a search has no effects
+    names += [*factors, *(f"{one}:{two}" for one, two in itertools.combinations(factors, 2))]
     return [
         FieldError(
             f"expect.{name}", f"is not an arm of this study{nearest(name, names)} (arms: {', '.join(names) or 'none'})"

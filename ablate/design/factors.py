@@ -41,13 +41,13 @@ def factorial(study: Study, control: Setup, images: Images) -> list[Arm]:
         FieldsError: a factor that no arm can change, repeats a level or lacks the control's; too many combinations.
     """
     own = control_levels(study, control)
-    size = math.prod(len(choices) for choices in study.factors.values())
+    size = math.prod(len(choices) for choices in study.levels.values())
     if size > MAX_ARMS:
-        halves = all(len(choices) == 2 for choices in study.factors.values())
+        halves = all(len(choices) == 2 for choices in study.levels.values())
         fewer = "; design.kind = 'fractional' needs fewer" if halves else ""
         raise FieldsError([FieldError("factors", f"must make at most {MAX_ARMS} arms, got {size}{fewer}")])
-    ordered = [(own[name], *_others(own[name], choices)) for name, choices in study.factors.items()]
-    cells = (dict(zip(study.factors, cell, strict=True)) for cell in itertools.product(*ordered))
+    ordered = [(own[name], *_others(own[name], choices)) for name, choices in study.levels.items()]
+    cells = (dict(zip(study.levels, cell, strict=True)) for cell in itertools.product(*ordered))
     return _arms(study, control, own, cells, images)
 
 
@@ -60,10 +60,10 @@ def fractional(study: Study, control: Setup, images: Images) -> list[Arm]:
     own = control_levels(study, control)
     errors = [
         FieldError(f"factors.{name}", f"must have two levels in a fractional study, got {len(choices)}")
-        for name, choices in study.factors.items()
+        for name, choices in study.levels.items()
         if len(choices) != 2
     ]
-    count, runs = len(study.factors), study.design.runs
+    count, runs = len(study.levels), study.design.runs
     if not MIN_FACTORS <= count <= MAX_FACTORS:
         errors.append(
             FieldError("factors", f"must be {MIN_FACTORS} to {MAX_FACTORS} in a fractional study, got {count}")
@@ -73,15 +73,15 @@ def fractional(study: Study, control: Setup, images: Images) -> list[Arm]:
         errors.append(FieldError("design.runs", f"must be one of {allowed} for {count} factors, got {runs}"))
     if errors:
         raise FieldsError(errors)
-    pairs = {name: (own[name], *_others(own[name], choices)) for name, choices in study.factors.items()}
-    design = construct(tuple(study.factors), runs)
+    pairs = {name: (own[name], *_others(own[name], choices)) for name, choices in study.levels.items()}
+    design = construct(tuple(study.levels), runs)
     cells = ({name: pairs[name][at] for name, at in zip(pairs, run, strict=True)} for run in design.runs)
     return _arms(study, control, own, cells, images)
 
 
 def fraction_of(study: Study) -> FractionalDesign | None:
     """The fraction that a study runs, with its resolution and aliases; None where it is not fractional."""
-    return construct(tuple(study.factors), study.design.runs) if study.design_kind == "fractional" else None
+    return construct(tuple(study.levels), study.design.runs) if study.design_kind == "fractional" else None
 
 
 def _others(own: Level, choices: Iterable[Level]) -> list[Level]:
@@ -96,22 +96,19 @@ def control_levels(study: Study, control: Setup) -> Cell:
     """
     levels: Cell = {}
     errors = []
-    for name, choices in study.factors.items():
+    for name, choices in study.levels.items():
         key = f"factors.{name}"
-        bad = _bad_levels(control, name, choices, key)
+        bad = bad_levels(control, name, choices, key)
         errors += bad
         if bad:
             continue
-        held = _held(study, control, name)
+        held = held_levels(study, control, name)
         if not held:
             errors.append(FieldError(key, f"needs the control's own level: set control.{name} to one of them"))
             continue
         levels[name] = held[0]
         if len(held) > 1:
-            mixed = ", ".join(map(str, held))
-            errors.append(
-                FieldError(key, f"differs among the control's stages ({mixed}): set control.{name} to one of them")
-            )
+            errors.append(FieldError(key, differs_among_stages(name, held)))
         elif held[0] not in choices:
             errors.append(FieldError(key, f"must hold the control's own level {held[0]!r}, got {list(choices)!r}"))
     if errors:
@@ -119,7 +116,13 @@ def control_levels(study: Study, control: Setup) -> Cell:
     return levels
 
 
-def _held(study: Study, control: Setup, name: str) -> list[Level]:
+def differs_among_stages(name: str, held: Iterable[Level]) -> str:
+    """The message for a factor of which the control has several levels."""
+    return f"differs among the control's stages ({', '.join(map(str, held))}): set control.{name} to one of them"
+
+
+def held_levels(study: Study, control: Setup, name: str) -> list[Level]:
+    """The levels that the control has of a factor: one, but where its stages differ."""
     if isinstance(control.spec, OwnTraining):
         return [value for keyword, value in control.spec.keywords if keyword == name]
     table, of_table = outside(name)
@@ -134,7 +137,8 @@ def _held(study: Study, control: Setup, name: str) -> list[Level]:
     return [getattr(control.spec, name)]
 
 
-def _bad_levels(control: Setup, name: str, choices: tuple[Level, ...], key: str) -> list[FieldError]:
+def bad_levels(control: Setup, name: str, choices: tuple[Level, ...], key: str) -> list[FieldError]:
+    """What is wrong with the levels of a factor, each by itself."""
     outer = bool(outside(name)[0]) and not isinstance(control.spec, OwnTraining)
     if not outer and name not in ("net", *CHANGEABLE) and not isinstance(control.spec, Imported):
         return [FieldError(key, not_a_field(name))]
@@ -178,7 +182,7 @@ def cell_name(study: Study, changes: Mapping[str, Level]) -> str:
     parts = []
     for factor, level in changes.items():
         field = factor.split(".")[-1]
-        shared = sum(level in levels for levels in study.factors.values()) > 1
+        shared = sum(level in levels for levels in study.levels.values()) > 1
         if isinstance(level, str):
             level = re.sub(r"[^A-Za-z0-9_.+-]", ".", level)  # an import path, say, becomes part of a file's name
             parts.append(f"{level}_{field}" if shared else level)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ablate.design.arms import Images, Setup
+from ablate.design.arms import CONTROL, Images, Setup
 from ablate.design.datasets import KNOWN, DataInfo, own_data
 from ablate.design.imported import Imported
 from ablate.design.levels import other_levels, study_at
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan
+from ablate.design.search import num_search_trials, search_trials
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -33,8 +34,8 @@ class Forecast:
     """What a study will take.
 
     Attributes:
-        arms, trials: how many, tuning included; under ``until = "settled"`` the trials at most.
-        tuning: how many of the trials tune.
+        arms, trials: how many, tuning and search included; under ``until = "settled"`` the trials at most.
+        tuning: how many of the trials tune or search.
         minutes: from the first trial's start to the last one's end, nothing cached; None where the speed of an arm's
             net is not known, because it would have to be imported.
         measured: how many of the arms the time of was measured rather than estimated.
@@ -62,13 +63,16 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
         rate = known.get(arm.name) or _rate(arm, plan.data)
         seconds += _seconds(rate, arm, plan.data) * len(plan.arm_trials(arm.name))
         seconds += _seconds(rate, arm, plan.data, test=False) * tuning_trials(plan.study)
-    tuning = tuning_trials(plan.study) * len(plan.arms)
+    rate = known.get(CONTROL) or _rate(plan.control, plan.data)
+    searched, found = _unknown_arms(plan.study, plan.control, rate, plan.data, plan.to_find)
+    seconds += found
+    tuning = exploring_trials(plan.study, len(plan.arms))
     further = [
         forecast(at.plan, jobs=jobs, images_per_s=images_per_s if _same_nets(at, plan) else {}) for at in plan.levels
     ]
     return Forecast(
-        arms=len(plan.arms),
-        trials=len(plan.trials) + tuning + sum(one.trials for one in further),
+        arms=len(plan.arms) + plan.to_find,
+        trials=len(plan.trials) + searched + tuning + sum(one.trials for one in further),
         minutes=_minutes(seconds, jobs, further),
         tuning=tuning,
         measured=sum(arm.name in known for arm in plan.arms),
@@ -85,6 +89,25 @@ def _same_nets(at: AtLevel, plan: CampaignPlan) -> bool:
 def tuning_trials(study: Study) -> int:
     """How many trials tune each arm."""
     return (study.tuning.trials or 0) * study.tuning.seeds * study.tuning.blocks
+
+
+def exploring_trials(study: Study, arms: int) -> int:
+    """How many trials tune so many arms, or search."""
+    return tuning_trials(study) * arms + num_search_trials(study)
+
+
+def _unknown_arms(study: Study, control: Setup, rate: float, data: DataInfo, to_find: int) -> tuple[int, float]:
+    """The trials of the arms that a search is still to find, and the seconds of these and of its own trials.
+
+    The control's time stands for that of every candidate.
+    """
+    recipe = control.recipe
+    seconds = sum(
+        count * _seconds(rate, replace(control, recipe=recipe.model_copy(update={"epochs": epochs})), data, test=False)
+        for epochs, count in search_trials(study)
+    )
+    trials = to_find * study.plan.most_seeds
+    return trials, seconds + trials * _seconds(rate, control, data)
 
 
 def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
@@ -106,8 +129,10 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
         moved = [(arm, rate) for arm, rate in own if rate != control_rate]
         rates = [(arm, control_rate) for arm in arms] + (moved if study.unmatched else [])
     rates = rates + [rates[0]] * study.noise_floor
-    tuning = tuning_trials(study) * len(rates)
+    tuning = exploring_trials(study, len(rates))
     seconds = sum(_seconds(rate, arm, data, test=False) for arm, rate in rates) * tuning_trials(study)
+    to_find = study.search.confirm * study.searched
+    searched, found = _unknown_arms(study, arms[0], own[0][1], data, to_find)
     seeds = study.plan.most_seeds
     seconds += sum(_seconds(rate, arm, data) for arm, rate in rates) * seeds
     further = [rough_forecast(study_at(study, level), jobs=jobs) for level in other_levels(study, arms[0])]
@@ -115,9 +140,9 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
     if len(known) < len(further):
         return None
     return Forecast(
-        arms=len(rates),
-        trials=len(rates) * seeds + tuning + sum(one.trials for one in known),
-        minutes=_minutes(seconds, jobs, known),
+        arms=len(rates) + to_find,
+        trials=len(rates) * seeds + tuning + searched + sum(one.trials for one in known),
+        minutes=_minutes(seconds + found, jobs, known),
         tuning=tuning,
     )
 

@@ -32,6 +32,7 @@ PINNED: Mapping[str, tuple[str, ...]] = {
     "Decision": ("metric", "margin", "alpha", "also"),
     "Tuning": ("trials", "sampler", "seeds", "space"),
     "Range": ("low", "high", "log"),
+    "Search": ("trials", "sampler", "against", "confirm", "seeds", "at_once", "pruner", "min_epochs", "reduction"),
     "Design": ("kind", "to", "order", "runs"),
     "Study": (
         "name", "title", "question", "source", "expect", "control", "arms", "factors", "data", "recipe", "plan",

@@ -139,6 +139,8 @@ def _unread(study: Study) -> Iterator[FieldError]:
     for table in ("data", "recipe"):
         written_there = getattr(study, table).model_fields_set if table in study.model_fields_set else ()
         yield from (FieldError(f"{table}.{name}", told) for name in sorted(written_there))
+    if study.searched:
+        yield FieldError("design.kind", f"= 'search' is not possible with a {what}: name the arms, or cross factors")
     if study.match != "none":
         yield FieldError("match", f"is not possible with a {what}: the costs of its arms are not known beforehand")
     if "vary" in study.model_fields_set:

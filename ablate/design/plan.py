@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +20,7 @@ from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, matched
 from ablate.design.own_training import OwnTraining
+from ablate.design.search import Candidate, num_search_trials, rung
 from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial, moved_by
 from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
@@ -32,7 +33,7 @@ from ablate.model.spec import Change
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
 PLAN_FORMAT = 1
-_PARTS = ("format", "study", "data", "arms", "trials", "tuning", "levels")  # of a plan's JSON
+_PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -50,9 +51,11 @@ class CampaignPlan:
     """Everything that one study is going to do; a report is made from it years later, without the study file.
 
     Attributes:
-        arms: the control first; after a tuning with the recipes that came of it.
+        arms: the control first; after a tuning with the recipes that came of it, after a search with its best.
         trials: the confirming ones, seed by seed, every arm within.
         tuning: what was tried for each arm so far, in a study that tunes; the arms have their recipes at its end.
+        search: the candidates that were tried so far, in a study that searches.
+        to_find: how many arms its search is still to find.
         levels: of a study that asks for stability, its arms at each further level; no verdict rests on these.
     """
 
@@ -61,6 +64,8 @@ class CampaignPlan:
     arms: tuple[Arm, ...]
     trials: tuple[Trial, ...]
     tuning: tuple[ArmTuning, ...] = ()
+    search: tuple[Candidate, ...] = ()
+    to_find: int = 0
     levels: tuple[AtLevel, ...] = ()
 
     @property
@@ -69,13 +74,19 @@ class CampaignPlan:
         return self.arms[0]
 
     def arm(self, name: str) -> Arm:
-        """The arm of this name; KeyError if there is none."""
-        return {arm.name: arm for arm in self.arms}[name]
+        """The arm or the candidate of this name; KeyError if there is none."""
+        candidates = (candidate.arm for candidate in self.search)
+        return {arm.name: arm for arm in (*candidates, *self.arms)}[name]
 
     @property
     def tuning_trials(self) -> tuple[Trial, ...]:
         """The trials of every setting tried so far, arm by arm."""
         return tuple(trial for arm in self.tuning for setting in arm.settings for trial in setting.trials)
+
+    @property
+    def exploring_trials(self) -> tuple[Trial, ...]:
+        """The trials of every setting and every candidate tried so far; no verdict rests on them."""
+        return (*self.tuning_trials, *(trial for candidate in self.search for trial in candidate.trials))
 
     @property
     def level_trials(self) -> tuple[Trial, ...]:
@@ -103,6 +114,7 @@ class CampaignPlan:
             "arms": [_arm_to_plain(arm) for arm in self.arms],
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
             "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
+            **({"search": [_candidate_to_plain(one) for one in self.search]} if self.study.searched else {}),
         }
         if self.levels:
             plain["levels"] = [[at.level, json.loads(at.plan.to_json())] for at in self.levels]
@@ -131,10 +143,21 @@ class CampaignPlan:
                 vars(trial)["key"] = key
             named = {arm.name: arm for arm in arms}
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
+            search = tuple(_candidate_from_plain(study, data, one, what) for one in plain.get("search", []))
+            to_find = study.search.confirm * (study.searched and not _found(arms))
             levels = tuple(
                 AtLevel(level=level, plan=cls.from_json(json.dumps(inner))) for level, inner in plain.get("levels", ())
             )
-            return cls(study=study, data=data, arms=arms, trials=made, tuning=tuning, levels=levels)
+            return cls(
+                study=study,
+                data=data,
+                arms=arms,
+                trials=made,
+                tuning=tuning,
+                search=search,
+                to_find=to_find,
+                levels=levels,
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AblateError(f"not a plan: {error}") from error
 
@@ -204,6 +227,27 @@ def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain
     return ArmTuning(arm=plain["arm"], settings=tuple(settings), block=plain.get("block", 0))
 
 
+def _candidate_to_plain(candidate: Candidate) -> dict[str, Any]:
+    rungs = [[one.epochs, [trial.key for trial in one.trials]] for one in candidate.rungs]
+    return {**vars(candidate), "arm": _arm_to_plain(candidate.arm), "values": dict(candidate.values), "rungs": rungs}
+
+
+def _candidate_from_plain(study: Study, data: DataInfo, plain: dict[str, Any], what: str) -> Candidate:
+    arm = _arm_from_plain(study, plain["arm"], what)
+    rungs = []
+    for epochs, keys in plain["rungs"]:
+        made = rung(study, arm, data.digest, epochs)
+        for trial, key in zip(made.trials, keys, strict=True):
+            vars(trial)["key"] = key
+        rungs.append(made)
+    return build(Candidate, {**plain, "arm": arm, "rungs": tuple(rungs)}, what)
+
+
+def _found(arms: Sequence[Arm]) -> bool:
+    """Whether there are arms beside the control and the A/A arm."""
+    return any(arm.name not in (CONTROL, NOISE_FLOOR) for arm in arms)
+
+
 def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm, ...]:
     """The control, the arms in the study's order, then the A/A arm where the study asks for it.
 
@@ -250,27 +294,6 @@ def _trial(study: Study, arm: Arm, place: int, data: DataInfo) -> Trial:
     )
 
 
-def with_settings(
-    plan: CampaignPlan, best: Mapping[str, Sequence[Values]], tuning: tuple[ArmTuning, ...]
-) -> CampaignPlan:
-    """The plan after its tuning: each arm with its best setting, or with that of every seed.
-
-    Args:
-        plan: as made from the study.
-        best: the best setting of each arm, one a block; an arm that only a further level has takes the control's.
-        tuning: everything that was tried.
-    """
-    arms = tuple(_with_best(arm, best.get(arm.name, best[CONTROL])) for arm in plan.arms)
-    levels = tuple(replace(at, plan=with_settings(at.plan, best, ())) for at in plan.levels)
-    return replace(plan, arms=arms, trials=trials(plan.study, arms, plan.data), tuning=tuning, levels=levels)
-
-
-def _with_best(arm: Arm, values: Sequence[Values]) -> Arm:
-    if len(values) > 1:
-        return replace(arm, settings=tuple(dict(one) for one in values))
-    return replace(at_setting(arm, values[0]), setting=dict(values[0]))
-
-
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values, block: int = 0) -> Setting:
     """One setting of an arm with its trials, a tuning seed each."""
     tried = at_setting(arm, values)
@@ -306,7 +329,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
             message = f"must be at most {training}, the training images of {data.name}{of_arm}"
             errors.append(FieldError("recipe.batch_size", f"{message}, got {arm.recipe.batch_size}"))
             break
-    num_arms, seeds = len(arms), study.plan.most_seeds
+    num_arms, seeds = len(arms) + study.search.confirm * study.searched, study.plan.most_seeds
     if num_arms * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {seeds} seeds"
         errors.append(FieldError("plan.seeds", message))
@@ -314,6 +337,9 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     if num_arms * settings * seeds > MAX_TRIALS:
         message = f"must make at most {MAX_TRIALS} trials, got {num_arms} arms x {settings} settings x {seeds} seeds"
         errors.append(FieldError("tuning.trials", message))
+    if num_search_trials(study) > MAX_TRIALS:
+        message = f"must make at most {MAX_TRIALS} trials, got {num_search_trials(study)} with their seeds"
+        errors.append(FieldError("search.trials", message))
     return errors
 
 
@@ -335,8 +361,11 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
     errors += [*_too_much(study, data, arms), *study_errors(study, arms), *stability_errors(study, arms, images)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
+    to_find = study.search.confirm * study.searched
     levels = tuple(_at(study, level, data_root, place) for level in other_levels(study, arms[0]))
-    return CampaignPlan(study=study, data=data, arms=arms, trials=trials(study, arms, data), levels=levels)
+    return CampaignPlan(
+        study=study, data=data, arms=arms, trials=trials(study, arms, data), levels=levels, to_find=to_find
+    )
 
 
 def _at(study: Study, level: Level, data_root: Path | None, place: str) -> AtLevel:

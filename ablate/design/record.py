@@ -64,12 +64,14 @@ class Measured:
         device, threads, hardware, commit, versions: where the number came from.
         kernels: what computed: "native avx2" (this package's, compiled) or "torch"; "" in records of earlier versions.
         settings: of processor and allocator, with the threads: ``flush_denormal``, ``keep_memory``.
+        latency_ms: of a forward pass with one image, where a search asks for it.
     """
 
     train_s: float = 0.0
     eval_s: float = 0.0
     wall_s: float = 0.0
     images_per_s: float = 0.0
+    latency_ms: float | None = None
     peak_bytes: int = 0
     device: str = "cpu"
     threads: int = 1

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ablate.design.forecast import ELEMENT_S, EVALUATED, MAC_S, START_S
+from ablate.design.search_fields import Span
 from ablate.design.study import Study
 
 _NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
@@ -37,6 +38,8 @@ def rows(model: type[BaseModel] = Study, above: str = "") -> Iterator[tuple[str,
             yield from rows(inner, f"{above}{name}.FIELD.")
         else:
             yield f"{above}{name}", _allowed(field), _default(field), field.description or ""
+        if name == "factors":
+            yield from rows(Span, "factors.FIELD.")
 
 
 def _table_of(kind: Any) -> type[BaseModel] | None:

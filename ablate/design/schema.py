@@ -120,7 +120,9 @@ def _closed(properties: Schema) -> Schema:
 
 
 def _list_of(level: Schema) -> Schema:
-    return {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
+    """A factor: its levels, or, in a search, a range of numbers."""
+    levels = {"type": "array", "items": level, "minItems": 2, "uniqueItems": True}
+    return levels if "enum" in level else {"anyOf": [levels, _ref("Span")]}
 
 
 def _some(level: Schema) -> Schema:

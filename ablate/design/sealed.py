@@ -74,4 +74,4 @@ def every_trial(plan: CampaignPlan) -> tuple[Trial, ...]:
         for block in range(study.tuning.blocks)
         for trial in setting(study, arm, plan.data, own_values(study, arm), block).trials
     )
-    return (*plan.trials, *plan.tuning_trials, *first)
+    return (*plan.trials, *plan.exploring_trials, *first)

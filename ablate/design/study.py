@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from ablate.design.identity import digest, identity
+from ablate.design.noun import HIGHER_IS_BETTER, Metric, Noun, Range
+from ablate.design.search_fields import Search, Span
 
 Expectation = Literal["better", "worse", "equivalent", "no worse", "different", "undecided"]
-METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
-Metric = Annotated[str, Field(pattern=METRIC_PATTERN)]
-# What our own training measures; a study's own trainer or command returns whatever it likes.
-HIGHER_IS_BETTER = {"test_accuracy": True, "test_loss": False, "val_accuracy": True, "val_loss": False}
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Schedule = Literal["one_cycle", "cosine", "step", "constant"]
 Matched = Literal["none", "macs", "params", "train_flops", "peak_memory"]
-DesignKind = Literal["one_change", "factorial", "fractional", "add_one_in", "leave_one_out"]
+DesignKind = Literal["one_change", "factorial", "fractional", "add_one_in", "leave_one_out", "search"]
 # The name of a study or an arm becomes part of a path and of a page, so it holds nothing that either could mistake.
 MAX_NAME = 64
 NAME_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9_.+-]{{0,{MAX_NAME - 1}}}$"
@@ -62,6 +60,12 @@ def dotted(table: Any) -> Any:
 
 
 Changes = Annotated[dict[str, Level], BeforeValidator(dotted)]
+LEVELS, RANGE = "levels", "range"  # the two ways to write a factor; the tags stand in pydantic's errors
+Levels = tuple[Level, ...]
+Factor = Annotated[
+    Annotated[Levels, Field(strict=False), Tag(LEVELS)] | Annotated[Span, Tag(RANGE)],
+    Discriminator(lambda written: RANGE if isinstance(written, Mapping | Span) else LEVELS),
+]
 
 FEATURES = "features"
 
@@ -80,11 +84,7 @@ Frozen = Annotated[
 ]
 
 
-class _Noun(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Recipe(_Noun):
+class Recipe(Noun):
     """How every arm is trained, where it changes nothing: optimiser, schedule, epochs, batch size, augmentation."""
 
     epochs: int = Field(default=4, ge=1, le=100_000, description="passes over the training images")
@@ -154,7 +154,7 @@ class Recipe(_Noun):
         return self
 
 
-class DataSpec(_Noun):
+class DataSpec(Noun):
     """Which images, and which part of the training images is held back for validation.
 
     ``name`` is a known data set, the path of an .npz file, a folder of images with a folder a class (it ends with a
@@ -179,7 +179,7 @@ class DataSpec(_Noun):
     )
 
 
-class Plan(_Noun):
+class Plan(Noun):
     """How many paired seeds: ``first_seed``, ``first_seed + 1``, ...
 
     ``until = "settled"`` starts with ``seeds`` and adds ``block`` seeds at a time until every contrast is decided or
@@ -212,15 +212,7 @@ class Plan(_Noun):
         return self.seeds if self.max_seeds is None else self.max_seeds
 
 
-class Range(_Noun):
-    """Between which ends a field of the recipe is tuned; ``log`` draws it evenly in its logarithm."""
-
-    low: float = Field(description="the smallest value tried")
-    high: float = Field(description="the largest value tried")
-    log: bool = Field(default=False, description="evenly in the logarithm, as for a learning rate")
-
-
-class Tuning(_Noun):
+class Tuning(Noun):
     """Before the confirming seeds, every arm (the control too) tries settings of its recipe, all arms equally many.
 
     The first setting is the recipe as written. Settings are scored on the validation images, with seeds of their own.
@@ -242,7 +234,7 @@ class Tuning(_Noun):
     space: dict[str, Range] = Field(default_factory=dict, description="fields of the recipe and their ranges")
 
 
-class Decision(_Noun):
+class Decision(Noun):
     """The rule that turns contrasts into verdicts, fixed before the runs.
 
     ``margin`` is the smallest difference that matters, in the metric's own unit (accuracy: from 0 to 1);
@@ -269,14 +261,15 @@ class Decision(_Noun):
         return HIGHER_IS_BETTER.get(self.metric, True) if self.higher_is_better is None else self.higher_is_better
 
 
-class Design(_Noun):
+class Design(Noun):
     """Which arms are made of the changes; `design/arms.py` makes them.
 
     ``one_change``: an arm for each entry of ``[arms]``, against the control. ``factorial``: every combination of the
     levels in ``[factors]``. ``fractional``: a balanced part of them. ``add_one_in`` and ``leave_one_out`` need no
     ``[arms]``: the steps are the differences between the control and the net ``to``; ``add_one_in`` makes one step
     after another and keeps them (the last arm is ``to``), ``leave_one_out`` makes each step alone: declare the
-    complete net as the control and what to take each choice back to as ``to``.
+    complete net as the control and what to take each choice back to as ``to``. ``search``: the arms are the best that
+    a search of ``[factors]`` finds.
     """
 
     kind: DesignKind | None = Field(
@@ -294,7 +287,7 @@ class Design(_Noun):
     )
 
 
-class Study(_Noun):
+class Study(Noun):
     """One question, its control and arms, and the rule that answers it.
 
     ``arms`` maps an arm's name to its changes against the control; a factorial study has ``factors`` instead, each
@@ -317,9 +310,10 @@ class Study(_Noun):
     arms: dict[Name, Changes] = Field(
         default_factory=dict, description="[arms.NAME]: what the arm changes against the control"
     )
-    factors: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
+    factors: Annotated[dict[str, Factor], BeforeValidator(dotted)] = Field(
         default_factory=dict,
-        description="a field of the net, of recipe or of data to its levels, the control's among them",
+        description="a field of the net, of recipe or of data to its levels, the control's among them; in a search "
+        "also to a range",
     )
     trainer: Line = Field(
         default="", description="your own training, 'package.module:function'; [control] then holds its fields"
@@ -332,6 +326,7 @@ class Study(_Noun):
     plan: Plan = Plan()
     decision: Decision = Decision()
     tuning: Tuning = Tuning()
+    search: Search = Search()
     design: Design = Design()
     stability: Annotated[dict[str, Annotated[tuple[Level, ...], Field(strict=False)]], BeforeValidator(dotted)] = Field(
         default_factory=dict,
@@ -381,6 +376,16 @@ class Study(_Noun):
     def design_kind(self) -> DesignKind:
         """The design as written, or the one that the tables stand for."""
         return self.design.kind or ("factorial" if self.factors else "one_change")
+
+    @property
+    def levels(self) -> dict[str, Levels]:
+        """The factors that are levels: all of them, but in a search."""
+        return {name: factor for name, factor in self.factors.items() if not isinstance(factor, Span)}
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search decides which arms there are."""
+        return self.design_kind == "search"
 
     @property
     def tuned(self) -> bool:

@@ -15,7 +15,9 @@ from ablate.design.study import SEEDED, DataSpec, Recipe, Source
 
 TRIAL_FORMAT = 1  # raised when the same trial would train to other numbers, so that old records are not mixed in
 SEED = "\x00seed"  # stands for the seed; no field of a spec can hold it
-Phase = Literal["confirm", "tuning"]
+# confirm: verdicts rest on it. The others never see the test images: tuning, and what a search tries; a timed one
+# measures its net's latency too.
+Phase = Literal["confirm", "tuning", "search", "timed"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Trial:
     Attributes:
         metrics: of training of the user's own, those that it has to give, the deciding one first.
         fixed, common: the sources that the seed does not move, and the seed that they have in every trial.
-        phase: verdicts rest on ``confirm``; a ``tuning`` trial never sees the test images.
+        phase: verdicts rest on ``confirm``; trials of the other phases never see the test images.
     """
 
     study: str
@@ -61,6 +63,12 @@ class Trial:
     def seeds(self) -> Seeds:
         """What each source of randomness starts from."""
         return Seeds(self.seed, self.fixed, self.common)
+
+    @property
+    def title(self) -> str:
+        """``control, seed 3``, ``relu, tuning seed 2000000``: what people read."""
+        told = {"tuning": "tuning ", "search": "search ", "timed": "search "}.get(self.phase, "")
+        return f"{self.arm}, {told}seed {self.seed}"
 
     @cached_property
     def key(self) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, moved_outside
+from ablate.design.noun import Range
 from ablate.design.own_training import OwnTraining
-from ablate.design.study import Range, Recipe, Study
+from ablate.design.study import Recipe, Study
 from ablate.design.trial import Trial
 from ablate.design.unread import unread
 from ablate.design.validation import FieldError

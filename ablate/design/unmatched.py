@@ -18,10 +18,28 @@ from ablate.design.arms import (
 )
 from ablate.design.factors import factorial, fractional
 from ablate.design.imported import is_path
+from ablate.design.search import search_errors
+from ablate.design.search_fields import Search
+from ablate.design.space import space_of
 from ablate.design.steps import add_one_in, leave_one_out
-from ablate.design.study import DesignKind, Study
+from ablate.design.study import DesignKind, Study, Tuning
 from ablate.design.validation import FieldError, FieldsError
 from ablate.model.zoo import mobilenet_v2
+
+
+def search(study: Study, control: Setup, images: Images) -> list[Arm]:
+    """No arm beside the control: the search decides which there are.
+
+    Raises:
+        FieldsError: a factor, a range or a budget that cannot be.
+    """
+    if not study.factors:
+        return []  # which is said elsewhere
+    axes = space_of(study, control)
+    if errors := search_errors(study, control, images, axes):
+        raise FieldsError(errors)
+    return []
+
 
 _MAKERS: dict[DesignKind, Callable[[Study, Setup, Images], list[Arm]]] = {
     "one_change": one_change,
@@ -29,6 +47,7 @@ _MAKERS: dict[DesignKind, Callable[[Study, Setup, Images], list[Arm]]] = {
     "fractional": fractional,
     "add_one_in": add_one_in,
     "leave_one_out": leave_one_out,
+    "search": search,
 }
 # What each design reads; anything else that is written would be ignored, so it is refused.
 _READS: dict[DesignKind, tuple[str, ...]] = {
@@ -37,6 +56,7 @@ _READS: dict[DesignKind, tuple[str, ...]] = {
     "fractional": ("factors", "design.runs"),
     "add_one_in": ("design.to", "design.order"),
     "leave_one_out": ("design.to", "design.order"),
+    "search": ("factors", "search"),
 }
 
 
@@ -73,6 +93,7 @@ def _contradictions(study: Study) -> list[FieldError]:
         "design.to": bool(design.to),
         "design.order": bool(design.order),
         "design.runs": design.runs is not None,
+        "search": study.search != Search(),
     }
     if study.arms and study.factors:
         message = "and [arms] exclude each other: an arm is written out, or made by crossing factors"
@@ -82,10 +103,24 @@ def _contradictions(study: Study) -> list[FieldError]:
         for key, there in written.items()
         if there and key not in _READS[kind]
     ]
+    if study.searched:
+        errors += [
+            FieldError(key, f"is not read by a study of design {kind!r}")
+            for key, there in (
+                ("match", study.match != "none"),
+                ("tuning", study.tuning != Tuning()),
+                ("stability", bool(study.stability)),
+            )
+            if there
+        ]
+    elif len(study.levels) < len(study.factors):
+        ranges = [name for name in study.factors if name not in study.levels]
+        message = f"must be a list of levels in a study of design {kind!r}; a range is of design 'search'"
+        errors += [FieldError(f"factors.{name}", message) for name in ranges]
     if kind == "one_change" and not study.arms:
         message = "must hold at least one arm: write [arms.NAME] with what it changes, or [factors]"
         errors.append(FieldError("arms", message))
-    if kind in ("factorial", "fractional") and not study.factors:
+    if kind in ("factorial", "fractional", "search") and not study.factors:
         errors.append(FieldError("factors", f"must hold at least one factor in a study of design {kind!r}"))
     return errors
 

@@ -9,7 +9,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ablate.design.study import NAME_RULE, Study
+from ablate.design.search_fields import Span
+from ablate.design.study import LEVELS, NAME_RULE, RANGE, Study
 from ablate.errors import nearest, one_of
 from ablate.model.spec import CHANGEABLE
 
@@ -55,7 +56,7 @@ def field_errors(error: ValidationError, above: tuple[str, ...] = ()) -> list[Fi
     """
     errors: dict[str, FieldError] = {}
     for detail in error.errors(include_url=False):
-        parts = [*above, *(str(part) for part in detail["loc"])]
+        parts = [*above, *_place(detail["loc"])]
         message = _message(detail, parts)
         if "[key]" in parts:
             parts = parts[: parts.index("[key]")]
@@ -67,6 +68,12 @@ def field_errors(error: ValidationError, above: tuple[str, ...] = ()) -> list[Fi
         key = ".".join(parts)
         errors.setdefault(key, FieldError(key, message))
     return list(errors.values())
+
+
+def _place(loc: tuple[int | str, ...]) -> list[str]:
+    """Where an error is, without the tag that says which way a factor was written."""
+    parts = [str(part) for part in loc]
+    return [part for i, part in enumerate(parts) if not (i == 2 and parts[0] == "factors" and part in (LEVELS, RANGE))]
 
 
 def _is_level(detail: ErrorDetails, parts: list[str]) -> bool:
@@ -102,6 +109,8 @@ def _text(detail: ErrorDetails, context: Mapping[str, Any], found: object) -> st
     kind = detail["type"]
     if kind == "finite_number":
         return f"must be a finite number, got {shown(found)}"
+    if kind == "missing":
+        return "is missing"
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters, got {len(str(found))}"
     if kind == "string_too_short":
@@ -149,7 +158,8 @@ def _below(kind: Any, part: str) -> Any:
     """What stands under a key of a model, or of a table of models."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_fields[part].annotation
-    return get_args(kind)[1]
+    inner = get_args(kind)[1]
+    return Span if kind == Study.model_fields["factors"].annotation else inner
 
 
 def _all_keys(model: type[BaseModel], above: str = "") -> Iterator[str]:

@@ -151,13 +151,13 @@ def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, looks: _Looks) -> N
     axes.set_xscale("log")
     low, high = (float(drawn["cost"].min()), float(drawn["cost"].max())) if len(drawn) else (1.0, 10.0)
     axes.set_xlim(low / 1.3, high * 1.3 * (high / low) ** 0.08)
-    axes.xaxis.set_major_locator(FixedLocator(_log_ticks(*axes.get_xlim())))
+    axes.xaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_xlim())))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel=words, ylabel="")
 
 
-def _log_ticks(low: float, high: float, most: int = 4) -> list[float]:
+def log_ticks(low: float, high: float, most: int = 4) -> list[float]:
     """Round numbers within the limits, as many as possible but not more than ``most``."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     best: list[float] = []

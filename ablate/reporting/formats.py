@@ -68,7 +68,8 @@ def paper_rows(results: Results) -> pd.DataFrame:
     A dagger marks an arm that is not judged.
     """
     arms = [results.arm(name) for name in results.compared]
-    fields = list(results.plan.study.factors) or _moved_fields(arms)
+    study = results.plan.study
+    fields = [] if study.searched else list(study.factors) or _moved_fields(arms)
     rows = []
     for arm in arms:
         verdict = results.judgement.verdict(arm.name)

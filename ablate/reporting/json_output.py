@@ -1,19 +1,19 @@
 """A judgement as JSON for programs: one versioned schema, made from the models below. Numbers are not rounded.
 
-``python -m ablate.reporting.json_output`` prints the description of every field and the JSON schema; docs/json.md
-carries them, and a test holds the two alike.
+docs/json.md carries the fields and the schema; `json_reference.py` makes that part of it.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ablate.reporting.json_stability import InteractionJson, LevelJson, Part, PooledJson, StabilityJson, TermJson
+from ablate.reporting.json_parts import NEXT, VERSION, Part, written
+from ablate.reporting.json_stability import PooledJson, StabilityJson
+from ablate.reporting.results import Costs
 from ablate.verdicts.registration import Registration
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
 
@@ -198,9 +198,10 @@ class RegistrationJson(Part):
 
 
 class JudgementJson(Part):
-    """The whole document."""
+    """The verdicts of a study, or of runs trained elsewhere: `ablate study`, `ablate report` and `ablate judge`."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema", description="version of this schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema", description=VERSION)
+    document: Literal["judgement"] = Field(default="judgement", description="which document this is")
     control: str = Field(description="the arm that every other arm is compared with")
     metric: str = Field(description="the one that verdicts rest on")
     higher_is_better: bool = Field(description="the metric's direction")
@@ -223,10 +224,16 @@ class JudgementJson(Part):
     as_sealed: JudgementJson | None = Field(description="of an exploratory judgement: the one under the sealed plan")
     warnings: list[str] = Field(description="what a reader must know, the gravest first")
     method: str = Field(description="the rule in words")
+    costs: dict[str, dict[str, bool | int | float | None]] = Field(
+        description="of a study: params, macs, latency_ms and so on, by arm; null: not known"
+    )
+    next: list[str] = Field(description=NEXT)
 
     @classmethod
-    def of(cls, judgement: Judgement, *, control: str) -> JudgementJson:
-        """The judgement under the names of the schema."""
+    def of(
+        cls, judgement: Judgement, *, control: str, costs: Costs = MappingProxyType({}), following: Sequence[str] = ()
+    ) -> JudgementJson:
+        """The judgement under the names of the schema; ``following``: commands to run next."""
         floor, seal, under_seal = judgement.noise_floor, judgement.registration, judgement.as_sealed
         return cls(
             control=control,
@@ -251,72 +258,27 @@ class JudgementJson(Part):
                 for arm, one in judgement.failure_rates.items()
             ],
             registration=None if seal is None else _registration(seal),
-            as_sealed=None if under_seal is None else cls.of(under_seal, control=control),
+            as_sealed=None if under_seal is None else cls.of(under_seal, control=control, costs=costs),
             warnings=list(judgement.statements),
             method=judgement.method,
+            costs={arm: dict(cost) for arm, cost in costs.items()},
+            next=list(following),
         )
 
 
-def judgement_json(judgement: Judgement, *, control: str) -> str:
+def judgement_json(
+    judgement: Judgement, *, control: str, costs: Costs = MappingProxyType({}), following: Sequence[str] = ()
+) -> str:
     """The judgement as a JSON document, indented, without a newline at its end.
 
     Args:
         judgement: of a study or of runs trained elsewhere.
         control: the control's name.
+        costs: arm -> cost field -> number, of a study.
+        following: commands to run next.
     """
-    return str(JudgementJson.of(judgement, control=control).model_dump_json(by_alias=True, indent=2))
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of ``judgement_json``, as it is written out (every field is there)."""
-    return JudgementJson.model_json_schema(by_alias=True, mode="serialization")
-
-
-def reference() -> str:
-    """Every field with its type and meaning, and the schema itself, as markdown."""
-    return "\n".join([*_tables(), "## JSON schema", "", "```json", json.dumps(json_schema(), indent=1), "```", ""])
-
-
-_MODELS = (
-    JudgementJson, VerdictJson, ContrastJson, PooledJson, EffectJson, StabilityJson, TermJson, LevelJson,
-    InteractionJson, FailureRateJson, RegistrationJson,
-)  # fmt: skip
-
-
-def _tables() -> Iterator[str]:
-    for model in _MODELS:
-        name = model.__name__.removesuffix("Json").lower()
-        yield from (f"### {name}", "", f"{(model.__doc__ or '').strip()}", "")
-        yield from ("| key | type | meaning |", "| --- | --- | --- |")
-        for key, field in _properties(model).items():
-            yield f"| `{key}` | {_kind(field)} | {field['description']} |"
-        yield ""
-
-
-def _properties(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(by_alias=True, mode="serialization")
-    own = schema if "properties" in schema else schema["$defs"][model.__name__]  # a model that refers to itself
-    return dict(own["properties"])
-
-
-def _kind(field: dict[str, Any]) -> str:
-    if "anyOf" in field:
-        return " or ".join(_kind(one) for one in field["anyOf"])
-    if "$ref" in field:
-        return str(field["$ref"].rsplit("/")[-1].removesuffix("Json").lower())
-    if "enum" in field:
-        return ", ".join(json.dumps(one) for one in field["enum"])
-    if "const" in field:
-        return json.dumps(field["const"])
-    if field["type"] == "array":
-        return f"list of {_kind(field['items'])}"
-    kind = str(field["type"])
-    return {"integer": "whole number", "boolean": "true, false", "string": "text"}.get(kind, kind)
+    return written(JudgementJson.of(judgement, control=control, costs=costs, following=following))
 
 
 def _registration(found: Registration) -> RegistrationJson:
     return RegistrationJson(is_confirmatory=found.is_confirmatory, reasons=list(found.reasons), sentence=found.sentence)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ablate.reporting.json_parts import Part
 from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.stability import Stability, TermStability, Word
 from ablate.verdicts.verdict import Outcome
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class PooledJson(Part):

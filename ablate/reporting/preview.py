@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from ablate.design.own_training import OwnTraining
-from ablate.errors import StudyError
+from ablate.design.search import confirmed_names
 from ablate.reporting import words
 from ablate.reporting.console import screen, text
+from ablate.reporting.listing import QUICK, Listing
 
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
     from ablate.design.sealed import SealedPlan
-    from ablate.design.study import Study
     from ablate.verdicts.verdict import Contrast
 
-QUICK = "quick"
 PLAIN_WIDTH = 100
 FEW_ARMS = 3
 
@@ -36,56 +35,26 @@ def _table(*numeric: str, words_in: tuple[str, ...]) -> Table:
     return table
 
 
-def print_studies(
-    jobs: int, budget: str, overrides: Mapping[str, object], done: Callable[[Study], int] | None = None
-) -> None:
-    """Every study that a name reaches, a line a budget; then a line for each that cannot be read with these fields.
+def print_studies(found: Listing, budget: str) -> None:
+    """A line a study and budget; then a line for each study that cannot be read with these fields.
 
     Args:
-        jobs: trials at a time, for the estimate of time.
-        budget: which budget; ``quick`` lists all of them.
-        overrides: fields that are changed, by dotted key.
-        done: how many trials of a study have a record already; None: the column is left out.
+        found: the studies.
+        budget: that was asked for; where it is ``quick``, all are listed.
     """
-    from ablate.design.read import list_studies, load_study
-
-    table = _table("arms", "trials", *["done"] * (done is not None), "time", words_in=("study", "budget", "question"))
-    broken: list[str] = []
-    for path in list_studies():
-        try:
-            for name in _listed(path, budget):
-                study = load_study(path, budget=name, overrides=overrides)
-                first = name in (QUICK, budget)
-                told = (text(study.name, "bold"), text(name), text(study.question)) if first else ("", text(name), "")
-                table.add_row(*told, *_sizes(study, jobs, done))
-        except StudyError as error:
-            broken.append(str(error))
+    table = _table("arms", "trials", "done", "time", words_in=("study", "budget", "question"))
+    for row in found.rows:
+        study, expected = row.study, row.expected
+        first = study.budget in (QUICK, budget)
+        told = (text(study.name, "bold"), text(study.budget), text(study.question))
+        sizes = ("–", "–") if expected is None else (f"{expected.arms:,}", f"{expected.trials:,}")
+        minutes = "–" if expected is None else _minutes(expected.minutes)
+        table.add_row(*(told if first else ("", text(study.budget), "")), *sizes, f"{row.done:,}", minutes)
     console = screen(PLAIN_WIDTH)
     console.print(table)
-    console.print(text(f"time: an estimate for {words.count(jobs, 'trial')} at a time on this machine", "dim"))
-    for message in broken:
+    console.print(text(f"time: an estimate for {words.count(found.jobs, 'trial')} at a time on this machine", "dim"))
+    for message in found.problems:
         console.print(text(message, "yellow"))
-
-
-def _listed(path: Path, budget: str) -> tuple[str, ...]:
-    from ablate.design.read import budget_names
-
-    return budget_names(path) if budget == QUICK else (budget,)
-
-
-def _sizes(study: Study, jobs: int, done: Callable[[Study], int] | None) -> list[str]:
-    from ablate.design.forecast import rough_forecast
-
-    expected = rough_forecast(study, jobs=jobs)
-    finished = [f"{done(study):,}"] if done is not None else []
-    if expected is None:
-        return ["–", "–", *finished, "–"]
-    return [
-        f"{expected.arms:,}",
-        f"{expected.trials:,}",
-        *finished,
-        _minutes(expected.minutes),
-    ]
 
 
 def print_plan(
@@ -123,13 +92,14 @@ def print_plan(
     lines = [
         *_trained(plan),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
+        *([("search", words.search_text(study))] if study.searched else []),
         ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
         *([("stability", _levels(plan))] if plan.levels else []),
-        ("time", _time(plan, expected, jobs, done)),
+        ("time", _time(expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan, seen).sentences)),
         *([("costs", "those of an imported net are counted when the study is run")] if _uncounted(plan, costs) else []),
-        *([("maps", small)] if (small := _small_maps(plan)) else []),
+        *([("maps", f"warning: {small}")] if (small := small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
     grid = Table.grid(padding=(0, 2))
@@ -158,8 +128,8 @@ def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
     ]
 
 
-def _small_maps(plan: CampaignPlan) -> str:
-    """A line for the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
+def small_maps(plan: CampaignPlan) -> str:
+    """A sentence on the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
     from ablate.model.layers import layers, tiny_maps
     from ablate.model.spec import NetSpec
 
@@ -169,7 +139,7 @@ def _small_maps(plan: CampaignPlan) -> str:
     if not small:
         return ""
     named = ", ".join(small[:FEW_ARMS]) + (f" and in {len(small) - FEW_ARMS} more arms" * (len(small) > FEW_ARMS))
-    return f"warning: convolutions on maps of 2×2 pixels or fewer see mostly padding: {named}"
+    return f"convolutions on maps of 2×2 pixels or fewer see mostly padding: {named}"
 
 
 def _tuning(plan: CampaignPlan, trials: int) -> str:
@@ -185,10 +155,11 @@ def _tuning(plan: CampaignPlan, trials: int) -> str:
 
 def _trials(plan: CampaignPlan) -> str:
     """``16: 2 arms × 8 seeds``; the range of seeds where they are added until all is settled."""
-    seeds, arms = plan.study.plan, len(plan.arms)
+    seeds, arms = plan.study.plan, len(plan.arms) + plan.to_find
     if seeds.until == "settled":
-        return f"{arms * seeds.seeds} to {len(plan.trials)}: {arms} arms × {seeds.seeds} to {seeds.max_seeds} seeds"
-    return f"{len(plan.trials)}: {words.count(arms, 'arm')} × {words.count(seeds.seeds, 'seed')}"
+        most = arms * seeds.most_seeds
+        return f"{arms * seeds.seeds} to {most}: {arms} arms × {seeds.seeds} to {seeds.max_seeds} seeds"
+    return f"{arms * seeds.seeds}: {words.count(arms, 'arm')} × {words.count(seeds.seeds, 'seed')}"
 
 
 def _levels(plan: CampaignPlan) -> str:
@@ -204,14 +175,14 @@ def _done(done: int, trials: int) -> str:
     return f"{done:,} of {trials:,} done, {max(0, trials - done):,} to train"
 
 
-def _time(plan: CampaignPlan, expected: Forecast, jobs: int, done: int) -> str:
+def _time(expected: Forecast, jobs: int, done: int) -> str:
     """``about 3 min for 2 trials at a time (estimated from FLOPs)``; of what is still to be trained."""
     left = max(0, expected.trials - done)
     if not left:
         return "none: every trial is done"
     source = "estimated from FLOPs" if not expected.measured else "measured speeds"
-    if 0 < expected.measured < len(plan.arms):
-        source = f"measured speeds of {expected.measured} of {words.count(len(plan.arms), 'arm')}"
+    if 0 < expected.measured < expected.arms:
+        source = f"measured speeds of {expected.measured} of {words.count(expected.arms, 'arm')}"
     if expected.minutes is None:
         return "not known: how long the code of your own takes is measured by its first trial"
     minutes = expected.minutes * left / expected.trials
@@ -247,6 +218,9 @@ def _arms(plan: CampaignPlan, costs: ArmCosts) -> Table:
             _number(peak / 1e6 if peak and not arm.recipe.freeze else None, ".0f"),
             str(len(plan.arm_trials(arm.name))),
         )
+    for name in confirmed_names(plan.study)[: plan.to_find]:
+        told = ("found by the search", "–", "–", "–", "–", str(plan.study.plan.most_seeds))
+        table.add_row(text(name, "bold"), *map(text, told))
     return table
 
 

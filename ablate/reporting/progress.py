@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from ablate.campaign.options import Observer
-from ablate.design.forecast import tuning_trials
+from ablate.design.forecast import exploring_trials
 from ablate.design.own_training import OwnTraining, planned_epochs
-from ablate.design.plan import Arm, CampaignPlan, Trial
+from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Point, Record, ReportedPoint
+from ablate.design.search import search_trials
 from ablate.design.study import Study
 from ablate.design.tuning import tuned_by
 from ablate.reporting.console import screen
@@ -52,9 +53,11 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.epochs = {arm.name: epochs_of(arm) or 1 for arm in plan.arms}
-        self._counts_epochs = all(epochs_of(arm) is not None for arm in plan.arms)
-        self._at_levels = {trial.key: epochs_of(trial) or 1 for trial in plan.level_trials}
+        every = [epochs_of(trial) for trial in (*plan.trials, *plan.level_trials)]
+        self._counts_epochs = None not in every
+        epochs = [one or 1 for one in every]
+        epochs += [few for few, count in search_trials(plan.study) for _ in range(count)]
+        self._mean = sum(epochs) / len(epochs)
         self.of = 0
         self.done = 0
         self._first: dict[str, int] = {}  # by trial: epochs that were done before this call
@@ -82,9 +85,7 @@ class Tally:
 
     @property
     def _epochs_left(self) -> int:
-        every = [*(self.epochs[trial.arm] for trial in self.plan.trials), *self._at_levels.values()]
-        mean = sum(every) / len(every)
-        return max(0, round(self.of * mean) - sum(self._reached.values()))
+        return max(0, round(self.of * self._mean) - sum(self._reached.values()))
 
     def left(self) -> str:
         """``about 3 min left``; empty until an epoch is done, and when less than a second is left."""
@@ -98,29 +99,24 @@ class Tally:
         """Seconds since the clock started."""
         return time.monotonic() - self._began
 
-    def skip_rest_of(self, record: Record) -> None:
+    def skip_rest_of(self, trial: Trial, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve) if self._counts_epochs else 0)
-        self._reached[record.key] = self._at_levels.get(record.key) or self.epochs[record.arm]
+        self._reached[record.key] = epochs_of(trial) or 1
 
 
-def epochs_of(trained: Arm | Trial) -> int | None:
+def epochs_of(trained: Trial) -> int | None:
     """How many epochs a trial has; None of training of one's own that does not say."""
     return planned_epochs(trained.spec) if isinstance(trained.spec, OwnTraining) else trained.recipe.epochs
 
 
-def title(trial: Trial) -> str:
-    """``control, seed 3``."""
-    return f"{trial.arm}, {'tuning ' * (trial.phase == 'tuning')}seed {trial.seed}"
-
-
 def outcome(study: Study, trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
-    name = title(trial)
+    name = trial.title
     if study.own_training and record.status != "failed":
         told = own_metric(study, trial, record.metrics) or f"diverged, {_first_line(record.reason)}"
         return f"{name}: {told}"
-    if record.status == "finished" and trial.phase == "tuning":
+    if record.status == "finished" and trial.phase != "confirm":
         return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
         return f"{name}: test accuracy {100 * record.metrics['test_accuracy']:.2f} %"
@@ -158,7 +154,7 @@ class Lines:
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
         self._tally.begin(todo)
-        tuning = tuning_trials(plan.study) * len(plan.arms)
+        tuning = exploring_trials(plan.study, len(plan.arms)) + plan.to_find * plan.study.plan.most_seeds
         most = "at most " * (plan.study.plan.until == "settled")
         self._print(
             f"{plan.study.name}: {todo} of {most}{len(plan.trials) + len(plan.level_trials) + tuning} trials to train"
@@ -180,12 +176,12 @@ class Lines:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self._print(f"{title(trial)}: {_first_line(reason)}; trying again")
+        self._print(f"{trial.title}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         tally = self._tally
         tally.done += 1
-        tally.skip_rest_of(record)
+        tally.skip_rest_of(trial, record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
         self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(tally.plan.study, trial, record)}{left}")
@@ -271,7 +267,7 @@ class Bars:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         with self._lock:
             if trial.key not in self._bars:
-                name = f"  {title(trial)}{again}"
+                name = f"  {trial.title}{again}"
                 self._bars[trial.key] = self._live.add_task(name, total=epochs_of(trial), said="starting")
 
     def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
@@ -297,12 +293,12 @@ class Bars:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self.said(f"{title(trial)}: {_first_line(reason)}; trying again")
+        self.said(f"{trial.title}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         with self._lock:
             self._tally.done += 1
-            self._tally.skip_rest_of(record)
+            self._tally.skip_rest_of(trial, record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
             self.said(outcome(self._tally.plan.study, trial, record))

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from ablate.reporting import charts, frames, frames_tuning, stability, tables, tables_checks, words
+from ablate.reporting import (
+    charts,
+    charts_search,
+    frames,
+    frames_search,
+    frames_tuning,
+    stability,
+    tables,
+    tables_checks,
+    words,
+)
 from ablate.reporting.headline import headline
 from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
@@ -148,6 +158,27 @@ def _tuning(results: Results) -> Iterator[Part | None]:
     yield Table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
 
 
+def _search(results: Results) -> Iterator[Part | None]:
+    search = results.plan.study.search
+    if not results.plan.study.searched:
+        return
+    tried = frames_search.candidates(results)
+    yield Notice(tuple(frames_search.warnings(results, tried)))
+    yield charts_search.lead(results)
+    yield Table(
+        frames_search.luck_rows(results, frames_search.luck(results)),
+        f"The best of {len(results.plan.search)} candidates ({search.sampler}), in the search and with fresh seeds; on "
+        "validation images, no verdict rests on these",
+    )
+    yield charts_search.front(results)
+    yield charts_search.parallel(results)
+    yield Table(
+        frames_search.importance_rows(results),
+        "Importance of each factor: its share of the variance of the scores (fANOVA, as Optuna computes it)",
+    )
+    yield Table(frames_search.candidate_rows(results, tried), "Every candidate that was tried", folded=True)
+
+
 def _matched(results: Results) -> Iterator[Part | None]:
     yield charts.matched(results)
     yield Table(
@@ -216,6 +247,7 @@ SECTIONS = (
     Section("arms", "Every seed, arm by arm", _by_arm),
     Section("differences", "Differences to the control", _differences),
     Section("tuning", "Tuning", _tuning),
+    Section("search", "Search", _search),
     Section("matched", "At equal cost", _matched),
     Section("cost", "What it costs", _cost),
     Section("curves", "Learning curves", _curves),

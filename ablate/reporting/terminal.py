@@ -97,6 +97,9 @@ def _page(results: Results) -> Group:
     parts.append(text(""))
     for line in verdict_lines(results):
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
+    if study.searched:
+        changes = [f"{arm}: {words.change(results.arm(arm), study)}" for arm in results.compared]
+        parts += [text(""), *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in changes)]
     if results.judgement.effects:
         parts += [
             text(""),

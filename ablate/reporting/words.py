@@ -7,7 +7,10 @@ import re
 from typing import TYPE_CHECKING
 
 from ablate.design.plan import NOISE_FLOOR, Arm
+from ablate.design.search import search_trials
+from ablate.design.search_fields import Span
 from ablate.design.study import Study
+from ablate.design.tuning import tuned_by
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
@@ -245,10 +248,30 @@ def quantity(study: Study) -> str:
     )
 
 
+def search_text(study: Study) -> str:
+    """``30 trials first: 24 × 1 epoch, 6 × 4 epochs (tpe, successive_halving) over conv (2 levels), ...``."""
+    search = study.search
+    trials = search_trials(study)
+    sizes = ", ".join(f"{number} × {count(epochs, 'epoch')}" for epochs, number in trials)
+    spans = [
+        f"{name} {factor.low:g} to {factor.high:g}{' (log)' * factor.log}"
+        + (f" in steps of {factor.step:g}" if factor.step else "")
+        if isinstance(factor, Span)
+        else f"{name} ({len(factor)} levels)"
+        for name, factor in study.factors.items()
+    ]
+    how = ", ".join([search.sampler, *[search.pruner] * (search.pruner != "none")])
+    against = f" and low {search.cost}" * (search.sampler == "nsga2")
+    wanted = f"for high {tuned_by(study.decision.metric).replace('_', ' ')}{against}"
+    total = sum(number for _, number in trials)
+    return f"{total} trials first: {sizes} ({how}), {wanted}, over {', '.join(spans)}"
+
+
 def study_text(study: Study) -> str:
     """The study as a study file would say it, with every default written out."""
-    left_out = {"name", "budget", *([] if study.tuned else ["tuning"])}
-    left_out |= {"data", "recipe", "match", "unmatched", "keep_weights"} if study.own_training else set()
+    idle = {"tuning": not study.tuned, "search": not study.searched}
+    left_out = {"name", "budget"} | {name for name, unused in idle.items() if unused}
+    left_out |= {"data", "recipe", "match", "unmatched", "keep_weights", "vary"} if study.own_training else set()
     plain = study.model_dump(mode="json", exclude=left_out, exclude_none=True)
     plain = {key: value for key, value in plain.items() if value or key not in ("trainer", "command")}
     if not study.own_training:

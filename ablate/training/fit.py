@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
@@ -18,6 +18,7 @@ from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import Recipe
 from ablate.errors import AblateError, DataError
+from ablate.measure.latency import in_turns
 from ablate.measure.memory import PeakMemory
 from ablate.model.fused import with_kernels
 from ablate.model.nets import build
@@ -46,7 +47,7 @@ def fit(
     init_file: Path | None = None,
     on_epoch: Callable[[EpochPoint, float], None] | None = None,
 ) -> Record:
-    """Trains one arm with one seed and tests it once, after the last epoch; a tuning trial is never tested.
+    """Trains one arm with one seed and tests it once, after the last epoch, unless it tunes or searches.
 
     Args:
         trial: net, recipe, seed.
@@ -77,7 +78,7 @@ def fit(
                     state.save()
                 if on_epoch is not None:
                     on_epoch(state.curve[-1], state.clock.images_per_s)
-            record = finished(state) if trial.phase == "tuning" else _test(state, feed)
+            record = _test(state, feed) if trial.phase == "confirm" else finished(state)
         except DivergedError as error:
             record = diverged(state, error)
     if trial.keep_weights and folder is not None:
@@ -85,7 +86,23 @@ def fit(
     measured = state.measured(
         device=device, threads=threads, kernels=computing, peak_bytes=memory.bytes, settings=settings
     )
+    if trial.phase == "timed":
+        measured = dataclasses.replace(measured, latency_ms=_latency_ms(state.net, feed, threads))
     return dataclasses.replace(record, measured=measured)
+
+
+def _latency_ms(net: nn.Module, feed: Feed, threads: int) -> float:
+    """Milliseconds of a forward pass with one image, in eval mode: the median of its repeats."""
+    image = feed.images.val[:1].float()
+    net.eval()
+
+    def run() -> None:
+        net(image)
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
+
+    with processor(threads), torch.inference_mode():
+        return in_turns({"net": run})["net"].median_ms
 
 
 def _epoch(state: State, feed: Feed) -> EpochPoint:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ablate.design.noun import METRIC_PATTERN
 from ablate.design.record import ReportedPoint
-from ablate.design.study import METRIC_PATTERN
 from ablate.training.user_code import UserCodeError
 
 MOST_METRICS = 1000

@@ -100,7 +100,7 @@ def crossed_levels(plan: CampaignPlan) -> dict[str, tuple[Level, ...]]:
     own = plan.control.factors
     return {
         name: (own[name], *(level for level in found if level != own[name]))
-        for name, found in plan.study.factors.items()
+        for name, found in plan.study.levels.items()
     }
 
 

@@ -18,6 +18,7 @@ from ablate.design.sealed import SealedPlan
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.expected import could_fail, held
+from ablate.verdicts.explored import lucks
 from ablate.verdicts.failures import failure_rates, outliers
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
@@ -81,6 +82,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     further = (
         *wording.lack_of_fit(checks, rule.alpha),
         *wording.tuning_luck(moved, rule.metric, rule.unit, tuned=rule.tuned, blocks=plan.study.tuning.blocks),
+        *wording.search_luck(lucks(plan, records), rule.metric),
         *(() if fraction is None else (str(fraction),)),
     )
     failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})

@@ -69,6 +69,13 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
     ]
     if study.match != "none":
         told.append(f"The widths of the arms were solved so that every arm spends the control's {study.match}.")
+    if study.searched:
+        search, fields = study.search, ", ".join(study.factors)
+        told.append(
+            f"The arms were found by a search over {fields} on the validation images ({search.trials} candidates, "
+            f"sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds, on which "
+            "alone the claims rest."
+        )
     return told + _tuned(study)
 
 

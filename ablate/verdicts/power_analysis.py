@@ -69,7 +69,7 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
             for losses.
     """
     decision = plan.study.decision
-    num_contrasts = max(1, sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
+    num_contrasts = max(1, plan.to_find + sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
     looks = planned_looks(plan.study.plan, alpha=decision.alpha)
     last = looks[-1]
     alpha = decision.alpha * last.share
@@ -161,8 +161,8 @@ def _noise(plan: CampaignPlan, seen: Sequence[Contrast]) -> tuple[float, str]:
 
 def _detectable_effect(plan: CampaignPlan, num_seeds: int, sd: float) -> float | None:
     num_arms = sum(bool(arm.factors) for arm in plan.arms)
-    num_factors = len(plan.study.factors)
-    if not num_arms or any(len(levels) != 2 for levels in plan.study.factors.values()):
+    num_factors = len(plan.study.levels)
+    if not num_arms or any(len(levels) != 2 for levels in plan.study.levels.values()):
         return None
     num_effects = min(num_factors * (num_factors + 1) // 2, num_arms - 1)
     return power.detectable_factorial(num_arms, num_seeds, num_effects, sd, alpha=plan.study.decision.alpha)

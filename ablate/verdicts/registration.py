@@ -102,8 +102,11 @@ def levels_not_sealed(plan: CampaignPlan, sealed: Sequence[SealedPlan], records:
 def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
     """The plan that judges the records by what was sealed.
 
-    Of a study that tunes, with the recipes that its arms were given since: they were not known when it was sealed.
+    Of a study that tunes or searches, with the recipes or the arms that were found since: they were not known when it
+    was sealed.
     """
+    if plan.study.searched and sealed.plan.study.searched:
+        return dataclasses.replace(plan, study=sealed.plan.study)
     found, old = {arm.name: arm for arm in plan.arms}, sealed.plan
     if all(arm.setting is None and not arm.settings for arm in plan.arms):
         return old
@@ -133,7 +136,7 @@ def _changes(before: CampaignPlan, now: CampaignPlan) -> tuple[str, ...]:
         for key in [*old, *(key for key in new if key not in old)]
         if old.get(key, _ABSENT) != new.get(key, _ABSENT)
     ]
-    if not told and not now.study.tuned:
+    if not told and not (now.study.tuned or now.study.searched):
         told = [f"{arm} trains other nets than those sealed" for arm in _other_nets(before, now)]
     return tuple(told)
 

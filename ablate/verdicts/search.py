@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol
 
 from ablate.design.record import Record
 from ablate.design.study import Decision, Study
-from ablate.design.tuning import Setting, tuned_by
+from ablate.design.trial import Trial
+from ablate.design.tuning import tuned_by
 
 WORST = float("-inf")
+
+
+class Scored(Protocol):
+    """What a score is of: a setting of a tuning, a rung of a search's candidate."""
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """One for each seed."""
 
 
 def curve_metric(study: Study) -> str:
@@ -22,12 +32,12 @@ def curve_metric(study: Study) -> str:
     return tuned_by(study.decision.metric) if study.own_training else "val_accuracy"
 
 
-def is_scored(setting: Setting, records: Mapping[str, Record]) -> bool:
+def is_scored(setting: Scored, records: Mapping[str, Record]) -> bool:
     """Whether all its trials have a record."""
     return all(trial.key in records for trial in setting.trials)
 
 
-def score(setting: Setting, records: Mapping[str, Record], decision: Decision) -> float:
+def score(setting: Scored, records: Mapping[str, Record], decision: Decision) -> float:
     """The score of a setting all of whose trials have a record; ``WORST`` if one of them has not finished."""
     chosen_by = tuned_by(decision.metric)
     sign = 1 if decision.wants_high else -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ablate.verdicts.explored import Luck
 from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
@@ -182,6 +183,18 @@ def tuning_luck(
     shown = f" By the tuning's own trials on validation data: {each}." if each else ""
     once = "The recipes were tuned once: intervals and p-values hold for these recipes with new seeds"
     return (f"{once}, and the luck of the tuning is in none of them.{shown}",)
+
+
+def search_luck(found: Sequence[Luck], metric: str) -> tuple[str, ...]:
+    """How much of the lead that confirmed candidates had in the search was luck; nothing where none was searched."""
+    if not found:
+        return ()
+    each = "; ".join(
+        f"{one.arm} led the control by {amount(one.search_lead, metric, signed=True)} in the search and leads by "
+        f"{amount(one.confirmed_lead, metric, signed=True)} with fresh seeds"
+        for one in found
+    )
+    return (f"The best of many scores is partly luck. On validation images, {each}.",)
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:

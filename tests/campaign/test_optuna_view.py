@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_every_trial_shows_with_its_point_value_curve_and_key(runs: Path) -> Non
         assert found.state.name == ("PRUNED" if trial.arm == "diverges" else "COMPLETE")
         if trial.arm == "control":
             assert found.value == record.metrics["test_accuracy"]
+
+
+def test_the_dashboard_reads_it_from_one_thread_after_another(runs: Path) -> None:
+    """So does the server of `ablate ui --optuna`: sqlite refuses a connection of another thread, unless told."""
+    go(plan_of("control", seeds=2), runs)
+    view = OptunaView(runs)
+    names = []
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            names.append([study.study_name for study in pool.submit(view.storage.get_all_studies).result()])
+    view.close()
+    assert names[0] == names[1] == names[2]
+    assert len(names[0]) == 1
 
 
 def test_factors_are_parameters_and_optuna_finds_the_one_that_matters(runs: Path) -> None:

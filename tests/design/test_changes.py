@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ablate.design.forecast import START_S, forecast, rough_forecast
+from ablate.design.found import with_settings
 from ablate.design.match import images_seen
-from ablate.design.plan import CampaignPlan, make_plan, setting, with_settings
+from ablate.design.plan import CampaignPlan, make_plan, setting
 from ablate.design.read import load_study
 from ablate.design.study import Recipe, Study
 from ablate.design.tuning import own_values

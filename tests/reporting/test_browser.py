@@ -1,7 +1,7 @@
 """The report in a real browser, wide and on a phone: nothing scrolls sideways, nothing is missing, nothing complains.
 
 Skipped where there is no Chromium with its driver, or no selenium. axe-core is taken from ``$AXE_CORE``, the path of
-its axe.min.js (``npm pack axe-core``); its test is skipped where there is none.
+its axe.min.js (nox fetches it with npm); its test is skipped where there is none.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ablate import report as command
 from ablate.errors import AblateError
 from ablate.reporting import folders
 from ablate.reporting.folders import is_current, mark_latest, publish, report_folder, write_report
@@ -20,6 +21,27 @@ from ablate.reporting.results import Results
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Results]
+
+
+def test_an_interrupted_report_ends_in_a_sentence_and_leaves_the_earlier_one_whole(
+    make_findings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C comes while the page is drawn, and while its first figure is being written."""
+    earlier = make_findings(plan={"seeds": 2})
+    folder = publish(earlier, tmp_path).parent
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    newer = dataclasses.replace(earlier, records=dict(list(earlier.records.items())[:-1]))
+    monkeypatch.setattr(command, "results_of", lambda *_: newer)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("ablate.reporting.page.render_page", "ablate.reporting.folders.write_charts"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, interrupted)
+            assert command.main(["linear_bottleneck", "--runs", str(tmp_path)]) == 130
+        assert capsys.readouterr().err == "ablate report: interrupted; the earlier report is as it was\n"
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_every_campaign_has_a_folder_of_its_own(make_findings: Make, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from ablate.reporting.json_output import json_schema, judgement_json, reference
+from ablate.reporting.json_output import judgement_json
+from ablate.reporting.json_reference import json_schema, reference
 from ablate.verdicts.runs import Question, judge_runs
 from ablate.verdicts.runs_by_set import judge_sets
 from ablate.verdicts.verdict import Judgement
@@ -77,5 +78,5 @@ def test_two_samples_have_no_pairs_and_both_numbers() -> None:
 
 
 def test_the_documentation_carries_the_schema_as_it_is() -> None:
-    """``python -m ablate.reporting.json_output`` prints what docs/json.md ends with."""
+    """``python -m ablate.reporting.json_reference`` prints what docs/json.md ends with."""
     assert PAGE.read_text().endswith(reference())

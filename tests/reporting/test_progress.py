@@ -38,16 +38,19 @@ def plan(*epochs: int) -> Any:
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
     arms = [SimpleNamespace(name=name, recipe=one, spec=None) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
+    study = SimpleNamespace(name="a_study", searched=False, own_training=False)
     return SimpleNamespace(
-        arms=arms, data=data, study=SimpleNamespace(name="a_study", own_training=False),
-        at=lambda trial: None, level_trials=(),
-        trials=[SimpleNamespace(arm=name) for name in names],
+        arms=arms, data=data, study=study, at=lambda trial: None, level_trials=(),
+        trials=[SimpleNamespace(arm=one.name, recipe=one.recipe, spec=None) for one in arms],
     )  # fmt: skip
 
 
 def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
     recipe = SimpleNamespace(epochs=epochs)
-    return SimpleNamespace(key=f"{arm}{seed}", arm=arm, seed=seed, phase="confirm", recipe=recipe, data=None, spec=None)
+    title = f"{arm}, seed {seed}"
+    return SimpleNamespace(
+        key=f"{arm}{seed}", arm=arm, seed=seed, title=title, phase="confirm", recipe=recipe, data=None, spec=None
+    )
 
 
 def record(seed: int, reason: str = "") -> Any:

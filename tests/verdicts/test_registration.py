@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.design.plan import make_plan, with_settings
+from ablate.design.found import with_settings
+from ablate.design.plan import make_plan
 from ablate.design.record import Measured
 from ablate.design.sealed import SealedPlan, shared_trials
 from ablate.design.study import Study

@@ -1,0 +1,19 @@
+"""What every JSON document is made of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+VERSION = "version of this schema"
+NEXT = "commands to run next, the first one first; empty where nothing is left to do"
+
+
+class Part(BaseModel):
+    """A JSON object: closed, and its keys are the fields' aliases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def written(document: Part) -> str:
+    """The document as text, indented, without a newline at its end."""
+    return document.model_dump_json(by_alias=True, indent=2)
