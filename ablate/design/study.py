@@ -243,9 +243,7 @@ class Decision(Noun):
     """
 
     metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
-    higher_is_better: bool | None = Field(
-        default=None, description="the metric's direction; written for a metric that is not the harness's own"
-    )
+    higher_is_better: bool | None = Field(default=None, description="the direction of a metric of your own training")
     unit: Line = Field(default="", description="of such a metric, as in 'bits per character'; not written: none")
     margin: float = Field(default=0.005, gt=0, description="smallest difference that matters, in the metric's unit")
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
@@ -315,9 +313,7 @@ class Study(Noun):
         description="a field of the net, of recipe or of data to its levels, the control's among them; in a search "
         "also to a range",
     )
-    trainer: Line = Field(
-        default="", description="your own training, 'package.module:function'; [control] then holds its fields"
-    )
+    trainer: Line = Field(default="", description="your own training, 'package.module:function', with its [control]")
     command: Annotated[tuple[Line, ...], Field(strict=False, max_length=200)] = Field(
         default=(), description="your own training as a command line, with {field}, {seed} and {out} in it"
     )
