@@ -83,7 +83,9 @@ def test_the_report_in_other_formats_of_every_campaign_and_as_json(
     assert "\\toprule" in (made / "verdicts.tex").read_text()
     assert "relu_bottleneck" in (made / "report.md").read_text().replace("\\", "")
     assert report_command.main(["--list", *runs]) == 0
-    assert "4 of 4" in capfd.readouterr().out
+    listed = capfd.readouterr().out
+    assert "4 of 4" in listed
+    assert "1 study asked 1 contrast, 1 of them sealed beforehand" in listed  # the tally over the runs folder
     assert report_command.main(["--all", *runs]) == 0
     assert "linear_bottleneck" in (folder / "runs/reports/index.html").read_text()
     capfd.readouterr()

@@ -14,6 +14,7 @@ from rich.table import Column
 
 from ablate.campaign.options import Observer
 from ablate.design.forecast import exploring_trials
+from ablate.design.levels import moved_field
 from ablate.design.own_training import OwnTraining, planned_epochs
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Point, Record, ReportedPoint
@@ -99,6 +100,11 @@ class Tally:
         """Seconds since the clock started."""
         return time.monotonic() - self._began
 
+    def name(self, trial: Trial) -> str:
+        """``control, seed 3``; at another level than the study's own ``control, seed 3, recipe.epochs 8``."""
+        at = self.plan.at(trial)
+        return trial.title if at is None else f"{trial.title}, {moved_field(self.plan.study)} {at.level}"
+
     def skip_rest_of(self, trial: Trial, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve) if self._counts_epochs else 0)
@@ -110,9 +116,9 @@ def epochs_of(trained: Trial) -> int | None:
     return planned_epochs(trained.spec) if isinstance(trained.spec, OwnTraining) else trained.recipe.epochs
 
 
-def outcome(study: Study, trial: Trial, record: Record) -> str:
+def outcome(tally: Tally, trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
-    name = trial.title
+    name, study = tally.name(trial), tally.plan.study
     if study.own_training and record.status != "failed":
         told = own_metric(study, trial, record.metrics) or f"diverged, {_first_line(record.reason)}"
         return f"{name}: {told}"
@@ -176,7 +182,7 @@ class Lines:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self._print(f"{trial.title}: {_first_line(reason)}; trying again")
+        self._print(f"{self._tally.name(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         tally = self._tally
@@ -184,7 +190,7 @@ class Lines:
         tally.skip_rest_of(trial, record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
-        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(tally.plan.study, trial, record)}{left}")
+        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(tally, trial, record)}{left}")
 
 
 class Bars:
@@ -267,7 +273,7 @@ class Bars:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         with self._lock:
             if trial.key not in self._bars:
-                name = f"  {trial.title}{again}"
+                name = f"  {self._tally.name(trial)}{again}"
                 self._bars[trial.key] = self._live.add_task(name, total=epochs_of(trial), said="starting")
 
     def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
@@ -293,7 +299,7 @@ class Bars:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self.said(f"{trial.title}: {_first_line(reason)}; trying again")
+        self.said(f"{self._tally.name(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         with self._lock:
@@ -301,7 +307,7 @@ class Bars:
             self._tally.skip_rest_of(trial, record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
-            self.said(outcome(self._tally.plan.study, trial, record))
+            self.said(outcome(self._tally, trial, record))
             self._refresh()
 
 
