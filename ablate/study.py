@@ -152,6 +152,7 @@ def _value(text: str) -> object:
 def make(options: argparse.Namespace) -> CampaignPlan:
     """The plan of the study that the command line names."""
     from ablate.campaign.own_data import prepare_own
+    from ablate.campaign.own_width import solve_widths
     from ablate.design.plan import make_plan
     from ablate.design.read import find_study, load_study
 
@@ -159,7 +160,7 @@ def make(options: argparse.Namespace) -> CampaignPlan:
     study = load_study(options.study, budget=options.budget, overrides=overrides(options))
     if not options.plan:  # which runs no code of the user's own
         prepare_own(study, options.data_root, print, where=where)
-    return make_plan(study, options.data_root, where=where)
+    return make_plan(study, options.data_root, where=where, solve=None if options.plan else solve_widths)
 
 
 def train(options: argparse.Namespace) -> int:

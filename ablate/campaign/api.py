@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ablate.campaign.options import CampaignResult, RunOptions
 from ablate.campaign.own_data import prepare_own
+from ablate.campaign.own_width import solve_widths
 from ablate.campaign.records import RecordStore, plan_path, sealed_plans, writable
 from ablate.design.datasets import DataInfo
 from ablate.design.plan import CONTROL, CampaignPlan, Trial, make_plan
@@ -29,7 +30,7 @@ def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
         StudyError, DataError: the arms or the data cannot be used.
     """
     prepare_own(study, data_root or default_data_root(), lambda _: None)
-    return make_plan(study, data_root)
+    return make_plan(study, data_root, solve=solve_widths)
 
 
 def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Module:

@@ -192,12 +192,22 @@ def matched(study: Study, data: DataInfo, arms: Sequence[Arm], solve: Solve | No
     Raises:
         FieldsError: an arm that cannot cost what the control costs, or that is another one once its width is solved.
     """
+    ours = all(isinstance(arm.spec, NetSpec) for arm in arms)
+    if study.match_field != WIDTH_MULT and (ours or study.match == "none"):
+        message = (
+            f"= {study.match_field!r} is read with match and imported nets; ablate's own are solved by {WIDTH_MULT}"
+        )
+        raise FieldsError([FieldError("match_field", message)])
     if study.match == "none":
         return list(arms)
-    solver = by_arithmetic if all(isinstance(arm.spec, NetSpec) for arm in arms) else solve
+    solver = by_arithmetic if ours else solve
     if solver is None:
         raise FieldsError(
-            [FieldError("match", f"= {study.match!r} of imported nets is solved where nets may be built")]
+            [
+                FieldError(
+                    "match", f"= {study.match!r} of imported nets is solved when the study is run, which builds them"
+                )
+            ]
         )
     matches = solver(study, data, arms)
     solved = [(arm, matches[arm.name]) for arm in arms]

@@ -18,7 +18,7 @@ from ablate.design.datasets import DataInfo, describe
 from ablate.design.imported import model_from_dict
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
-from ablate.design.match import Match, matched
+from ablate.design.match import Match, Solve, matched
 from ablate.design.search import Candidate, num_search_trials, rung
 from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial, moved_by
@@ -243,20 +243,21 @@ def _found(arms: Sequence[Arm]) -> bool:
     return any(arm.name not in (CONTROL, NOISE_FLOOR) for arm in arms)
 
 
-def resolve_arms(study: Study, data: DataInfo, *, where: str = "") -> tuple[Arm, ...]:
+def resolve_arms(study: Study, data: DataInfo, *, where: str = "", solve: Solve | None = None) -> tuple[Arm, ...]:
     """The control, the arms in the study's order, then the A/A arm where the study asks for it.
 
     Args:
         study: as read.
         data: decides the nets' input channels and classes, and the image size that costs are matched at.
         where: the file to name in an error; the study's name if empty.
+        solve: solves the widths of imported nets; None: they cannot be built here.
 
     Raises:
         StudyError: every problem of the control, the arms and the factors; an arm that cannot cost what is asked for.
     """
     try:
         found = unmatched_arms(study, Images(channels=data.channels, num_classes=data.num_classes))
-        arms = matched(study, data, found)
+        arms = matched(study, data, found, solve)
     except FieldsError as error:
         place = where or f"study {study.name}"
         raise StudyError(Problem(place, one.key, one.message) for one in error.errors) from error
@@ -334,8 +335,10 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     return errors
 
 
-def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -> CampaignPlan:
-    """The campaign that carries out ``study``.
+def make_plan(
+    study: Study, data_root: Path | None = None, *, where: str = "", solve: Solve | None = None
+) -> CampaignPlan:
+    """The campaign that carries out ``study``; ``solve`` solves the widths of imported nets, which builds them.
 
     Raises:
         StudyError: every problem of the study and of its arms.
@@ -346,23 +349,23 @@ def make_plan(study: Study, data_root: Path | None = None, *, where: str = "") -
         data = describe(study.data, data_root)
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
-    arms = resolve_arms(study, data, where=where)
+    arms = resolve_arms(study, data, where=where, solve=solve)
     images = Images(channels=data.channels, num_classes=data.num_classes)
     arms, errors = with_digests(study, arms, data_root)
     errors += [*_too_much(study, data, arms), *study_errors(study, arms), *stability_errors(study, arms, images)]
     if errors:
         raise StudyError(Problem(place, error.key, error.message) for error in errors)
     to_find = study.search.confirm * study.searched
-    levels = tuple(_at(study, level, data_root, place) for level in other_levels(study, arms[0]))
+    levels = tuple(_at(study, level, data_root, place, solve) for level in other_levels(study, arms[0]))
     return CampaignPlan(
         study=study, data=data, arms=arms, trials=trials(study, arms, data), levels=levels, to_find=to_find
     )
 
 
-def _at(study: Study, level: Level, data_root: Path | None, place: str) -> AtLevel:
+def _at(study: Study, level: Level, data_root: Path | None, place: str, solve: Solve | None) -> AtLevel:
     """The arms at another level; its errors under the key that asks for it."""
     try:
-        return AtLevel(level=level, plan=make_plan(study_at(study, level), data_root, where=place))
+        return AtLevel(level=level, plan=make_plan(study_at(study, level), data_root, where=place, solve=solve))
     except StudyError as error:
         key = f"stability.{moved_field(study)}"
         raise StudyError(

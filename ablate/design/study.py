@@ -352,6 +352,9 @@ class Study(Noun):
         default="none",
         description="what every arm is to cost alike; its width is solved for it; peak_memory: of a training step",
     )
+    match_field: Line = Field(
+        default="width_mult", description="with match: the keyword of an imported net that is solved"
+    )
     unmatched: bool = Field(
         default=True, description="with match: also run the arms as they are, where their cost differs"
     )

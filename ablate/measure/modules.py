@@ -23,7 +23,12 @@ _MANY = 8  # operators that a remark lists
 
 
 def module_cost(
-    net: nn.Module, input_shape: tuple[int, int, int], *, batch_size: int = 64, optimizer: str = "adamw"
+    net: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    batch_size: int = 64,
+    optimizer: str = "adamw",
+    by_fvcore: bool = True,
 ) -> tuple[Cost, tuple[str, ...]]:
     """The cost of a module, and remarks: where two counters disagree, and what neither of them counts.
 
@@ -37,6 +42,7 @@ def module_cost(
         input_shape: C H W of an image.
         batch_size: of the training, for the memory of a step.
         optimizer: likewise.
+        by_fvcore: whether fvcore counts too, which takes seconds.
 
     Example:
         >>> cost, remarks = module_cost(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)), (3, 10, 10))
@@ -46,7 +52,7 @@ def module_cost(
     counted = copy.deepcopy(net)
     params = sum(parameter.numel() for parameter in net.parameters())
     macs, walk, remarks = _forward(counted, input_shape)
-    fvcore_macs, fvcore_flops, more = _by_fvcore(net, input_shape)
+    fvcore_macs, fvcore_flops, more = _by_fvcore(net, input_shape) if by_fvcore else (None, None, [])
     if fvcore_macs is not None and fvcore_macs != macs:
         remarks.append(f"torch counts {macs:,} MACs, fvcore {fvcore_macs:,} (MACs shown are torch's)")
     saved = _saved_elements(counted, input_shape)

@@ -14,6 +14,7 @@ from rich.table import Column
 
 from ablate.campaign.options import Observer
 from ablate.design.forecast import exploring_trials
+from ablate.design.levels import moved_field
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.search import search_trials
@@ -92,15 +93,19 @@ class Tally:
         """Seconds since the clock started."""
         return time.monotonic() - self._began
 
+    def name(self, trial: Trial) -> str:
+        """``control, seed 3``; at another level than the study's own ``control, seed 3, recipe.epochs 8``."""
+        at = self.plan.at(trial)
+        return trial.title if at is None else f"{trial.title}, {moved_field(self.plan.study)} {at.level}"
+
     def skip_rest_of(self, trial: Trial, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
         self._first.setdefault(record.key, len(record.curve))
         self._reached[record.key] = trial.recipe.epochs
 
 
-def outcome(trial: Trial, record: Record) -> str:
+def outcome(name: str, trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
-    name = trial.title
     if record.status == "finished" and trial.phase != "confirm":
         return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
@@ -151,7 +156,7 @@ class Lines:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self._print(f"{trial.title}: {_first_line(reason)}; trying again")
+        self._print(f"{self._tally.name(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         tally = self._tally
@@ -159,7 +164,7 @@ class Lines:
         tally.skip_rest_of(trial, record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
-        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(trial, record)}{left}")
+        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(self._tally.name(trial), trial, record)}{left}")
 
 
 class Bars:
@@ -242,7 +247,7 @@ class Bars:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         with self._lock:
             if trial.key not in self._bars:
-                name = f"  {trial.title}{again}"
+                name = f"  {self._tally.name(trial)}{again}"
                 self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
 
     def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
@@ -263,7 +268,7 @@ class Bars:
         self._end(trial, record)
 
     def retried(self, trial: Trial, reason: str) -> None:
-        self.said(f"{trial.title}: {_first_line(reason)}; trying again")
+        self.said(f"{self._tally.name(trial)}: {_first_line(reason)}; trying again")
 
     def _end(self, trial: Trial, record: Record) -> None:
         with self._lock:
@@ -271,7 +276,7 @@ class Bars:
             self._tally.skip_rest_of(trial, record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
-            self.said(outcome(trial, record))
+            self.said(outcome(self._tally.name(trial), trial, record))
             self._refresh()
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from ablate.design.match import WIDTH_MULT
 from ablate.design.plan import NOISE_FLOOR, Arm
 from ablate.design.search import search_trials
 from ablate.design.search_fields import Span
@@ -216,16 +217,17 @@ def change(arm: Arm, study: Study) -> str:
     """What an arm changes, in a line: against the control, or, on the way to another net, against the step before."""
     if arm.name == NOISE_FLOOR:
         return "nothing: the control under other seeds"
-    solved = arm.match is not None and not arm.match.identity
-    moved = [change for change in arm.changes if not (solved and change.field == "width_mult")]
+    solved = arm.match if arm.match is not None and not arm.match.identity else None
+    moved = [change for change in arm.changes if solved is None or change.field != solved.field]
     if study.design_kind == "add_one_in":
         moved = moved[-1:]
     told = [_moved(change, alone=len(moved) == 1) for change in moved[:MOST_CHANGES]]
     if len(moved) > MOST_CHANGES:
         told.append(f"and {len(moved) - MOST_CHANGES} more")
-    if solved and arm.match is not None:
-        remainder = proper(f"{100 * arm.match.remainder:+.1f} %")
-        told.append(_unbroken(f"width × {arm.match.width_mult:g} ({arm.match.quantity} {remainder})"))
+    if solved is not None:
+        remainder = proper(f"{100 * solved.remainder:+.1f} %")
+        called = "width ×" if solved.field == WIDTH_MULT else solved.field
+        told.append(_unbroken(f"{called} {solved.width_mult:g} ({solved.quantity} {remainder})"))
     step = "+\N{NO-BREAK SPACE}" * (study.design_kind == "add_one_in" and bool(moved))
     return step + "; ".join(told) if told else "–"
 

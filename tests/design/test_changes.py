@@ -233,7 +233,7 @@ def test_each_arm_is_tuned_from_its_own_recipe() -> None:
     arm = plan.arms[1]
     assert own_values(plan.study, arm) == {"lr": 0.05}
     assert setting(plan.study, arm, plan.data, {"lr": 0.01}).trials[0].recipe == Recipe(lr=0.01, flip=True)
-    after = with_settings(plan, {"control": {"lr": 0.02}, "a": {"lr": 0.03}}, ())
+    after = with_settings(plan, {"control": [{"lr": 0.02}], "a": [{"lr": 0.03}]}, ())
     assert [trial.recipe for trial in after.trials[:2]] == [Recipe(lr=0.02), Recipe(lr=0.03, flip=True)]
     assert [one.setting for one in after.arms] == [{"lr": 0.02}, {"lr": 0.03}]
     assert own_values(plan.study, after.arms[1]) == {"lr": 0.05}

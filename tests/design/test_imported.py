@@ -186,7 +186,7 @@ def test_a_keyword_that_the_function_does_not_take_is_refused_before_any_import(
 
 
 def test_a_width_is_not_solved_where_nets_may_not_be_built(package: Path) -> None:
-    assert "where nets may be built" in told(match="macs", arms={"a": {"width": 4}})["match"]
+    assert "when the study is run, which builds them" in told(match="macs", arms={"a": {"width": 4}})["match"]
 
 
 def test_installed_packages_are_found_by_name_alone() -> None:

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ablate.design.plan import make_plan
+from ablate.design.read import load_study
 from ablate.reporting import progress
 from ablate.reporting.console import screen, text
 from ablate.reporting.progress import Bars, Lines, Tally, duration
@@ -200,3 +202,10 @@ def test_an_output_that_is_not_utf8_shows_escapes_instead_of_ending_the_command(
     written = raw.getvalue().decode(encoding)
     assert "1.54 points" in written
     assert ("−" in written) == (encoding == "utf-8")
+
+
+def test_a_trial_at_another_level_says_which() -> None:
+    made = make_plan(load_study("linear_bottleneck", budget="stability"))
+    tally = Tally(made)
+    assert tally.name(made.trials[0]) == "control, seed 0"
+    assert tally.name(made.level_trials[-1]) == "relu_bottleneck, seed 7, recipe.epochs 8"
