@@ -34,8 +34,14 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[CampaignPlan, int, dict
     }.items():
         with contextlib.suppress(AblateError):
             if (record := store.read(key)) is not None:
-                rates[arm] = record.measured.images_per_s
+                rates[arm] = pace(record)
     return plan, len(here), rates
+
+
+def pace(record: Record) -> float:
+    """Training images a second; of training of the user's own, trials a second."""
+    measured = record.measured
+    return measured.images_per_s or (1 / measured.wall_s if measured.wall_s else 0.0)
 
 
 def seen_of(plan: CampaignPlan, runs: Path) -> tuple[Contrast, ...]:

@@ -13,9 +13,9 @@ from typing import Protocol
 from ablate.campaign.records import RecordStore
 from ablate.design.initial import weights_file
 from ablate.design.plan import Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Point, Record
 
-OnEpoch = Callable[[EpochPoint, float], None]  # a point of the curve, and training images a second
+OnEpoch = Callable[[Point, float], None]  # a point of the curve, and training images a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Progress:
     """An epoch of a running job has ended."""
 
     key: str
-    point: EpochPoint
+    point: Point
     images_per_s: float
 
 

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer
 from ablate.campaign.worker import DONE, TrainerError, serve, train_trial
+from ablate.design.own_training import OwnTraining
 from ablate.errors import AblateError
 
 TRAINING = ("ablate.training.preload",)
@@ -121,7 +122,7 @@ class LocalExecutor:
     def close(self) -> None:
         """Kills every process, whether it is at work or waits for more."""
         for worker in self._workers:
-            worker.process.kill()
+            _kill(worker.process)
         for worker in list(self._workers):
             self._stop(worker)
 
@@ -148,6 +149,8 @@ class LocalExecutor:
                 running.fault = message
             elif message == DONE:
                 found.append(_outcome(running, "ended without a record"))
+                if running.job is not None and isinstance(running.job.trial.spec, OwnTraining):
+                    self._stop(running)  # nothing that the user's code left behind reaches another trial
                 running.job = None
                 return found
             else:
@@ -159,11 +162,19 @@ class LocalExecutor:
         return found
 
     def _stop(self, worker: _Worker) -> None:
-        worker.process.kill()  # where it only seems to have ended, because its fork server has, it ends now
+        _kill(worker.process)  # where it only seems to have ended, because its fork server has, it ends now
         worker.process.join()
         worker.pipe.close()
         worker.process.close()
         self._workers.remove(worker)
+
+
+def _kill(process: ForkServerProcess) -> None:
+    """Kills a worker and whatever it has started, which is in its process group."""
+    if process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _outcome(running: _Worker, ending: str) -> Finished | Lost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping
@@ -10,8 +9,10 @@ from dataclasses import dataclass, field
 
 from ablate.campaign.views import Item
 from ablate.design.levels import moved_field
+from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Arm, CampaignPlan, Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Record
+from ablate.verdicts.search import curve_metric
 
 KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
     f"ablate.{name}" for name in ("kind", "key", "record", "complete", "digest", "phase", "status", "writer", "model")
@@ -19,7 +20,6 @@ KIND, KEY, RECORD, COMPLETE, DIGEST, PHASE, STATUS, WRITER, MODEL_TAG = (
 CAMPAIGN, ARM, TRIAL = "campaign", "arm", "trial"
 SEARCH = "search"  # the run that holds a search's trials, as an arm's holds its own
 PARAM_LENGTH = 500
-CURVE = tuple(field.name for field in dataclasses.fields(EpochPoint) if field.name != "epoch")
 MEASURED = {  # MLflow charts what begins so on a page of its own, after accuracy and loss
     "system/train_s": "train_s",
     "system/eval_s": "eval_s",
@@ -98,12 +98,12 @@ def campaign_payload(plan: CampaignPlan) -> Payload:
         "title": study.title,
         "question": study.question,
         "source": study.source,
-        "data": plan.data.name,
+        "trainer" if study.own_training else "data": plan.data.name,
     }
     return Payload(
         name=f"{study.name} on {plan.data.name}, {study.budget}, {study.plan.seeds} seeds ({study.digest[:8]})",
         tags={name: value for name, value in tags.items() if value},
-        params=recipe_params(study.recipe.model_dump(mode="json")),
+        params={} if study.own_training else recipe_params(study.recipe.model_dump(mode="json")),
     )
 
 
@@ -124,13 +124,15 @@ def search_payload(plan: CampaignPlan) -> Payload:
 def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation."""
     done = [record for record in records if record.status == "finished"]
-    last = max((len(record.curve) for record in done), default=0)
+    curves = [{point.epoch: point.values for point in record.curve} for record in done]
+    last = max((epoch for curve in curves for epoch in curve), default=0)
     found: list[tuple[str, float, int]] = []
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
-    for epoch in range(1, last + 1):
-        points = [record.curve[epoch - 1].val_accuracy for record in done if len(record.curve) >= epoch]
-        found += _interval("val_accuracy", points, epoch) if metric != "val_accuracy" or epoch < last else []
+    shown = curve_metric(plan.study)
+    for epoch in sorted({epoch for curve in curves for epoch in curve}):
+        points = [curve[epoch][shown] for curve in curves if shown in curve.get(epoch, {})]
+        found += _interval(shown, points, epoch) if metric != shown or epoch < last else []
     return tuple(found)
 
 
@@ -180,11 +182,17 @@ def _params(plan: CampaignPlan, trial: Trial, cost: Costs) -> dict[str, str]:
             "seed": str(trial.seed),
             **levels(own, own.arm(trial.arm)),
             **moved,
-            "data": trial.data.name,
-            **recipe_params(trial.recipe.model_dump(mode="json")),
+            **_trained_with(trial),
             **({} if at else _costs(cost)),
         }
     )
+
+
+def _trained_with(trial: Trial) -> dict[str, str]:
+    """Data and recipe; of training of one's own the fields that it was given, and what trained."""
+    if isinstance(trial.spec, OwnTraining):
+        return {"trainer": trial.spec.name} | {name: str(value) for name, value in trial.spec.keywords}
+    return {"data": trial.data.name} | recipe_params(trial.recipe.model_dump(mode="json"))
 
 
 def recipe_params(recipe: Mapping[str, object]) -> dict[str, str]:
@@ -213,11 +221,18 @@ def _latencies(cost: Costs) -> dict[str, str]:
 
 
 def _metrics(record: Record) -> Metrics:
-    """Accuracy and loss under their own names, a step an epoch; a loss that is no number is in the record alone."""
+    """Every metric under its own name, a step an epoch; a loss that is no number is in the record alone."""
     last = record.curve[-1].epoch if record.curve else 0
-    curve = [(name, float(getattr(point, name)), point.epoch) for point in record.curve for name in CURVE]
-    final = [(name, value, last) for name, value in record.metrics.items() if not (record.curve and name in CURVE)]
+    final = [(name, value, last) for name, value in record.metrics.items()]
+    curve = [
+        (name, float(value), point.epoch)
+        for point in record.curve
+        for name, value in point.values.items()
+        if point.epoch < last or name not in record.metrics
+    ]
     measured = [(name, float(getattr(record.measured, field)), 0) for name, field in MEASURED.items()]
+    if not record.measured.images_per_s:  # of training of one's own
+        measured = [metric for metric in measured if metric[0] != "system/images_per_s"]
     return tuple(metric for metric in (*final, *curve, *measured) if math.isfinite(metric[1]))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ablate.design.plan import CampaignPlan, Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Point, Record
 from ablate.errors import AblateError, one_of
 from ablate.paths import default_data_root, default_runs
 from ablate.paths import tracking_uri as resolve_uri
@@ -156,7 +156,7 @@ class Observer(Protocol):
     def started(self, trial: Trial, attempt: int) -> None:
         """A trial runs; ``attempt`` is 1 for the first."""
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
         """An epoch has ended."""
 
     def finished(self, trial: Trial, record: Record) -> None:
@@ -178,7 +178,7 @@ class Silent:
     def began(self, plan: CampaignPlan, todo: int) -> None: ...
     def added(self, trials: int) -> None: ...
     def started(self, trial: Trial, attempt: int) -> None: ...
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None: ...
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None: ...
     def finished(self, trial: Trial, record: Record) -> None: ...
     def failed(self, trial: Trial, record: Record) -> None: ...
     def retried(self, trial: Trial, reason: str) -> None: ...

@@ -16,9 +16,9 @@ from ablate.design.levels import moved_field
 from ablate.design.noun import Range
 from ablate.design.plan import Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
-from ablate.design.study import HIGHER_IS_BETTER, Tuning
-from ablate.design.tuning import NOISE_FLOOR_SEEDS, WHOLE, ArmTuning, Setting, own_values, tuning_seeds
-from ablate.verdicts.search import WORST, best, is_scored, score
+from ablate.design.study import Study, Tuning
+from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, is_whole, own_values, tuning_seeds
+from ablate.verdicts.search import WORST, best, curve_metric, is_scored, score
 
 if TYPE_CHECKING:
     import optuna
@@ -74,7 +74,7 @@ def direction(plan: CampaignPlan) -> str:
 
 def higher_is_better(plan: CampaignPlan) -> bool:
     """Whether a larger value of the study's metric is better."""
-    return HIGHER_IS_BETTER[plan.study.decision.metric]
+    return plan.study.decision.wants_high
 
 
 def value_of(plan: CampaignPlan, record: Record) -> float | None:
@@ -135,7 +135,7 @@ def frozen_trial(
         params=dict(point),
         distributions={name: distributions[name] for name in point},
         user_attrs=user_attributes(trial, record, costs),
-        intermediate_values=curve_of(record),
+        intermediate_values=curve_of(plan, record),
     )
     return dated(frozen, record)
 
@@ -160,9 +160,11 @@ def user_attributes(trial: Trial, record: Record, costs: Mapping[str, Any] | Non
     }
 
 
-def curve_of(record: Record) -> dict[int, float]:
-    """Validation accuracy by epoch."""
-    return {point.epoch: point.val_accuracy for point in record.curve if math.isfinite(point.val_accuracy)}
+def curve_of(plan: CampaignPlan, record: Record) -> dict[int, float]:
+    """The curve's metric by epoch, where it is a number."""
+    name = curve_metric(plan.study)
+    found = {point.epoch: point.values[name] for point in record.curve if name in point.values}
+    return {epoch: value for epoch, value in found.items() if math.isfinite(value)}
 
 
 def importance(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, float]:
@@ -209,7 +211,7 @@ class Search:
         self._settings: list[Setting] = []
         self._scores: list[float] = []
         self._optuna = _optuna_study(plan.study.tuning, tuning_seeds(plan.study, block=block)[0])
-        self._space = {name: _distribution(name, span) for name, span in plan.study.tuning.space.items()}
+        self._space = {name: _distribution(plan.study, name, span) for name, span in plan.study.tuning.space.items()}
         self._optuna.enqueue_trial(own_values(plan.study, arm))
 
     def advance(self, records: Mapping[str, Record]) -> ArmTuning:
@@ -219,7 +221,7 @@ class Search:
             if told < len(self._settings):
                 if not is_scored(self._settings[told], records):
                     break
-                self._tell(score(self._settings[told], records, self._study.decision.metric))
+                self._tell(score(self._settings[told], records, self._study.decision))
             elif told < self._budget:
                 self._ask()
             else:
@@ -258,10 +260,10 @@ class Search:
             self._optuna.tell(len(self._scores) - 1, TOLD_WORST if value == WORST else value)
 
 
-def _distribution(name: str, span: Range) -> optuna.distributions.BaseDistribution:
+def _distribution(study: Study, name: str, span: Range) -> optuna.distributions.BaseDistribution:
     import optuna
 
-    if name in WHOLE:
+    if is_whole(study, name):
         return optuna.distributions.IntDistribution(int(span.low), int(span.high))
     return optuna.distributions.FloatDistribution(span.low, span.high, log=span.log)
 

@@ -17,8 +17,9 @@ from ablate.design.record import Record
 from ablate.design.search import Bracket, Candidate, Rung, brackets, candidate_arm, kept, rung, search_seeds
 from ablate.design.space import Axis, setup_at, space_of
 from ablate.design.study import Level, Study
+from ablate.design.tuning import tuned_by
 from ablate.verdicts.explored import chosen, cost_of
-from ablate.verdicts.search import WORST, is_scored, score, validation_metric
+from ablate.verdicts.search import WORST, is_scored, score
 
 if TYPE_CHECKING:
     import optuna
@@ -162,7 +163,7 @@ class _Bracket:
 
     def _tell(self, records: Mapping[str, Record]) -> None:
         candidate, first = self._candidates[self._told], self._rungs[self._told][0]
-        value = score(first, records, self._study.decision.metric)
+        value = score(first, records, self._study.decision)
         values = [TOLD_WORST if value == WORST else value]
         if self._study.search.sampler == "nsga2":
             tried = Candidate(
@@ -190,8 +191,7 @@ class _Bracket:
 
     def _survivors(self, alive: Sequence[int], step: int, records: Mapping[str, Record]) -> list[int]:
         """Those that get more epochs: the control, and the best of the others that finished."""
-        metric = self._study.decision.metric
-        scores = {place: score(self._rungs[place][step], records, metric) for place in alive}
+        scores = {place: score(self._rungs[place][step], records, self._study.decision) for place in alive}
         control = [place for place in alive if self._candidates[place].number == 1]
         others = [place for place in alive if place not in control]
         finished = [place for place in others if scores[place] != WORST]
@@ -264,7 +264,7 @@ def search_importance(plan: CampaignPlan, records: Mapping[str, Record]) -> dict
         first = candidate.rungs[0]
         if candidate.bracket != largest or not is_scored(first, records):
             continue
-        value = score(first, records, plan.study.decision.metric)
+        value = score(first, records, plan.study.decision)
         if value != WORST:
             point = {axis.name: candidate.values.get(axis.name, axis.own) for axis in axes}
             told.add_trial(optuna.trial.create_trial(value=value, params=point, distributions=space))
@@ -286,7 +286,7 @@ def search_trial(plan: CampaignPlan, record: Record, candidate: Candidate, rung_
     space = distributions(axes)
     if plan.study.search.pruner != "none":
         point["epochs"], space["epochs"] = rung_at.epochs, IntDistribution(1, plan.study.recipe.epochs)
-    value = record.metrics.get(validation_metric(plan.study.decision.metric)) if record.status == "finished" else None
+    value = record.metrics.get(tuned_by(plan.study.decision.metric)) if record.status == "finished" else None
     cost = cost_of(plan.study, plan.data, candidate, {record.key: record})
     states = optuna.trial.TrialState
     wanted = [value, cost][: len(search_directions(plan.study))]  # a loss as such: the view's study minimizes it

@@ -21,7 +21,7 @@ from ablate.campaign.optuna_driver import (
 from ablate.campaign.optuna_search import search_directions, search_trial
 from ablate.campaign.views import Conclusion, Item, ViewError, damage_of, file_state, set_aside
 from ablate.design.plan import CampaignPlan
-from ablate.design.tuning import WHOLE
+from ablate.design.tuning import is_whole, tuned_by
 from ablate.files import make_whole
 from ablate.paths import redact
 
@@ -243,7 +243,7 @@ def _leave(storage: optuna.storages.RDBStorage) -> None:
 
 def _metric(plan: CampaignPlan, *, tuning: bool) -> str:
     metric = plan.study.decision.metric
-    return metric.replace("test_", "val_") if tuning else metric
+    return tuned_by(metric) if tuning else metric
 
 
 def _search_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
@@ -279,10 +279,10 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
     point["seed"] = keys[item.trial.key]
     for name, value in values.items():
         span = tuning.space[name]
-        point[name] = int(value) if name in WHOLE else value
+        point[name] = int(value) if is_whole(plan.study, name) else value
         distributions[name] = (
             IntDistribution(int(span.low), int(span.high))
-            if name in WHOLE
+            if is_whole(plan.study, name)
             else FloatDistribution(span.low, span.high, log=span.log)
         )
     score = item.record.metrics.get(_metric(plan, tuning=True))
@@ -294,6 +294,6 @@ def _tuning_trial(plan: CampaignPlan, item: Item, cost: Mapping[str, Any]) -> op
         params=point,
         distributions=distributions,
         user_attrs=user_attributes(item.trial, item.record, cost),
-        intermediate_values=curve_of(item.record),
+        intermediate_values=curve_of(plan, item.record),
     )
     return dated(frozen, item.record)

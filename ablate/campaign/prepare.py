@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ablate.campaign.local import run_in_subprocess
@@ -16,6 +18,7 @@ from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest
 from ablate.design.imported import Imported
 from ablate.design.initial import weights_file
+from ablate.design.own_training import OwnTraining
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.errors import AblateError
@@ -43,6 +46,8 @@ def prepare_campaign(plan: CampaignPlan, options: RunOptions, layout: Layout, sa
 
 
 def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) -> ArmCosts:
+    if plan.study.own_training:
+        return _prepare_own(plan)
     import torch
 
     from ablate.model.fused import absence
@@ -60,6 +65,29 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
         say("This machine has no GPU, so that latencies are those of its processor.")
         device = "cpu"
     return measure_costs(plan, options.cache / "costs", device, layout.threads, say)
+
+
+def _prepare_own(plan: CampaignPlan) -> ArmCosts:
+    """Imports a trainer once, so that one that cannot be called is told before any trial starts."""
+    from ablate.training.own import check_trainer
+
+    if isinstance(plan.control.spec, OwnTraining):
+        check_trainer(plan.control.spec)
+    return {}
+
+
+def reported_costs(plan: CampaignPlan, records: Mapping[str, Record]) -> ArmCosts:
+    """What training of the user's own says that it costs: those of its metrics that are called as a cost, their means.
+
+    An arm that never said has none.
+    """
+    names = [field.name for field in dataclasses.fields(Cost)]
+    found: ArmCosts = {}
+    for arm in plan.arms:
+        held = [records[trial.key].metrics for trial in plan.arm_trials(arm.name) if trial.key in records]
+        values = {name: [metrics[name] for metrics in held if name in metrics] for name in names}
+        found[arm.name] = {name: fmean(given) for name, given in values.items() if given and all(map(isfinite, given))}
+    return found
 
 
 def _check_weights(plan: CampaignPlan, options: RunOptions, say: Say) -> None:
@@ -160,6 +188,8 @@ def known_costs(plan: CampaignPlan, folder: Path, records: dict[str, Record]) ->
 
     What was not measured here is counted by arithmetic, which leaves latency out. Torch is not loaded.
     """
+    if plan.study.own_training:
+        return reported_costs(plan, records), True
     data = plan.data
     threads = {record.measured.threads for record in records.values()}
     places = [(device, number) for device in ("cuda", "cpu") for number in sorted(threads)]

@@ -27,6 +27,7 @@ from ablate.campaign.local import TRAINING, LocalExecutor
 from ablate.campaign.records import RecordStore
 from ablate.campaign.worker import describe, train_trial
 from ablate.design.datasets import prepared_file
+from ablate.design.own_training import OwnTraining
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.paths import default_data_root
@@ -315,7 +316,10 @@ def run_attempt(
         executor.close()
 
 
-def _data_file(job: Job) -> Path:
+def _data_file(job: Job) -> Path | None:
+    """What a trial reads; training of the user's own finds its data itself."""
+    if isinstance(job.trial.spec, OwnTraining):
+        return None
     return job.data_file or prepared_file(job.trial.data, job.data_root or default_data_root(), job.cache)
 
 

@@ -183,7 +183,7 @@ def disk_bytes(plan: CampaignPlan, trials: int, jobs: int) -> int:
     costs = [estimated_cost(arm, one.data) for one in plans for arm in one.arms]
     largest = max(cost.params if cost else UNKNOWN_PARAMS for cost in costs)
     # weights, two optimiser states, an average; each file has its successor beside it for a moment
-    checkpoint = 4 * 4 * largest * 2
+    checkpoint = 0 if study.own_training else 4 * 4 * largest * 2
     record = KEPT_A_TRIAL + KEPT_AN_EPOCH * study.recipe.epochs + 2 * 2 * data.num_test
     weights = 4 * largest if study.keep_weights else 0
     return STARTING + trials * (record + weights) + jobs * checkpoint

@@ -21,7 +21,7 @@ from ablate.campaign.options import (
 )
 from ablate.campaign.optuna_driver import DesignStudy
 from ablate.campaign.optuna_view import OptunaView
-from ablate.campaign.prepare import Prepare, known_costs, prepare_campaign
+from ablate.campaign.prepare import Prepare, known_costs, prepare_campaign, reported_costs
 from ablate.campaign.records import RecordStore, adopt, seal, writable
 from ablate.campaign.resources import LEAST_FREE, Layout, check_disk, choose_layout, disk_full, free_bytes
 from ablate.campaign.schedule import Scheduler
@@ -144,6 +144,8 @@ class _Campaign:
                 executor.close()
             if deadline_s is INTERRUPTED_S:
                 self._close_views(Conclusion(complete=False), deadline_s)
+        if self.plan.study.own_training:
+            self.costs = reported_costs(self.plan, self.records)
         result = self._result()
         conclusion = conclude(result) if conclude else Conclusion(complete=not result.missing)
         done = [trial for key, trial in self.trials.items() if self._has_outcome(key)]

@@ -18,7 +18,7 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR, CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.search import Candidate
 from ablate.design.study import Study
-from ablate.design.tuning import ArmTuning, Values
+from ablate.design.tuning import ArmTuning, Values, tuned_by
 
 if TYPE_CHECKING:
     from ablate.campaign.optuna_driver import Search
@@ -184,9 +184,11 @@ def told_score(study: Study, score: float) -> str:
     """``validation accuracy 97.10 %``."""
     if not math.isfinite(score):
         return "no setting finished; the recipe as written"
+    name = tuned_by(study.decision.metric).replace("val_", "validation ").replace("_", " ")
     if study.decision.metric.endswith("accuracy"):
-        return f"validation accuracy {100 * score:.2f} %"
-    return f"validation loss {-score:.4f}"
+        return f"{name} {100 * score:.2f} %"
+    value = score if study.decision.wants_high else -score
+    return f"{name} {value:.4f} {study.decision.unit}".rstrip()
 
 
 def _growth(before: Iterable[Trial], after: Iterable[Trial]) -> str:

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext, init_file_of
 from ablate.campaign.records import OUTPUT, WEIGHTS
+from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Point, Record
 from ablate.design.study import DataSpec
 from ablate.files import locked
 from ablate.paths import default_data_root
@@ -43,7 +44,17 @@ class TrainerError:
 
 
 def train_trial(trial: Trial, context: TrialContext) -> Record:
-    """Trains one trial on its prepared images."""
+    """Trains one trial: on its prepared images, or by training of the user's own."""
+    if isinstance(trial.spec, OwnTraining):
+        from ablate.training.own import train_own
+
+        return train_own(
+            trial,
+            context.folder,
+            device=context.device,
+            threads=context.threads,
+            on_point=lambda point: context.on_epoch(point, 0.0),
+        )
     from ablate.training.fit import fit, warm_up
 
     warm_up(context.device, context.threads)
@@ -110,16 +121,19 @@ def serve(train: Trainer, pipe: Connection) -> None:
     """The whole life of a worker process of this machine.
 
     ``pipe`` brings jobs and carries their progress to the dispatcher, then ``DONE``. A trainer that fails ends the
-    process, so that nothing it left behind reaches another trial.
+    process, so that nothing it left behind reaches another trial. The process leads a group of its own, so that it is
+    killed with whatever it has started.
     """
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the dispatcher's, which then ends its workers
     _end_with_dispatcher()
 
-    def on_epoch(key: str, point: EpochPoint, images_per_s: float) -> None:
+    def on_epoch(key: str, point: Point, images_per_s: float) -> None:
         try:
             pipe.send((key, point, images_per_s))
         except OSError:  # nobody listens any more
-            os._exit(1)
+            _end()
 
     while (job := _next(pipe)) is not None:
         try:
@@ -171,9 +185,16 @@ def _end_with_dispatcher() -> None:
 
     def watch() -> None:
         dispatcher.join()
-        os._exit(1)
+        _end()
 
     threading.Thread(target=watch, name="end with the dispatcher", daemon=True).start()
+
+
+def _end() -> None:
+    """Ends this process and whatever it has started."""
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _redirect(path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
 from ablate.design.imported import Imported, Model, changes_between, imported, is_path
-from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study, unread
+from ablate.design.own_training import own_training_of
+from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
 from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change
@@ -85,7 +87,8 @@ def control_of(study: Study, images: Images) -> Setup:
     Raises:
         FieldsError: every field of ``[control]`` that is unknown or holds a value that is not allowed.
     """
-    return Setup(spec=named_net(study.control, images, "control"), recipe=study.recipe, data=study.data)
+    spec = own_training_of(study) if study.own_training else named_net(study.control, images, "control")
+    return Setup(spec=spec, recipe=study.recipe, data=study.data)
 
 
 def named_net(fields: Mapping[str, Level], images: Images, key: str) -> Model:
@@ -179,6 +182,8 @@ def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str
     Raises:
         FieldsError: every change that is unknown, not allowed or not read, under ``key``.
     """
+    if study.own_training:
+        return _changed_training(study, changes, images, key)
     fields = {name: value for name, value in changes.items() if name != "net" and not outside(name)[0]}
     start = _start(study, changes.get("net"), images)
     errors = bad_fields(start, fields, key)
@@ -189,6 +194,13 @@ def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str
     if errors:
         raise FieldsError(errors)
     return Setup(spec=start.with_changes(fields), recipe=recipe, data=data)
+
+
+def _changed_training(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> Setup:
+    control = control_of(study, images)
+    if errors := bad_fields(control.spec, changes, key):
+        raise FieldsError(errors)
+    return replace(control, spec=control.spec.with_changes(dict(changes)))
 
 
 def _start(study: Study, net: Level | None, images: Images) -> Model:
@@ -263,7 +275,8 @@ def one_change(study: Study, control: Setup, images: Images) -> list[Arm]:
 def told_changes(study: Study, changes: Mapping[str, Level], control: Setup, setup: Setup) -> tuple[Change, ...]:
     """What differs from the control; of an arm that names another net, its fields of the net as they were written."""
     within = changes_between(control.spec, setup.spec)
-    if changes.get("net", study.control["net"]) != study.control["net"]:
+    own = study.control.get("net")
+    if not study.own_training and changes.get("net", own) != own:
         within = tuple(
             Change(name, _written_or_held(study, control, name), value)
             for name, value in changes.items()

@@ -9,6 +9,7 @@ from typing import get_args
 from ablate.design.arms import Arm
 from ablate.design.datasets import KNOWN
 from ablate.design.initial import freeze_errors
+from ablate.design.noun import HIGHER_IS_BETTER
 from ablate.design.own_data import OWN_DATA, is_own
 from ablate.design.search import confirmed_names
 from ablate.design.study import SOURCES, Matched, Study
@@ -36,16 +37,53 @@ def vary_errors(study: Study) -> list[FieldError]:
 def decision_errors(study: Study) -> list[FieldError]:
     """A margin of accuracy that was written in points, or verdicts on the images that settings are chosen by."""
     metric, margin = study.decision.metric, study.decision.margin
-    errors = []
+    errors = own_metric_errors(study) if study.own_training else _metric_errors(study)
     if metric.endswith("accuracy") and margin > LARGEST_MARGIN:
         message = (
             f"must be at most {LARGEST_MARGIN:g}, got {margin:g}: {metric} goes from 0 to 1, so {margin:g} is "
             f"{100 * margin:g} points; half a point is written as 0.005"
         )
         errors.append(FieldError("decision.margin", message))
-    if metric.startswith("val_") and study.tuning.trials is not None:
+    if study.own_training and study.tuning.trials is not None and not metric.startswith("test_"):
+        told = f"must start with test_ in a study that tunes, got {metric!r}: settings are chosen by its twin val_NAME"
+        errors.append(FieldError("decision.metric", f"{told}, which the training returns too"))
+    elif metric.startswith("val_") and study.tuning.trials is not None:
         told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
         errors.append(FieldError("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
+    return errors
+
+
+def _metric_errors(study: Study) -> list[FieldError]:
+    """A metric that our own training does not measure, or something said of one that is known of it."""
+    decision = study.decision
+    named = [("metric", decision.metric), *((f"also.{place}", name) for place, name in enumerate(decision.also))]
+    unknown = [(f"decision.{key}", name) for key, name in named if name not in HIGHER_IS_BETTER]
+    errors = [FieldError(key, one_of(name, HIGHER_IS_BETTER)) for key, name in unknown]
+    only = "is declared with a trainer or a command of your own; it is known of the metrics of this package"
+    if decision.higher_is_better is not None:
+        errors.append(FieldError("decision.higher_is_better", only))
+    if decision.unit:
+        errors.append(FieldError("decision.unit", only))
+    return errors
+
+
+def own_metric_errors(study: Study) -> list[FieldError]:
+    """What a study with training of its own leaves unsaid of its metric, or says of one whose name says it."""
+    decision, errors = study.decision, []
+    metric = decision.metric
+    known = HIGHER_IS_BETTER.get(metric)
+    if known is None and decision.higher_is_better is None:
+        message = f"is missing: say whether a larger {metric} is better (true) or worse (false)"
+        errors.append(FieldError("decision.higher_is_better", message))
+    if known is not None and decision.higher_is_better is (not known):
+        message = f"must be {str(known).lower()} for {metric}; give a metric of another meaning another name"
+        errors.append(FieldError("decision.higher_is_better", message))
+    if decision.unit and metric.endswith("accuracy"):
+        message = f"is percent for {metric}: a metric whose name ends in accuracy goes from 0 to 1; leave unit out"
+        errors.append(FieldError("decision.unit", message))
+    if "margin" not in decision.model_fields_set:
+        message = f"is missing: say which difference in {metric} is the smallest that matters"
+        errors.append(FieldError("decision.margin", message))
     return errors
 
 

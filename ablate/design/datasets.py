@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ablate.design.npz import summarise
 from ablate.design.own_data import OWN_DATA, is_own, prepared_own
-from ablate.design.study import DataSpec
+from ablate.design.study import DataSpec, Study
 from ablate.errors import DataError, one_of
 from ablate.paths import default_data_root
 
@@ -117,6 +117,13 @@ def describe(spec: DataSpec, root: Path | None = None) -> DataInfo:
         digest=found.digest[:16],
         class_names=found.class_names,
     )
+
+
+def own_data(study: Study) -> DataInfo:
+    """What stands for the data of a study whose own training brings them: under the name of what trains."""
+    words = [word for word in study.command if not word.startswith("-")]
+    name = study.trainer or next(iter(words[1:]), study.command[0])
+    return DataInfo(name=name, channels=0, height=0, width=0, num_classes=0, num_train=0, num_test=0)
 
 
 def class_names(info: DataInfo) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from ablate.design.arms import (
 from ablate.design.fractional import MAX_FACTORS, MIN_FACTORS, FractionalDesign, construct, sizes
 from ablate.design.identity import digest
 from ablate.design.imported import Imported
+from ablate.design.own_training import OwnTraining
 from ablate.design.study import MAX_NAME, Level, Study
 from ablate.design.validation import FieldError, FieldsError
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE
@@ -122,6 +123,8 @@ def differs_among_stages(name: str, held: Iterable[Level]) -> str:
 
 def held_levels(study: Study, control: Setup, name: str) -> list[Level]:
     """The levels that the control has of a factor: one, but where its stages differ."""
+    if isinstance(control.spec, OwnTraining):
+        return [value for keyword, value in control.spec.keywords if keyword == name]
     table, of_table = outside(name)
     if table:
         return [getattr(control.recipe if table == "recipe" else control.data, of_table)]
@@ -136,12 +139,12 @@ def held_levels(study: Study, control: Setup, name: str) -> list[Level]:
 
 def bad_levels(control: Setup, name: str, choices: tuple[Level, ...], key: str) -> list[FieldError]:
     """What is wrong with the levels of a factor, each by itself."""
-    outer = bool(outside(name)[0])
+    outer = bool(outside(name)[0]) and not isinstance(control.spec, OwnTraining)
     if not outer and name not in ("net", *CHANGEABLE) and not isinstance(control.spec, Imported):
         return [FieldError(key, not_a_field(name))]
     if len(choices) < 2 or len(set(choices)) != len(choices):
         return [FieldError(key, f"must list two or more different levels, got {list(choices)!r}")]
-    if name == "net":
+    if name == "net" and not isinstance(control.spec, OwnTraining):
         return [FieldError(key, error) for choice in choices if (error := no_net(choice))]
     errors = []
     for change in ({name: choice} for choice in choices):

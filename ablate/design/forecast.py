@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.design.arms import CONTROL, Images, Setup
-from ablate.design.datasets import KNOWN, DataInfo
+from ablate.design.datasets import KNOWN, DataInfo, own_data
 from ablate.design.imported import Imported
 from ablate.design.levels import other_levels, study_at
+from ablate.design.own_training import OwnTraining
 from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan
 from ablate.design.search import num_search_trials, search_trials
 from ablate.design.study import Study
@@ -53,7 +54,8 @@ def forecast(plan: CampaignPlan, *, jobs: int = 1, images_per_s: Mapping[str, fl
     Args:
         plan: the campaign.
         jobs: trials at a time, a core each.
-        images_per_s: training images a second of one trial, for the arms that records exist of.
+        images_per_s: training images a second of one trial, for the arms that records exist of; of training of the
+            user's own the trials a second.
     """
     known = {arm: rate for arm, rate in (images_per_s or {}).items() if rate > 0}
     seconds = 0.0
@@ -113,7 +115,7 @@ def rough_forecast(study: Study, *, jobs: int = 1) -> Forecast | None:
 
     None where the data are a file of the user's own, or the arms cannot be made.
     """
-    data = KNOWN.get(study.data.name)
+    data = own_data(study) if study.own_training else KNOWN.get(study.data.name)
     if data is None:
         return None
     try:
@@ -166,6 +168,8 @@ def estimated_rate(spec: NetSpec, data: DataInfo) -> float:
 
 def _seconds(rate: float, setup: Setup, data: DataInfo, *, test: bool = True) -> float:
     """One trial: its training images, the validation after each epoch, the test once unless it tunes."""
+    if isinstance(setup.spec, OwnTraining):
+        return 1 / rate
     trained, held_back = data.split(setup.data)
     images = setup.recipe.epochs * (trained + EVALUATED * held_back) + EVALUATED * data.num_test * test
     return START_S + images / rate

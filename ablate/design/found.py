@@ -8,7 +8,7 @@ from dataclasses import replace
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm
 from ablate.design.plan import CampaignPlan, trials
 from ablate.design.search import Candidate, confirmed_arms
-from ablate.design.tuning import ArmTuning, Values, tuned_recipe
+from ablate.design.tuning import ArmTuning, Values, at_setting
 
 
 def with_settings(
@@ -29,7 +29,7 @@ def with_settings(
 def _with_best(arm: Arm, values: Sequence[Values]) -> Arm:
     if len(values) > 1:
         return replace(arm, settings=tuple(dict(one) for one in values))
-    return replace(arm, recipe=tuned_recipe(arm.recipe, values[0]), setting=dict(values[0]))
+    return replace(at_setting(arm, values[0]), setting=dict(values[0]))
 
 
 def with_search(plan: CampaignPlan, chosen: Sequence[Candidate], tried: tuple[Candidate, ...]) -> CampaignPlan:

@@ -21,6 +21,7 @@ PINNED: Mapping[str, tuple[str, ...]] = {
         "width_mult", "divisor", "dropout", "in_channels", "num_classes",
     ),
     "Imported": ("path", "keywords", "digest"),
+    "OwnTraining": ("path", "keywords", "digest", "command"),
     "Recipe": (
         "epochs", "batch_size", "optimizer", "lr", "momentum", "rms_decay", "weight_decay", "weight_decay_on",
         "schedule", "warmup_epochs", "step_epochs", "step_factor", "label_smoothing", "ema", "crop_padding", "flip",

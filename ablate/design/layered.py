@@ -61,7 +61,9 @@ def validated(name: str, budget: str, layers: Sequence[Layer]) -> tuple[Study | 
     for layer in layers:
         tables = merge(tables, layer.tables)
     written = name, budget, repr(tables)
-    if written not in _SEEN:  # a list of studies reads each file once a budget, and each reading checks all budgets
+    own = "trainer" in tables or "command" in tables  # their files may have changed since
+    # a list of studies reads each file once a budget, and each reading checks all budgets
+    if own or written not in _SEEN:
         _SEEN[written] = _checked(name, budget, tables)
     study, errors = _SEEN[written]
     return study, [_layer_of(error.key, layers).problem(error) for error in errors]

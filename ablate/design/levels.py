@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import Arm, Images, Setup, not_a_field, outside
 from ablate.design.imported import Imported
-from ablate.design.study import DataSpec, Level, Plan, Recipe, Study, Tuning, unread
+from ablate.design.study import DataSpec, Level, Plan, Recipe, Study, Tuning
 from ablate.design.unmatched import unmatched_arms
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
 from ablate.errors import one_of
 from ablate.model.spec import CHANGEABLE
@@ -114,6 +115,8 @@ def _not_movable(study: Study, arms: Sequence[Arm], name: str) -> str:
     table, of_table = outside(name)
     if table and of_table not in _PARTS[table].model_fields:
         return one_of(of_table, _PARTS[table].model_fields)
+    if table and study.own_training:
+        return "is read by this package's own training only; name a field of [control]"
     if isinstance(arms[0].spec, Imported):
         if not table and name not in study.control:
             return f"needs the control's own level: set control.{name} to one of them"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
+Metric = Annotated[str, Field(pattern=METRIC_PATTERN)]
+# What our own training measures; a study's own trainer or command returns whatever it likes.
+HIGHER_IS_BETTER = {"test_accuracy": True, "test_loss": False, "val_accuracy": True, "val_loss": False}
 
 
 class Noun(BaseModel):

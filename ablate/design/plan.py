@@ -14,15 +14,16 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
 from ablate.design.consistency import study_errors
-from ablate.design.datasets import DataInfo, describe
-from ablate.design.imported import model_from_dict
+from ablate.design.datasets import DataInfo, describe, own_data
+from ablate.design.imported import Model, model_from_dict
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, Solve, matched
+from ablate.design.own_training import OwnTraining
 from ablate.design.search import Candidate, num_search_trials, rung
 from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial, moved_by
-from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, Values, tuned_recipe, tuning_seeds
+from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
@@ -34,7 +35,7 @@ __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan"
 PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
-Model = TypeVar("Model", bound=BaseModel)
+Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +179,11 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     # Format 1 at first wrote no data and no setting, and a recipe only where it was tuned.
     written, data = plain.get("recipe"), plain.get("data")
     recipe = study.recipe if written is None else _model(Recipe, written, what)
-    tuned = {name: getattr(recipe, name) for name in study.tuning.space}
+    tuned = {name: getattr(recipe, name, 0.0) for name in study.tuning.space}
     known = {
         "setting": None if written is None or not study.tuned else tuned,
         **plain,
-        "spec": model_from_dict(plain["spec"], what),
+        "spec": _spec_from_plain(plain["spec"], what),
         "recipe": recipe,
         "data": study.data if data is None else _model(DataSpec, data, what),
         "settings": tuple(plain.get("settings", ())),
@@ -192,7 +193,11 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     return build(Arm, known, what)
 
 
-def _model(kind: type[Model], plain: Any, what: str) -> Model:
+def _spec_from_plain(plain: dict[str, Any], what: str) -> Model:
+    return OwnTraining.from_dict(plain, what) if "command" in plain else model_from_dict(plain, what)
+
+
+def _model(kind: type[Part], plain: Any, what: str) -> Part:
     try:
         return kind.model_validate_json(json.dumps(plain))
     except ValidationError as error:
@@ -276,20 +281,23 @@ def trials(study: Study, arms: Sequence[Arm], data: DataInfo) -> tuple[Trial, ..
 
 def _trial(study: Study, arm: Arm, place: int, data: DataInfo) -> Trial:
     seed = study.plan.first_seed + place + (NOISE_FLOOR_SEEDS if arm.name == NOISE_FLOOR else 0)
+    trained = at_setting(arm, arm.settings[place]) if arm.settings else arm
     return Trial(
         study=study.name,
         arm=arm.name,
         seed=seed,
-        spec=arm.spec,
-        recipe=tuned_recipe(arm.recipe, arm.settings[place]) if arm.settings else arm.recipe,
+        spec=trained.spec,
+        recipe=trained.recipe,
         data_digest=data.digest,
         keep_weights=study.keep_weights,
+        metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
         **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
     )
 
 
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values, block: int = 0) -> Setting:
-    """One setting of an arm's recipe with its trials, a tuning seed each."""
+    """One setting of an arm with its trials, a tuning seed each."""
+    tried = at_setting(arm, values)
     return Setting(
         values=dict(values),
         trials=tuple(
@@ -297,9 +305,10 @@ def setting(study: Study, arm: Arm, data: DataInfo, values: Values, block: int =
                 study=study.name,
                 arm=arm.name,
                 seed=seed,
-                spec=arm.spec,
-                recipe=tuned_recipe(arm.recipe, values),
+                spec=tried.spec,
+                recipe=tried.recipe,
                 data_digest=data.digest,
+                metrics=(tuned_by(study.decision.metric),) if study.own_training else (),
                 phase="tuning",
                 **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
             )
@@ -316,7 +325,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
         errors.append(FieldError("vary", f"'split' does nothing: {data.name} brings validation images of its own"))
     for arm in arms:
         training, _ = data.split(arm.data)
-        if arm.recipe.batch_size > training:
+        if arm.recipe.batch_size > training and not study.own_training:
             of_arm = "" if arm.name == CONTROL else f" of arm {arm.name}"
             message = f"must be at most {training}, the training images of {data.name}{of_arm}"
             errors.append(FieldError("recipe.batch_size", f"{message}, got {arm.recipe.batch_size}"))
@@ -346,7 +355,7 @@ def make_plan(
     """
     place = where or f"study {study.name}"
     try:
-        data = describe(study.data, data_root)
+        data = own_data(study) if study.own_training else describe(study.data, data_root)
     except DataError as error:
         raise DataError(str(Problem(place, "data.name", str(error)))) from error
     arms = resolve_arms(study, data, where=where, solve=solve)

@@ -31,6 +31,27 @@ class EpochPoint:
     val_accuracy: float
     lr: float
 
+    @property
+    def values(self) -> dict[str, float]:
+        """Every number of the epoch by its name."""
+        return {name: value for name, value in vars(self).items() if name != "epoch"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedPoint:
+    """What training of the user's own reported after an epoch, or whatever it counts in their place."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Every number of the epoch by its name."""
+        return self.metrics
+
+
+Point = EpochPoint | ReportedPoint
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -71,7 +92,8 @@ class Record:
     Attributes:
         key, study, arm, seed: of the trial.
         status: ``diverged`` is an outcome of the arm (loss not finite at ``diverged_step``); ``failed`` is not.
-        metrics: test_accuracy, test_loss, val_accuracy, val_loss, train_loss of the last epoch; empty if it failed.
+        metrics: test_accuracy, test_loss, val_accuracy, val_loss, train_loss of the last epoch; of training of the
+            user's own what it returned; empty if it failed.
         curve: a point an epoch.
         predictions: the predicted class of each test image, one byte an image (two, little endian, above 256 classes).
         test_labels: digest of the test labels that the predictions belong to.
@@ -88,7 +110,7 @@ class Record:
     seed: int
     status: Status
     metrics: dict[str, float] = field(default_factory=dict)
-    curve: tuple[EpochPoint, ...] = ()
+    curve: tuple[Point, ...] = ()
     predictions: bytes = b""
     test_labels: str = ""
     correct: bytes = b""
@@ -127,7 +149,7 @@ class Record:
             for name in ("predictions", "correct"):
                 if name in plain:
                     plain[name] = zlib.decompress(base64.b64decode(plain[name]))
-            plain["curve"] = tuple(build(EpochPoint, point, what) for point in plain.get("curve", ()))
+            plain["curve"] = tuple(_point(point, what) for point in plain.get("curve", ()))
             plain["notes"] = tuple(plain.get("notes", ()))
             measured = plain.get("measured", {})
             plain["measured"] = build(Measured, {**measured, "settings": tuple(measured.get("settings", ()))}, what)
@@ -139,6 +161,10 @@ class Record:
         """Whether everything but the measurements is equal to the last bit."""
         mine, theirs = (dataclasses.replace(record, measured=Measured()) for record in (self, other))
         return mine.to_json() == theirs.to_json()  # as text, so that nan equals nan
+
+
+def _point(plain: dict[str, Any], what: str) -> Point:
+    return build(ReportedPoint, plain, what) if "metrics" in plain else build(EpochPoint, plain, what)
 
 
 def _checksum(plain: dict[str, Any]) -> str:

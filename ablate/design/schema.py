@@ -24,6 +24,8 @@ _LEVELS = {
     "shortcut": SHORTCUTS,
 }
 _NOT_WRITTEN = ("name", "budget")  # the file's name and --budget say these
+_LEVEL: dict[str, Any] = {"type": ["string", "number", "boolean"]}  # of a field of training of the user's own
+_OPEN = ("control", "arms", "factors", "stability", "design", "budget")  # tables that hold such fields where it trains
 _VALUE = {"type": ["number", "boolean"]}  # of a field of a net without named levels
 Schema = dict[str, Any]
 Part = tuple[str, tuple[str, ...]]  # a model's name, and those of its fields that an arm can change
@@ -69,11 +71,33 @@ def study_schema() -> Schema:
         "patternProperties": {NAME_PATTERN: _ref("Study")},
         "additionalProperties": False,
     }
+    definitions["OwnStudy"] = _closed({**tables, **_own_tables(tables, definitions["Design"])})
+    every = {name: _ref(f"Study/properties/{name}") for name in tables} | {"budget": budget}
+    own = {name: _ref(f"OwnStudy/properties/{name}") for name in _OPEN if name != "budget"}
+    own["budget"] = {**budget, "patternProperties": {NAME_PATTERN: _ref("OwnStudy")}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A study of ablate",
-        **_closed({**{name: _ref(f"Study/properties/{name}") for name in tables}, "budget": budget}),
+        **_closed({**every, **dict.fromkeys(_OPEN, True)}),
+        "if": {"anyOf": [{"required": ["trainer"]}, {"required": ["command"]}]},
+        "then": {"properties": own},
+        "else": {"properties": {name: every[name] for name in _OPEN}},
         "$defs": definitions,
+    }
+
+
+def _own_tables(tables: Mapping[str, Schema], design: Schema) -> Schema:
+    """The tables that hold fields of training of the user's own, whatever these are called."""
+    fields = {"type": "object", "additionalProperties": _LEVEL}
+    told = {name: {"description": tables[name]["description"]} for name in ("control", "arms", "factors", "stability")}
+    by_name = {"type": "object", "patternProperties": {NAME_PATTERN: fields}, "additionalProperties": False}
+    to = {"description": design["properties"]["to"]["description"], **fields}
+    return {
+        "control": told["control"] | fields,
+        "arms": told["arms"] | by_name,
+        "factors": told["factors"] | {"type": "object", "additionalProperties": _list_of(_LEVEL)},
+        "stability": told["stability"] | {"type": "object", "additionalProperties": {"type": "array", "items": _LEVEL}},
+        "design": {**design, "properties": {**design["properties"], "to": to}},
     }
 
 

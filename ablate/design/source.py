@@ -62,6 +62,11 @@ def own_places() -> list[str]:
     return [place for place in places if place not in sys.path and not (place == str(Path.cwd()) and "" in sys.path)]
 
 
+def places() -> list[Path]:
+    """The current directory and the folders of study files: where files and modules of the user's own are."""
+    return [Path(place) for place in dict.fromkeys([str(Path.cwd()), *_FOLDERS])]
+
+
 def find(name: str) -> Module:
     """The module called ``name``.
 
@@ -229,3 +234,16 @@ def keywords_of(tree: ast.Module, function: str) -> tuple[str, ...] | None:
     if not isinstance(found, ast.FunctionDef) or found.decorator_list or found.args.kwarg:
         return None
     return tuple(argument.arg for argument in (*found.args.args[skipped:], *found.args.kwonlyargs))
+
+
+def required_of(tree: ast.Module, function: str) -> int | None:
+    """How many arguments a plain function needs, 1 where it can be called with one; None where it does not show."""
+    found = next((node for node in tree.body if getattr(node, "name", None) == function), None)
+    if not isinstance(found, ast.FunctionDef) or found.decorator_list:
+        return None
+    given = found.args
+    positional = len(given.posonlyargs) + len(given.args)
+    needed = positional - len(given.defaults)
+    keyword_only = sum(default is None for default in given.kw_defaults)
+    can_take_one = needed <= 1 and (positional >= 1 or given.vararg is not None) and not keyword_only
+    return 1 if can_take_one else needed + keyword_only

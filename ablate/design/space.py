@@ -11,7 +11,8 @@ from ablate.design.arms import Images, Setup, changed, outside
 from ablate.design.factors import bad_levels, differs_among_stages, held_levels
 from ablate.design.imported import Imported
 from ablate.design.search_fields import Span
-from ablate.design.study import DataSpec, Level, Levels, Recipe, Study, unread
+from ablate.design.study import DataSpec, Level, Levels, Recipe, Study
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError
 from ablate.model.spec import BlockSpec, NetSpec
 

@@ -16,6 +16,7 @@ from ablate.design.arms import (
     Arm,
     Images,
     Setup,
+    bad_fields,
     changes_outside,
     moved_outside,
     named_net,
@@ -23,7 +24,8 @@ from ablate.design.arms import (
     outside,
 )
 from ablate.design.imported import Imported, Model, changes_between
-from ablate.design.study import Study, unread
+from ablate.design.study import Study
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import SpecError, one_of
 from ablate.model.spec import BLOCK_FIELDS, BlockSpec, Change, NetSpec, StageSpec
@@ -195,6 +197,10 @@ def _way(study: Study, control: Setup, images: Images) -> tuple[Setup, tuple[str
 def _end(study: Study, control: Setup, images: Images) -> Setup:
     """``design.to``; where it says nothing of the net, the net is the control's."""
     to = study.design.to
+    if study.own_training:
+        if errors := bad_fields(control.spec, to, "design.to"):
+            raise FieldsError(errors)
+        return replace(control, spec=control.spec.with_changes(to))
     fields_of_net = {name: value for name, value in to.items() if not outside(name)[0]}
     recipe, data, errors = moved_outside(study.recipe, study.data, to, "design.to")
     spec = control.spec

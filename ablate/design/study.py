@@ -13,17 +13,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema,
 from pydantic_core import PydanticCustomError
 
 from ablate.design.identity import digest, identity
-from ablate.design.noun import Noun, Range
+from ablate.design.noun import HIGHER_IS_BETTER, Metric, Noun, Range
 from ablate.design.search_fields import Search, Span
 
 Expectation = Literal["better", "worse", "equivalent", "no worse", "different", "undecided"]
-Metric = Literal["test_accuracy", "test_loss", "val_accuracy", "val_loss"]
-HIGHER_IS_BETTER: dict[str, bool] = {
-    "test_accuracy": True,
-    "test_loss": False,
-    "val_accuracy": True,
-    "val_loss": False,
-}
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Schedule = Literal["one_cycle", "cosine", "step", "constant"]
 Matched = Literal["none", "macs", "params", "train_flops", "peak_memory"]
@@ -161,25 +154,6 @@ class Recipe(Noun):
         return self
 
 
-# The fields that not every recipe reads: the field that decides it, and its values that do.
-READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
-    "momentum": ("optimizer", ("sgd", "rmsprop")),
-    "rms_decay": ("optimizer", ("rmsprop",)),
-    "beta1": ("optimizer", ("adam", "adamw")),
-    "beta2": ("optimizer", ("adam", "adamw")),
-    "step_epochs": ("schedule", ("step",)),
-    "step_factor": ("schedule", ("step",)),
-}
-
-
-def unread(recipe: Recipe, field: str) -> str:
-    """Why this recipe does not read a field: ``"does nothing with recipe.optimizer = 'adamw': ..."``; or nothing."""
-    reader, values = READ_BY.get(field, ("", ()))
-    if not values or getattr(recipe, reader) in values:
-        return ""
-    return f"does nothing with recipe.{reader} = {getattr(recipe, reader)!r}: it is read by {' and '.join(values)}"
-
-
 class DataSpec(Noun):
     """Which images, and which part of the training images is held back for validation.
 
@@ -269,6 +243,8 @@ class Decision(Noun):
     """
 
     metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
+    higher_is_better: bool | None = Field(default=None, description="the direction of a metric of your own training")
+    unit: Line = Field(default="", description="of such a metric, as in 'bits per character'; not written: none")
     margin: float = Field(default=0.005, gt=0, description="smallest difference that matters, in the metric's unit")
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
     also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
@@ -276,6 +252,11 @@ class Decision(Noun):
         default="equivalent",
         description="what is shown where no difference is: no_worse is one-sided, and needs fewer seeds",
     )
+
+    @property
+    def wants_high(self) -> bool:
+        """The metric's direction: as declared, else as known of the metrics of our own training."""
+        return HIGHER_IS_BETTER.get(self.metric, True) if self.higher_is_better is None else self.higher_is_better
 
 
 class Design(Noun):
@@ -310,7 +291,8 @@ class Study(Noun):
     ``arms`` maps an arm's name to its changes against the control; a factorial study has ``factors`` instead, each
     with its levels. A field of the net goes by its own name, one of the recipe or the data by a dotted one:
     ``recipe.lr``. ``stability`` repeats the contrasts at other levels of one such field. ``control`` holds ``net``, a
-    name of the zoo, and the fields of it that differ.
+    name of the zoo, and the fields of it that differ. With a ``trainer`` or a ``command`` it holds the fields of that,
+    and net, recipe and data of this package are not there.
     """
 
     name: Name
@@ -330,6 +312,10 @@ class Study(Noun):
         default_factory=dict,
         description="a field of the net, of recipe or of data to its levels, the control's among them; in a search "
         "also to a range",
+    )
+    trainer: Line = Field(default="", description="your own training, 'package.module:function', with its [control]")
+    command: Annotated[tuple[Line, ...], Field(strict=False, max_length=200)] = Field(
+        default=(), description="your own training as a command line, with {field}, {seed} and {out} in it"
     )
     data: DataSpec = DataSpec()
     recipe: Recipe = Recipe()
@@ -364,6 +350,12 @@ class Study(Noun):
         default=QUICK, description="which budget this is; a file's [budget.NAME] tables make the others"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_training_has_no_net(cls, tables: Any) -> Any:
+        own = isinstance(tables, Mapping) and (tables.get("trainer") or tables.get("command"))
+        return {"control": {}, **tables} if own else tables
+
     @model_validator(mode="after")
     def _expectations_can_come_out(self) -> Study:
         cannot = "equivalent" if self.decision.ask == "no_worse" else "no worse"
@@ -373,6 +365,11 @@ class Study(Noun):
                     f'expect.{name} = "{expected}" cannot come out with decision.ask = "{self.decision.ask}"'
                 )
         return self
+
+    @property
+    def own_training(self) -> bool:
+        """Whether a trainer or a command of the user's trains, in place of this package's nets, data and recipe."""
+        return bool(self.trainer or self.command)
 
     @property
     def design_kind(self) -> DesignKind:

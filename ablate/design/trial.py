@@ -41,6 +41,7 @@ class Trial:
     renamed arm keeps its records.
 
     Attributes:
+        metrics: of training of the user's own, those that it has to give, the deciding one first.
         fixed, common: the sources that the seed does not move, and the seed that they have in every trial.
         phase: verdicts rest on ``confirm``; trials of the other phases never see the test images.
     """
@@ -53,6 +54,7 @@ class Trial:
     data: DataSpec
     data_digest: str = ""  # of the file's content, for an .npz of the user's own
     keep_weights: bool = False
+    metrics: tuple[str, ...] = ()
     phase: Phase = "confirm"
     fixed: tuple[Source, ...] = ()
     common: int = 0

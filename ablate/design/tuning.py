@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, moved_outside
 from ablate.design.noun import Range
-from ablate.design.study import Recipe, Study, unread
+from ablate.design.own_training import OwnTraining
+from ablate.design.study import Recipe, Study
 from ablate.design.trial import Trial
+from ablate.design.unread import unread
 from ablate.design.validation import FieldError
 from ablate.errors import one_of
 
@@ -54,6 +56,18 @@ def tuned_recipe(recipe: Recipe, values: Values) -> Recipe:
     return Recipe.model_validate(recipe.model_dump() | whole)
 
 
+def tuned_by(metric: str) -> str:
+    """``val_accuracy`` for ``test_accuracy``: what settings are chosen by, since the test images are not for that."""
+    return f"val_{metric.removeprefix('test_')}" if metric.startswith("test_") else metric
+
+
+def at_setting(arm: Arm, values: Values) -> Arm:
+    """The arm with the values of a setting: in its recipe, or in the fields of training of the user's own."""
+    if isinstance(arm.spec, OwnTraining):
+        return replace(arm, spec=arm.spec.with_changes(values))
+    return replace(arm, recipe=tuned_recipe(arm.recipe, values))
+
+
 def written_recipe(study: Study, arm: Arm) -> Recipe:
     """An arm's recipe as it was before its tuning: the study's with the arm's changes."""
     moved = {change.field: change.after for change in arm.changes}
@@ -62,6 +76,9 @@ def written_recipe(study: Study, arm: Arm) -> Recipe:
 
 def own_values(study: Study, arm: Arm) -> dict[str, float]:
     """The setting that an arm's recipe is as written."""
+    if study.own_training:
+        fields = study.control | {change.field: change.after for change in arm.changes}
+        return {name: fields[name] for name in study.tuning.space}
     recipe = written_recipe(study, arm)
     return {name: getattr(recipe, name) for name in study.tuning.space}
 
@@ -91,6 +108,8 @@ def at_edge(study: Study, values: Values) -> tuple[str, ...]:
 
 
 def _goes_on(study: Study, name: str, span: Range, way: int) -> bool:
+    if study.own_training:  # what its fields may be is not known
+        return True
     end = span.high if way > 0 else span.low
     step = 1.0 if name in WHOLE else 1e-9 * max(abs(end), 1e-3)
     return not _refused(study.recipe, name, end + way * step)
@@ -108,6 +127,8 @@ def tuning_errors(study: Study, arms: Sequence[Arm] = ()) -> list[FieldError]:
         return [FieldError("tuning.space", message)]
     if message := _blocks_error(study):
         return [FieldError("tuning.blocks", message)]
+    if study.own_training:
+        return [error for name, span in tuning.space.items() if (error := _own_range_error(study, arms, name, span))]
     recipes = {study.recipe: "", **{arm.recipe: f" (in arm {arm.name})" for arm in arms if arm.recipe != study.recipe}}
     errors: dict[str, FieldError] = {}
     for name, span in tuning.space.items():
@@ -127,6 +148,38 @@ def _blocks_error(study: Study) -> str:
     return "" if blocks == plan.seeds else f"{allowed}; got {blocks}"
 
 
+def is_whole(study: Study, name: str) -> bool:
+    """Whether only whole numbers of a field are tried; of training of one's own, where ``[control]`` holds one."""
+    return isinstance(study.control[name], int) if study.own_training else name in WHOLE
+
+
+def _own_range_error(study: Study, arms: Sequence[Arm], name: str, span: Range) -> FieldError | None:
+    key = f"tuning.space.{name}"
+    numbers = [name for name, value in study.control.items() if type(value) in (int, float)]
+    if name not in numbers:
+        return FieldError(key, one_of(name, numbers))
+    if error := _span_error(key, span):
+        return error
+    for end in ("low", "high"):
+        if is_whole(study, name) and (getattr(span, end) % 1 or span.log):
+            message = f"must be a whole number, without log, as control.{name} is, got {getattr(span, end):g}"
+            return FieldError(f"{key}.{end}", message)
+    for arm in arms:
+        own = own_values(study, arm)[name]
+        if not isinstance(own, int | float) or not span.low <= own <= span.high:
+            held = f"must hold {name} = {own!r} of {arm.name}, which is tried first, got {span.low:g} to {span.high:g}"
+            return FieldError(key, held)
+    return None
+
+
+def _span_error(key: str, span: Range) -> FieldError | None:
+    if span.low >= span.high:
+        return FieldError(f"{key}.low", f"must be below high = {span.high:g}, got {span.low:g}")
+    if span.log and span.low <= 0:
+        return FieldError(f"{key}.low", f"must be above 0 where log = true, got {span.low:g}")
+    return None
+
+
 def _range_error(recipe: Recipe, name: str, span: Range) -> FieldError | None:
     key = f"tuning.space.{name}"
     if name in ("epochs", "batch_size"):
@@ -135,10 +188,8 @@ def _range_error(recipe: Recipe, name: str, span: Range) -> FieldError | None:
         return FieldError(key, one_of(name, TUNABLE))
     if message := unread(recipe, name):
         return FieldError(key, message)
-    if span.low >= span.high:
-        return FieldError(f"{key}.low", f"must be below high = {span.high:g}, got {span.low:g}")
-    if span.log and span.low <= 0:
-        return FieldError(f"{key}.low", f"must be above 0 where log = true, got {span.low:g}")
+    if error := _span_error(key, span):
+        return error
     for end in ("low", "high"):
         value = getattr(span, end)
         if name in WHOLE and (value % 1 or span.log):

@@ -72,7 +72,7 @@ def unmatched_arms(study: Study, images: Images) -> tuple[Arm, ...]:
         control = control_of(study, images)
     except FieldsError as error:
         errors += error.errors
-        errors += _fields_alone(study, images)
+        errors += [] if study.own_training else _fields_alone(study, images)
     else:
         try:
             arms = _MAKERS[study.design_kind](study, control, images)

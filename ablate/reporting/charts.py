@@ -22,6 +22,9 @@ from ablate.reporting import stability as frames_stability
 from ablate.reporting.parts import Chart
 from ablate.reporting.results import Results
 from ablate.reporting.style import COLOURS, FEWEST_SEEDS
+from ablate.verdicts.search import curve_metric
+
+MOST_CURVES = 4  # of the metrics that training of one's own reports by epoch
 
 
 def _scores(results: Results) -> pd.DataFrame:
@@ -122,7 +125,7 @@ def tuning(results: Results) -> Chart | None:
         data=curves,
         caption=(
             "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
-            "within what was seen (arXiv:1909.03004). No test image was looked at. A curve that is flat at its end "
+            "within what was seen (arXiv:1909.03004). No test data were looked at. A curve that is flat at its end "
             "would gain little from more settings."
         ),
         alt="The expected best validation score against the number of settings tried, a panel an arm.",
@@ -163,25 +166,36 @@ def matched(results: Results) -> Chart | None:
 
 
 def cost(results: Results) -> Chart | None:
-    """Accuracy against cost."""
-    points = _points(results)
+    """The metric against cost."""
+    points, high = _points(results), results.judgement.higher_is_better
     shown = figures_cost.telling_costs(points)
     if points.empty or not shown:
         return None
     return Chart(
         name="cost",
-        figure=figures_cost.trade_off(points, results.unit, results.palette, results.markers, shown),
+        figure=figures_cost.trade_off(
+            points, results.unit, results.palette, results.markers, shown, higher_is_better=high
+        ),
         data=points,
         caption=(
-            "Cost on a log scale; up and to the left is better. No arm lies above the dashed line, the Pareto front. "
-            "Memory is the inference peak, layer by layer. Costs in which all arms are alike are left out."
+            f"Cost on a log scale; {'up' if high else 'down'} and to the left is better. No arm lies "
+            f"{'above' if high else 'below'} the dashed line, the Pareto front. {_counted(results)}"
+            "Costs in which all arms are alike are left out."
         ),
         alt=f"{results.unit.axis} of each arm against its costs.",
     )
 
 
+def _counted(results: Results) -> str:
+    """How the costs came to be."""
+    if results.plan.study.own_training:
+        return "Costs are what the training reported. "
+    return "Memory is the inference peak, layer by layer. "
+
+
 def _learning(results: Results, column: str, name: str, label: str, told: str) -> Chart | None:
     curves = frames.curves(results)
+    curves = curves.dropna(subset=column) if column in curves else curves.head(0)
     if curves["epoch"].nunique() < 2:
         return None
     means = frames.mean_curves(curves, column, results.arms)
@@ -202,6 +216,16 @@ def validation_curves(results: Results) -> Chart | None:
 def training_curves(results: Results) -> Chart | None:
     """Training loss by epoch."""
     return _learning(results, "train_loss", "training_curves", "training loss (nats)", "Training loss")
+
+
+def reported_curves(results: Results) -> list[Chart | None]:
+    """What training of one's own reported by epoch, the deciding metric first."""
+    first = curve_metric(results.plan.study)
+    names = dict.fromkeys([first, *frames.curves(results).columns.drop(["arm", "seed", "epoch"])])
+    return [
+        _learning(results, name, f"curve_{place}", results.unit_of(name).axis, name.replace("_", " ").capitalize())
+        for place, name in enumerate(list(names)[:MOST_CURVES])
+    ]
 
 
 def levels(results: Results) -> Chart | None:

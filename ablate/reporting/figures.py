@@ -109,7 +109,9 @@ def differences(
             right_column(axes, row, str(line.outcome), weight="bold")
         right_title(axes, "verdict")
         name_rows(axes, arms)
-        axes.set_xlabel(f"{unit.difference}, arm minus control\ngrey: within the margin of {margin:g} {unit.short}")
+        axes.set_xlabel(
+            f"{unit.difference}, arm minus control\ngrey: within the margin of {unit.told(format(margin, 'g'))}"
+        )
         return figure
 
 
@@ -183,7 +185,9 @@ def compared(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
             axes.plot([line.mean], [row], marker, markersize=7, color=colour, markeredgecolor="white", zorder=5)
             right_column(axes, row, f"{line.campaign}: {line.outcome}")
         name_rows(axes, arms)
-        axes.set_xlabel(f"{unit.difference}, arm minus control\ngrey: within the margin of {margin:g} {unit.short}")
+        axes.set_xlabel(
+            f"{unit.difference}, arm minus control\ngrey: within the margin of {unit.told(format(margin, 'g'))}"
+        )
         return figure
 
 

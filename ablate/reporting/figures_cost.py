@@ -34,11 +34,13 @@ def trade_off(
     palette: Mapping[str, str],
     markers: Mapping[str, str] | None = None,
     shown: Sequence[str] = (),
+    *,
+    higher_is_better: bool = True,
 ) -> Figure:
-    """Accuracy against MACs, parameters and memory, a panel each, cost on a log scale; up and left is better.
+    """The metric against MACs, parameters and memory, a panel each, cost on a log scale; left is cheaper.
 
     Few arms are named beside the last panel. Many are numbered, with the key in a panel of its own; beyond
-    ``MOST_NAMED`` only those are that no other arm beats in both accuracy and one of the costs.
+    ``MOST_NAMED`` only those are that no other arm beats in both the metric and one of the costs.
 
     Args:
         points: arm, mean, low, high and the columns of ``COST_AXES``; a row an arm.
@@ -46,9 +48,10 @@ def trade_off(
         palette: a colour an arm.
         markers: a marker an arm; None: dots.
         shown: which of ``COST_AXES`` have a panel; none: all.
+        higher_is_better: the metric's direction.
     """
     panels = list(shown or COST_AXES)
-    looks = _Looks(palette, markers or dict.fromkeys(palette, "o"))
+    looks = _Looks(palette, markers or dict.fromkeys(palette, "o"), 1 if higher_is_better else -1)
     if len(points) <= FEW:
         return _named_trade_off(points, panels, unit, looks)
     return _numbered_trade_off(points, panels, unit, looks)
@@ -66,6 +69,7 @@ class _Looks:
 
     palette: Mapping[str, str]
     markers: Mapping[str, str]
+    good: int  # 1: a higher mean is better; -1: a lower one
 
 
 def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, looks: _Looks) -> Figure:
@@ -83,7 +87,7 @@ def _named_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, looks: 
 
 
 def _numbered_trade_off(points: pd.DataFrame, shown: list[str], unit: Unit, looks: _Looks) -> Figure:
-    named = points if len(points) <= MOST_NAMED else points[_unbeaten(points, shown)]
+    named = points if len(points) <= MOST_NAMED else points[_unbeaten(points, shown, looks.good)]
     numbers = {arm: str(i + 1) for i, arm in enumerate(named["arm"])}
     with page(6.0, 2, 2, shared="y") as (figure, panels):
         for axes, name in zip(panels, shown, strict=False):
@@ -108,11 +112,12 @@ def _limit_height(axes: Axes, points: pd.DataFrame) -> None:
         axes.set_ylim(*limits)
 
 
-def _unbeaten(points: pd.DataFrame, shown: list[str]) -> pd.Series:
-    """Which arms are the control, or reach the highest mean among those that cost as little, by any of the costs."""
+def _unbeaten(points: pd.DataFrame, shown: list[str], good: int) -> pd.Series:
+    """Which arms are the control, or reach the best mean among those that cost as little, by any of the costs."""
     kept = points["arm"] == CONTROL
     for name in shown:
-        kept |= points.sort_values([name, "mean"], ascending=[True, False])["mean"].cummax().eq(points["mean"])
+        ordered = (good * points.sort_values([name, "mean"], ascending=[True, good < 0])["mean"]).cummax()
+        kept |= ordered.eq(good * points["mean"])
     return kept
 
 
@@ -136,8 +141,9 @@ def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, looks: _Looks) -> N
         zorder=3,
         ax=axes,
     )
-    front = drawn.sort_values(["cost", "mean"], ascending=[True, False])
-    front = front[front["mean"] > front["mean"].cummax().shift(fill_value=-math.inf)]
+    front = drawn.sort_values(["cost", "mean"], ascending=[True, looks.good < 0])
+    reached = looks.good * front["mean"]
+    front = front[reached > reached.cummax().shift(fill_value=-math.inf)]
     if len(front) > 1:
         axes.step(
             front["cost"], front["mean"], where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2))

@@ -38,7 +38,7 @@ def effects(table: pd.DataFrame, margin: float, unit: Unit) -> Figure:
         told = rows["label"].where((rows["order"] > 1) & ~several, rows["label"] + ": " + rows["contrast"])
         name_rows(axes, list(told.str.replace(r": (?=\()", "\n", regex=True)))
         words = unit.axis.split(" (")[0]
-        axes.set_xlabel(f"effect on {words} ({unit.short})\ngrey: within the margin of {margin:g} {unit.short}")
+        axes.set_xlabel(f"effect on {words}{unit.behind}\ngrey: within the margin of {unit.told(format(margin, 'g'))}")
         return figure
 
 

@@ -28,7 +28,7 @@ class ReportError(AblateError):
 def report_folder(runs: Path, plan: CampaignPlan) -> Path:
     """``runs/reports/STUDY/BUDGET-DATA-DIGEST``: its own for every campaign, so that no report overwrites another's."""
     study = plan.study
-    name = f"{_slug(study.budget)}-{_slug(Path(study.data.name).stem)}-{study.digest}"
+    name = f"{_slug(study.budget)}-{_slug(Path(plan.data.name).stem)}-{study.digest}"
     return runs / "reports" / study.name / name
 
 

@@ -81,7 +81,7 @@ def paper_rows(results: Results) -> pd.DataFrame:
             row["change"] = words.change(arm, results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
         unit = results.unit
         row |= {
-            f"Δ ({unit.short})": unit.signed(contrast.mean_difference) if contrast else DAGGER,
+            f"Δ{unit.behind}": unit.signed(contrast.mean_difference) if contrast else DAGGER,
             f"{words.confidence(results)} interval": words.interval(results, contrast),
             "adjusted p": p_text(contrast.adjusted_p if contrast else None),
             "verdict": verdict.outcome,
@@ -169,7 +169,7 @@ def as_markdown(results: Results) -> str:
         markdown.table(paper_rows(results)),
         markdown.escape(" ".join(notes(results))),
         f"### Methods\n\n{_paragraphs(words.methods(results))}",
-        f"### Every seed's difference ({results.unit.short})\n\n```python\n{raw_differences(results)}\n```",
+        f"### Every seed's difference{results.unit.behind}\n\n```python\n{raw_differences(results)}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

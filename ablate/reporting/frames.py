@@ -13,7 +13,6 @@ import pandas as pd
 
 from ablate.design.match import COST_FIELDS, images_seen
 from ablate.design.plan import CONTROL, NOISE_FLOOR
-from ablate.design.record import EpochPoint
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, ratio, unit
@@ -45,20 +44,30 @@ def trials(results: Results) -> pd.DataFrame:
     Metrics are as recorded, from 0 to 1.
     """
     rows: list[dict[str, object]] = []
+    metrics = metric_names(results)
     for trial, record in results.outcomes():
         row: dict[str, object] = {"arm": trial.arm, "seed": trial.seed, "key": trial.key, "status": "missing"}
         if record is not None:
             measured = {k: v for k, v in vars(record.measured).items() if k != "versions"}
             row |= {"status": record.status, "reason": record.reason, "notes": "; ".join(record.notes)}
-            row |= {name: record.metrics.get(name, math.nan) for name in METRICS} | measured
+            row |= {name: record.metrics.get(name, math.nan) for name in metrics} | measured
         rows.append(row)
-    frame = pd.DataFrame(rows, columns=["arm", "seed", "key", "status", "reason", "notes", *METRICS, *_MEASURED])
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "key", "status", "reason", "notes", *metrics, *_MEASURED])
     order = {name: place for place, name in enumerate(results.arms)}
     return frame.sort_values(["arm", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column)
 
 
 _MEASURED = ("train_s", "eval_s", "wall_s", "images_per_s", "peak_bytes", "device", "threads", "hardware", "commit",
              "started_at", "attempts", "resumed")  # fmt: skip
+
+
+def metric_names(results: Results) -> tuple[str, ...]:
+    """The metrics of the trials; of training of one's own the deciding one, then whatever else it returned."""
+    if not results.plan.study.own_training:
+        return METRICS
+    decision = results.plan.study.decision
+    returned = (name for record in results.records.values() for name in record.metrics)
+    return tuple(dict.fromkeys([decision.metric, *decision.also, *returned]))
 
 
 def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -156,15 +165,20 @@ def _times(value: float | None, factor: float) -> float:
 
 
 def curves(results: Results) -> pd.DataFrame:
-    """arm, seed, epoch and every field of EpochPoint; accuracies in percent. A row an epoch of a trial with a curve."""
-    names = [field.name for field in dataclasses.fields(EpochPoint)]
-    rows = [
-        (trial.arm, trial.seed, *(getattr(p, name) * (100 if name.endswith("accuracy") else 1) for name in names))
+    """arm, seed, epoch and what was measured then; accuracies in percent. A row an epoch of a trial with a curve."""
+    points = [
+        (trial.arm, trial.seed, point)
         for trial, record in results.outcomes()
         if record is not None
-        for p in record.curve
+        for point in record.curve
     ]
-    return pd.DataFrame(rows, columns=["arm", "seed", *names])
+    names = dict.fromkeys(name for *_, point in points for name in point.values)
+    rows = [
+        {"arm": arm, "seed": seed, "epoch": point.epoch}
+        | {name: value * (100 if name.endswith("accuracy") else 1) for name, value in point.values.items()}
+        for arm, seed, point in points
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "epoch", *names])
 
 
 def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.DataFrame:

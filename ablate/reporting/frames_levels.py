@@ -72,6 +72,8 @@ def cost_by_block(results: Results) -> pd.DataFrame:
     Left out are arms that cost the same everywhere, and imported nets, whose places are not known.
     """
     data, rows = results.plan.data, list[dict[str, object]]()
+    if results.plan.study.own_training:
+        return pd.DataFrame(columns=["arm", "place", "macs"])
     seen: set[tuple[tuple[str, int], ...]] = set()
     for arm in results.plan.arms:
         if not isinstance(arm.spec, NetSpec):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ablate.design.search import Candidate
 from ablate.design.space import Axis, space_of
-from ablate.design.study import HIGHER_IS_BETTER, Level
+from ablate.design.study import Level
 from ablate.design.tuning import EDGE
 from ablate.reporting import words
 from ablate.reporting.frames_tuning import scored_by
@@ -48,7 +48,7 @@ def _row(results: Results, candidate: Candidate, arm: str) -> dict[str, object] 
     scored = [rung for rung in candidate.rungs if is_scored(rung, records)]
     if not scored:
         return None
-    found = score(scored[-1], records, study.decision.metric)
+    found = score(scored[-1], records, study.decision)
     status = FAILED if found == WORST else TRIED if final_score(study, candidate, records) is not None else STOPPED
     if candidate.number == 1:
         status = CONTROL_ROW
@@ -66,7 +66,7 @@ def _row(results: Results, candidate: Candidate, arm: str) -> dict[str, object] 
 
 
 def _printed(results: Results, found: float) -> float:
-    sign = 1 if HIGHER_IS_BETTER[results.plan.study.decision.metric] else -1
+    sign = 1 if results.plan.study.decision.wants_high else -1
     return sign * found * scored_by(results).factor
 
 

@@ -11,16 +11,15 @@ import math
 
 import pandas as pd
 
-from ablate.design.study import HIGHER_IS_BETTER
-from ablate.design.tuning import at_edge
+from ablate.design.tuning import at_edge, tuned_by
 from ablate.reporting.results import Results
-from ablate.reporting.style import Unit, number, unit
-from ablate.verdicts.search import WORST, best_of, floored, is_scored, score, validation_metric
+from ablate.reporting.style import Unit, number
+from ablate.verdicts.search import WORST, best_of, floored, is_scored, score
 
 
 def scored_by(results: Results) -> Unit:
     """The unit of the metric that settings are chosen by."""
-    found = unit(validation_metric(results.plan.study.decision.metric))
+    found = results.unit_of(tuned_by(results.plan.study.decision.metric))
     return dataclasses.replace(found, axis=found.axis.replace("val ", "validation "))
 
 
@@ -29,12 +28,11 @@ def scores(results: Results) -> pd.DataFrame:
 
     A setting that failed or diverged has the score -inf and no value.
     """
-    metric = results.plan.study.decision.metric
     rows: list[dict[str, object]] = []
     for arm in results.plan.tuning:
         for place, setting in enumerate(arm.settings):
             if is_scored(setting, results.records):
-                found = score(setting, results.records, metric)
+                found = score(setting, results.records, results.plan.study.decision)
                 value = math.nan if found == WORST else _printed(results, found)
                 rows.append(
                     {
@@ -62,7 +60,7 @@ def expected_best(results: Results, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _printed(results: Results, found: float) -> float:
-    sign = 1 if HIGHER_IS_BETTER[results.plan.study.decision.metric] else -1
+    sign = 1 if results.plan.study.decision.wants_high else -1
     return sign * found * scored_by(results).factor
 
 

@@ -92,14 +92,14 @@ def _difference(results: Results, contrast: Contrast) -> str:
         behind.append(f"adjusted p {p_text(contrast.adjusted_p)}")
     behind.append(words.count(contrast.n, "paired seed"))
     metric = contrast.metric.replace("_", " ")
-    return f"its {metric} is {means}, {size} {unit.short} {way} ({'; '.join(part for part in behind if part)})"
+    return f"its {metric} is {means}, {unit.told(size)} {way} ({'; '.join(part for part in behind if part)})"
 
 
 def _span(results: Results, low: float | None, high: float | None) -> str:
     unit = results.unit
     if low is None or high is None:
         return ""
-    return f"{words.confidence(results)} interval {unit.signed(low)} to {unit.signed(high)} {unit.short}"
+    return f"{words.confidence(results)} interval {unit.signed(low)} to {unit.told(unit.signed(high))}"
 
 
 def _main(results: Results) -> list[Effect]:
@@ -139,7 +139,7 @@ def _effect(results: Results, effect: Effect) -> str:
     changed = f"{after} in place of {before}" if before else effect.contrast
     span = _span(results, effect.low, effect.high)
     behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
-    return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.signed(effect.estimate)} {unit.short} ({behind})"
+    return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.told(unit.signed(effect.estimate))} ({behind})"
 
 
 def _roadmap(results: Results) -> str:
@@ -153,7 +153,7 @@ def _roadmap(results: Results) -> str:
     if found:
         step = max(found, key=lambda one: abs(one.mean_difference))
         change = words.change(results.arm(step.arm), results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
-        size = f"{results.unit.signed(step.mean_difference)} {results.unit.short}"
+        size = results.unit.told(results.unit.signed(step.mean_difference))
         told += f" The largest single step is {change.removeprefix('+ ')}, {size} {words.interval(results, step)}."
     return told
 

@@ -123,7 +123,7 @@ def compared_rows(first: Results, second: Results) -> pd.DataFrame:
             verdict = results.judgement.verdict(arm)
             mean = verdict.contrast.mean_difference if verdict.contrast else None
             row |= {
-                f"{name} ({unit.short})": unit.signed(mean),
+                f"{name}{unit.behind}": unit.signed(mean),
                 f"{name}: interval": words.interval(results, verdict.contrast),
                 f"{name}: verdict": verdict.outcome,
             }

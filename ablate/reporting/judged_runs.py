@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ablate.reporting.style import decimals as fewest_decimals
 from ablate.reporting.style import number, p_text
 from ablate.reporting.terminal import STYLES
 from ablate.reporting.words import expectation, proper
@@ -112,4 +112,4 @@ def decimals(contrasts: Iterable[Contrast]) -> int:
     contrasts = list(contrasts)
     widths = [one.high - one.low for one in contrasts if one.high is not None and one.low is not None]
     sizes = [width for width in widths if width > 0] or [abs(c.mean_difference) for c in contrasts if c.mean_difference]
-    return min(12, max(0, 2 - math.floor(math.log10(min(sizes))))) if sizes else 2
+    return fewest_decimals(min(sizes)) if sizes else 2

@@ -48,9 +48,10 @@ def render_page(results: Results) -> tuple[str, tuple[Chart, ...]]:
         results.plan.data.name,
         words.count(len(results.plan.arms), "arm"),
         words.count(results.judgement.num_seeds, "seed"),
-        words.count(study.recipe.epochs, "epoch"),
+        *([] if study.own_training else [words.count(study.recipe.epochs, "epoch")]),
     ]
-    title = f"{words.title(results)}: {short_verdict(results)} ({results.plan.data.name})"
+    title = f"{words.title(results)}: {short_verdict(results)}"
+    title += "" if study.own_training else f" ({results.plan.data.name})"
     return lay_out(title, words.title(results), " · ".join(facts), shown), charts
 
 

@@ -24,10 +24,15 @@ POINTS = 31
 FURTHER = (1.0, 1.5, 2.0)  # curves for so many times the planned seeds
 
 
+def _unit(plan: CampaignPlan) -> Unit:
+    decision = plan.study.decision
+    return unit(decision.metric, decision.unit) if plan.study.own_training else unit(decision.metric)
+
+
 def curve(plan: CampaignPlan, found: Foresight) -> pd.DataFrame:
     """seeds, difference (printed units), power (0 to 1): of the planned seeds, of half as many more, and of twice."""
     sizes = list(dict.fromkeys(round(times * found.seeds) for times in FURTHER))
-    scale = unit(plan.study.decision.metric).factor
+    scale = _unit(plan).factor
     last = max(2 * plan.study.decision.margin, 1.6 * (found.detectable or 2.5 * found.sd))
     rows = [
         (n, scale * size, power.power(size / found.sd, n, alpha=found.alpha, num_contrasts=found.num_contrasts))
@@ -81,7 +86,7 @@ def write(plan: CampaignPlan, path: Path, seen: Sequence[Contrast] = ()) -> None
     found = foresee(plan, seen)
     if not found.sd:
         raise AblateError(f"--figure {path}: the differences seen so far do not vary, so every difference is found")
-    measure = unit(plan.study.decision.metric)
+    measure = _unit(plan)
     drawn = figure(curve(plan, found), plan.study.decision.margin * measure.factor, measure, found.num_contrasts)
     try:
         write_whole(path, draw(drawn, "svg" if kind == "svg" else "png"))

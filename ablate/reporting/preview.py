@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ablate.design.own_training import OwnTraining
 from ablate.design.search import confirmed_names
 from ablate.reporting import words
 from ablate.reporting.console import screen, text
@@ -81,20 +82,15 @@ def print_plan(
 
     study, data, console = plan.study, plan.data, screen(PLAIN_WIDTH)
     expected = forecast(plan, jobs=jobs, images_per_s=images_per_s)
-    console.print(text(f"{study.title or study.name} (budget {study.budget}, data {data.name})", "bold"))
+    on = "" if study.own_training else f", data {data.name}"
+    console.print(text(f"{study.title or study.name} (budget {study.budget}{on})", "bold"))
     if study.question:
         console.print(text(study.question))
     console.print()
-    console.print(_arms(plan, costs))
+    console.print(_own_arms(plan) if study.own_training else _arms(plan, costs))
     console.print()
-    recipe = study.recipe
-    size = f"{data.channels}×{data.height}×{data.width}"
     lines = [
-        ("data", f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, {size}"),
-        (
-            "recipe",
-            f"{words.count(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}",
-        ),
+        *_trained(plan),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
         *([("search", words.search_text(study))] if study.searched else []),
         ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
@@ -110,6 +106,26 @@ def print_plan(
     for name, value in lines:
         grid.add_row(text(name, "bold"), text(value))
     console.print(grid)
+
+
+def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
+    """Data and recipe; of training of one's own what trains, and by which metric that is judged."""
+    study, data, recipe = plan.study, plan.data, plan.study.recipe
+    if isinstance(plan.control.spec, OwnTraining):
+        decision, way = study.decision, "higher" if study.decision.wants_high else "lower"
+        unit = f" ({decision.unit})" if decision.unit else ""
+        fields = ", ".join(f"{name} = {value}" for name, value in study.control.items())
+        return [
+            ("trainer" if study.trainer else "command", plan.control.spec.name),
+            ("control", fields or "no fields"),
+            ("metric", f"{decision.metric}{unit}, {way} is better; margin {decision.margin:g}"),
+        ]
+    size = f"{data.channels}×{data.height}×{data.width}"
+    told = f"{words.count(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}"
+    return [
+        ("data", f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, {size}"),
+        ("recipe", told),
+    ]
 
 
 def small_maps(plan: CampaignPlan) -> str:
@@ -168,7 +184,7 @@ def _time(expected: Forecast, jobs: int, done: int) -> str:
     if 0 < expected.measured < expected.arms:
         source = f"measured speeds of {expected.measured} of {words.count(expected.arms, 'arm')}"
     if expected.minutes is None:
-        return "not known: the speed of an imported net is measured by its first trial"
+        return "not known: how long the code of your own takes is measured by its first trial"
     minutes = expected.minutes * left / expected.trials
     return f"about {_minutes(minutes)} for {words.count(jobs, 'trial')} at a time ({source})"
 
@@ -177,6 +193,14 @@ def _minutes(minutes: float | None) -> str:
     if minutes is None:
         return "–"
     return f"{max(1, minutes):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _own_arms(plan: CampaignPlan) -> Table:
+    table = _table("seeds", words_in=("arm", "change"))
+    for arm in plan.arms:
+        change = words.change(arm, plan.study)
+        table.add_row(text(arm.name, "bold"), text(change), str(len(plan.arm_trials(arm.name))))
+    return table
 
 
 def _arms(plan: CampaignPlan, costs: ArmCosts) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from rich.console import Console
@@ -15,10 +15,14 @@ from rich.table import Column
 from ablate.campaign.options import Observer
 from ablate.design.forecast import exploring_trials
 from ablate.design.levels import moved_field
+from ablate.design.own_training import OwnTraining, planned_epochs
 from ablate.design.plan import CampaignPlan, Trial
-from ablate.design.record import EpochPoint, Record
+from ablate.design.record import Point, Record, ReportedPoint
 from ablate.design.search import search_trials
+from ablate.design.study import Study
+from ablate.design.tuning import tuned_by
 from ablate.reporting.console import screen
+from ablate.reporting.style import decimals, unit
 from ablate.reporting.words import plain
 
 REFRESH_S = 0.25
@@ -50,7 +54,9 @@ class Tally:
 
     def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        epochs = [trial.recipe.epochs for trial in (*plan.trials, *plan.level_trials)]
+        every = [epochs_of(trial) for trial in (*plan.trials, *plan.level_trials)]
+        self._counts_epochs = None not in every
+        epochs = [one or 1 for one in every]
         epochs += [few for few, count in search_trials(plan.study) for _ in range(count)]
         self._mean = sum(epochs) / len(epochs)
         self.of = 0
@@ -70,8 +76,9 @@ class Tally:
 
     def epoch(self, key: str, epoch: int) -> None:
         """A trial has come so far; what it had done before this call is not counted as this call's pace."""
-        self._first.setdefault(key, epoch - 1)
-        self._reached[key] = epoch
+        if self._counts_epochs:
+            self._first.setdefault(key, epoch - 1)
+            self._reached[key] = epoch
 
     @property
     def _epochs_done(self) -> int:
@@ -100,12 +107,21 @@ class Tally:
 
     def skip_rest_of(self, trial: Trial, record: Record) -> None:
         """A trial that ended early leaves no epochs to wait for."""
-        self._first.setdefault(record.key, len(record.curve))
-        self._reached[record.key] = trial.recipe.epochs
+        self._first.setdefault(record.key, len(record.curve) if self._counts_epochs else 0)
+        self._reached[record.key] = epochs_of(trial) or 1
 
 
-def outcome(name: str, trial: Trial, record: Record) -> str:
+def epochs_of(trained: Trial) -> int | None:
+    """How many epochs a trial has; None of training of one's own that does not say."""
+    return planned_epochs(trained.spec) if isinstance(trained.spec, OwnTraining) else trained.recipe.epochs
+
+
+def outcome(tally: Tally, trial: Trial, record: Record) -> str:
     """``control, seed 3: test accuracy 94.20 %``."""
+    name, study = tally.name(trial), tally.plan.study
+    if study.own_training and record.status != "failed":
+        told = own_metric(study, trial, record.metrics) or f"diverged, {_first_line(record.reason)}"
+        return f"{name}: {told}"
     if record.status == "finished" and trial.phase != "confirm":
         return f"{name}: validation accuracy {100 * record.metrics['val_accuracy']:.2f} %"
     if record.status == "finished":
@@ -113,6 +129,16 @@ def outcome(name: str, trial: Trial, record: Record) -> str:
     if record.status == "diverged":
         return f"{name}: diverged at step {record.diverged_step}"
     return f"{name}: failed after {record.measured.attempts} attempts, {_first_line(record.reason)}"
+
+
+def own_metric(study: Study, trial: Trial, values: Mapping[str, float]) -> str:
+    """``val bits 2.3121 bits per character``; of a point without the deciding metric the first that it has."""
+    deciding = (trial.metrics[0], tuned_by(trial.metrics[0]))
+    name = next((name for name in (*deciding, *values) if name in values), "")
+    if not name:
+        return ""
+    told = unit(name, study.decision.unit if name in deciding else "", decimals(study.decision.margin))
+    return f"{name.replace('_', ' ')} {told.value(values[name])} {told.symbol or told.short}".rstrip()
 
 
 def _first_line(text: str) -> str:
@@ -146,7 +172,7 @@ class Lines:
     def started(self, trial: Trial, attempt: int) -> None:
         """The end of a trial is told, its start is not."""
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:  # noqa: ARG002 - of the protocol
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:  # noqa: ARG002 - of the protocol
         self._tally.epoch(trial.key, point.epoch)
 
     def finished(self, trial: Trial, record: Record) -> None:
@@ -164,7 +190,7 @@ class Lines:
         tally.skip_rest_of(trial, record)
         left = f", {tally.left()}" if tally.done < tally.of and tally.left() else ""
         width = len(str(tally.of))
-        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(self._tally.name(trial), trial, record)}{left}")
+        self._print(f"[{tally.done:{width}}/{tally.of}] {outcome(tally, trial, record)}{left}")
 
 
 class Bars:
@@ -248,18 +274,23 @@ class Bars:
         with self._lock:
             if trial.key not in self._bars:
                 name = f"  {self._tally.name(trial)}{again}"
-                self._bars[trial.key] = self._live.add_task(name, total=trial.recipe.epochs, said="starting")
+                self._bars[trial.key] = self._live.add_task(name, total=epochs_of(trial), said="starting")
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
-        at = self._tally.plan.at(trial)
-        trained, _ = (at.plan if at else self._tally.plan).data.split(trial.data)
-        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
-        told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
-        if left >= 1:
-            told.append(duration(left))
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
+        told = self._told(trial, point, images_per_s)
         with self._lock:
             self._tally.epoch(trial.key, point.epoch)
             self._live.update(self._bars[trial.key], completed=point.epoch, said=", ".join(told))
+
+    def _told(self, trial: Trial, point: Point, images_per_s: float) -> list[str]:
+        plan = self._tally.plan
+        if isinstance(point, ReportedPoint):
+            return [own_metric(plan.study, trial, point.metrics)]
+        at = plan.at(trial)
+        trained, _ = (at.plan if at else plan).data.split(trial.data)
+        left = (trial.recipe.epochs - point.epoch) * trained / images_per_s if images_per_s else 0
+        told = [f"{100 * point.val_accuracy:.1f} % val.", f"{images_per_s:,.0f} images/s"]
+        return [*told, duration(left)] if left >= 1 else told
 
     def finished(self, trial: Trial, record: Record) -> None:
         self._end(trial, record)
@@ -276,7 +307,7 @@ class Bars:
             self._tally.skip_rest_of(trial, record)
             if trial.key in self._bars:
                 self._live.remove_task(self._bars.pop(trial.key))
-            self.said(outcome(self._tally.name(trial), trial, record))
+            self.said(outcome(self._tally, trial, record))
             self._refresh()
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import ablate
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
-from ablate.reporting.style import Unit, colours, markers, unit
+from ablate.design.tuning import tuned_by
+from ablate.reporting.style import Unit, colours, decimals, markers, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,21 @@ class Results:
     @property
     def unit(self) -> Unit:
         """How the primary metric is printed."""
-        return unit(self.judgement.metric)
+        return self.unit_of(self.judgement.metric)
+
+    def unit_of(self, metric: str, size: float | None = None) -> Unit:
+        """How a metric is printed; of training of one's own as declared, with the decimals that the margin needs.
+
+        Args:
+            metric: the primary one, or a further one.
+            size: of a further one: a number whose digits it is to show.
+        """
+        decision = self.plan.study.decision
+        if not self.plan.study.own_training:
+            return unit(metric)
+        if metric in (decision.metric, tuned_by(decision.metric)):
+            return unit(metric, decision.unit, decimals(decision.margin))
+        return unit(metric, "", decimals(abs(size or 0.0)))
 
     @property
     def palette(self) -> dict[str, str]:
@@ -132,6 +147,10 @@ class Results:
         """
         trials = [trial for trial in self.plan.trials if self.needed is None or trial.key in self.needed]
         return [(trial, self.records.get(trial.key)) for trial in trials]
+
+    def knows(self, cost: str) -> bool:
+        """Whether a cost of the control is known; of training of one's own it is where the training returned it."""
+        return self.cost(CONTROL, cost) is not None
 
     def cost(self, arm: str, name: str) -> float | None:
         """One cost of an arm, None where it is not known."""

@@ -21,6 +21,7 @@ from ablate.reporting import (
 from ablate.reporting.headline import headline
 from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Part, Prose, Table
 from ablate.reporting.results import Results
+from ablate.verdicts.search import curve_metric
 
 FOLDED_ARMS = 7  # a factorial study with more arms opens with its effects, its arms folded
 
@@ -152,7 +153,7 @@ def _tuning(results: Results) -> Iterator[Part | None]:
         f"{study.tuning.trials} settings an arm, {study.tuning.sampler.replace('_', '-')}, each trained with "
         f"{words.count(study.tuning.seeds, 'seed')} that no verdict rests on",
     )
-    moved = "Arm minus control on validation images at other settings; no verdict rests on these"
+    moved = "Arm minus control on validation data at other settings; no verdict rests on these"
     yield Table(tables_checks.sensitivity_rows(results), moved)
     yield Table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
 
@@ -192,19 +193,27 @@ def _levels(results: Results) -> Iterator[Part | None]:
 def _cost(results: Results) -> Iterator[Part | None]:
     costs, batch = frames.arm_costs(results), results.plan.study.recipe.batch_size
     chart = charts.cost(results)
-    yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
+    own = results.plan.study.own_training
+    if not own:
+        yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
     yield chart
     yield charts.cost_by_block(results)
-    yield Table(tables.compute_rows(costs), "Computation, one image")
-    yield Table(tables.memory_rows(costs), f"Memory and time; inference at batch 1, training at batch {batch}")
+    computed = "What the training says that it costs" if own else "Computation, one image"
+    measured = f"Memory and time; inference at batch 1, training at batch {batch}"
+    yield Table(tables.compute_rows(results, costs), computed)
+    yield Table(tables.memory_rows(results, costs), "Time, and memory where it was measured" if own else measured)
 
 
 def _curves(results: Results) -> Iterator[Part | None]:
     curves = frames.curves(results)
-    yield charts.validation_curves(results)
-    yield charts.training_curves(results)
+    if results.plan.study.own_training:
+        yield from charts.reported_curves(results)
+    else:
+        yield charts.validation_curves(results)
+        yield charts.training_curves(results)
     if curves["epoch"].nunique() > 1:
-        yield Table(tables.curve_rows(results, curves), "Validation accuracy (%), mean over seeds")
+        axis = results.unit_of(curve_metric(results.plan.study)).axis.replace("val ", "validation ")
+        yield Table(tables.curve_rows(results, curves), f"{axis[0].upper()}{axis[1:]}, mean over seeds")
 
 
 def _images(results: Results) -> Iterator[Part | None]:
@@ -219,7 +228,7 @@ def _exploratory(results: Results) -> Iterator[Part | None]:
 def _trials(results: Results) -> Iterator[Part | None]:
     trials = frames.trials(results)
     caption = f"{words.count(len(trials), 'planned trial')} and what came of {'it' if len(trials) == 1 else 'them'}"
-    yield Table(tables.record_rows(trials, results.judgement.metric), caption, folded=True)
+    yield Table(tables.record_rows(results, trials), caption, folded=True)
 
 
 def _origin(results: Results) -> Iterator[Part | None]:
@@ -240,7 +249,7 @@ SECTIONS = (
     Section("tuning", "Tuning", _tuning),
     Section("search", "Search", _search),
     Section("matched", "At equal cost", _matched),
-    Section("cost", "Accuracy against cost", _cost),
+    Section("cost", "What it costs", _cost),
     Section("curves", "Learning curves", _curves),
     Section("images", "Image by image", _images),
     Section("exploratory", "Further metrics", _exploratory),

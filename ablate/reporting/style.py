@@ -59,6 +59,15 @@ class Unit:
     short: str
     symbol: str
 
+    @property
+    def behind(self) -> str:
+        """Behind the name of a column of differences: ``" (points)"``, or nothing where there is no unit."""
+        return f" ({self.short})" if self.short else ""
+
+    def told(self, text: str) -> str:
+        """A printed difference with its unit: ``"−1.84 points"``."""
+        return f"{text} {self.short}".rstrip()
+
     def value(self, value: float | None) -> str:
         """``"97.31"``, or ``"–"`` where there is no number."""
         return number(value, self.digits, self.factor)
@@ -74,12 +83,28 @@ class Unit:
         return f"[{self.signed(low)}, {self.signed(high)}]"
 
 
-def unit(metric: str) -> Unit:
-    """The unit of one of the study's metrics: accuracies in percent and points, losses as they are."""
+def unit(metric: str, name: str = "nats", digits: int = 4) -> Unit:
+    """The unit of one of the study's metrics: accuracies in percent and points, others as they are.
+
+    Args:
+        metric: whose.
+        name: of the unit; not read of an accuracy. Empty: it has none.
+        digits: decimals; not read of an accuracy.
+    """
     words = metric.replace("_", " ")
     if metric.endswith("accuracy"):
         return Unit(metric, 100, 2, f"{words} (%)", f"difference in {words} (points)", "points", "%")
-    return Unit(metric, 1, 4, f"{words} (nats)", f"difference in {words} (nats)", "nats", "")
+    behind = f" ({name})" if name else ""
+    return Unit(metric, 1, digits, f"{words}{behind}", f"difference in {words}{behind}", name, "")
+
+
+def decimals(size: float) -> int:
+    """How many decimals show a number of this size with three significant digits.
+
+    >>> decimals(0.02), decimals(1.5), decimals(300.0)
+    (4, 2, 0)
+    """
+    return min(12, max(0, 2 - math.floor(math.log10(size)))) if size > 0 and math.isfinite(size) else 2
 
 
 def known(value: float | None) -> bool:

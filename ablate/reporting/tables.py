@@ -8,10 +8,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from ablate.design.own_training import OwnTraining
 from ablate.design.plan import CONTROL
 from ablate.reporting import frames, frames_images, frames_tuning, words
 from ablate.reporting.results import Results
-from ablate.reporting.style import number, p_text, ratio, unit
+from ablate.reporting.style import number, p_text, ratio
+from ablate.verdicts.search import curve_metric
 
 
 def verdict_rows(results: Results) -> pd.DataFrame:
@@ -27,7 +29,7 @@ def verdict_rows(results: Results) -> pd.DataFrame:
             {
                 "arm": arm,
                 "change": words.change(results.arm(arm), results.plan.study),
-                f"difference ({measure.short})": measure.signed(contrast.mean_difference if contrast else None),
+                f"difference{measure.behind}": measure.signed(contrast.mean_difference if contrast else None),
                 f"{words.confidence(results)} interval": words.interval(results, contrast),
                 "p": p_text(contrast.p if contrast else None),
                 "adjusted p": p_text(contrast.adjusted_p if contrast else None),
@@ -37,7 +39,8 @@ def verdict_rows(results: Results) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    return table if results.plan.study.expect else table.drop(columns="expected", errors="ignore")
+    used = {"expected": bool(results.plan.study.expect), "MACs / control": results.knows("macs")}
+    return table.drop(columns=[name for name, there in used.items() if not there], errors="ignore")
 
 
 def times(value: float | None) -> str:
@@ -54,7 +57,7 @@ def arm_rows(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
             "seeds": summary["n"],
             f"mean {measure.axis}": _column(summary["mean"], measure.digits),
             f"{words.confidence(results)} interval": _intervals(summary, measure.digits),
-            f"sd ({measure.short})": _column(summary["sd"], measure.digits),
+            f"sd{measure.behind}": _column(summary["sd"], measure.digits),
         }
     )
     if results.plan.study.tuned:
@@ -76,11 +79,11 @@ def _intervals(
 def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the figure of differences: for one arm, for all jointly, unpaired, for new images."""
     measure, digits = results.unit, results.unit.digits
-    return pd.DataFrame(
+    printed = pd.DataFrame(
         {
             "arm": table["arm"],
             "seeds": _column(table["n"], 0),
-            f"difference ({measure.short})": _column(table["mean"], digits, signed=True),
+            f"difference{measure.behind}": _column(table["mean"], digits, signed=True),
             "median": _column(table["median"], digits, signed=True),
             "paired interval": _intervals(table, digits, signed=True),
             "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
@@ -90,21 +93,23 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "correlation of pairs": _column(table["correlation"], 2),
         }
     )
+    return _known(results, printed)
 
 
 def power_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """What the seeds could have found, and what more of them would bring."""
     measure, digits = results.unit, results.unit.digits
-    return pd.DataFrame(
+    printed = pd.DataFrame(
         {
             "arm": table["arm"],
-            f"sd of the differences ({measure.short})": _column(table["sd"], digits),
+            f"sd of the differences{measure.behind}": _column(table["sd"], digits),
             "of it test-image sampling": [f"{v:.0%}" if not math.isnan(v) else "–" for v in table["image_share"]],
             "p for equivalence (Holm)": [p_text(p) for p in table["equivalence_holm_p"]],
-            f"found with 80 % power ({measure.short})": _column(table["detectable"], digits),
+            f"found with 80 % power{measure.behind}": _column(table["detectable"], digits),
             "seeds to settle": _column(table["seeds_to_settle"], 0),
         }
     )
+    return _known(results, printed)
 
 
 def exploratory_rows(results: Results) -> pd.DataFrame:
@@ -113,14 +118,15 @@ def exploratory_rows(results: Results) -> pd.DataFrame:
         [
             {
                 "arm": contrast.arm,
-                "metric": unit(contrast.metric).axis,
-                "control": unit(contrast.metric).value(contrast.control_mean),
-                "arm's mean": unit(contrast.metric).value(contrast.arm_mean),
-                "difference": unit(contrast.metric).signed(contrast.mean_difference),
-                "interval": unit(contrast.metric).interval(contrast.low, contrast.high),
+                "metric": unit.axis,
+                "control": unit.value(contrast.control_mean),
+                "arm's mean": unit.value(contrast.arm_mean),
+                "difference": unit.signed(contrast.mean_difference),
+                "interval": unit.interval(contrast.low, contrast.high),
                 "p, unadjusted": p_text(contrast.p),
             }
             for contrast in results.judgement.exploratory
+            for unit in [results.unit_of(contrast.metric, contrast.mean_difference or contrast.control_mean)]
         ]
     )
 
@@ -132,7 +138,7 @@ def effect_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
         {
             "effect": table["label"],
             "what is subtracted": table["contrast"],
-            f"estimate ({measure.short})": _column(table["mean"], measure.digits, signed=True),
+            f"estimate{measure.behind}": _column(table["mean"], measure.digits, signed=True),
             f"{words.confidence(results)} interval": _intervals(table, measure.digits, signed=True),
             "p": [p_text(p) for p in table["p"]],
             "adjusted p": [p_text(p) for p in table["adjusted_p"]],
@@ -165,7 +171,7 @@ def step_rows(results: Results) -> pd.DataFrame:
         [
             {
                 "step": words.change(results.arm(step.arm), results.plan.study),
-                f"difference ({unit.short})": unit.signed(step.mean_difference),
+                f"difference{unit.behind}": unit.signed(step.mean_difference),
                 f"{words.confidence(results)} interval": words.interval(results, step),
                 "p": p_text(step.p),
                 "adjusted p": p_text(step.adjusted_p),
@@ -200,7 +206,7 @@ def simple_effect_rows(results: Results) -> pd.DataFrame:
             {
                 "effect": f"{simple.factor} at {simple.at}",
                 "what is subtracted": simple.contrast.replace(" - ", " − "),
-                f"estimate ({unit.short})": unit.signed(simple.estimate),
+                f"estimate{unit.behind}": unit.signed(simple.estimate),
                 f"{words.confidence(results)} interval": unit.interval(simple.low, simple.high),
             }
             for effect in results.judgement.effects
@@ -229,11 +235,11 @@ def failure_rows(results: Results) -> pd.DataFrame:
     )
 
 
-def compute_rows(table: pd.DataFrame) -> pd.DataFrame:
+def compute_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """What each arm computes, for one image."""
     control = table.loc[table["arm"] == CONTROL, "macs"]
     base = float(control.iloc[0]) if len(control) else math.nan
-    return pd.DataFrame(
+    printed = pd.DataFrame(
         {
             "arm": table["arm"],
             "parameters": _whole(table["params"]),
@@ -244,11 +250,12 @@ def compute_rows(table: pd.DataFrame) -> pd.DataFrame:
             "training FLOPs": _whole(table["train_flops"]),
         }
     )
+    return _known(results, printed)
 
 
-def memory_rows(table: pd.DataFrame) -> pd.DataFrame:
+def memory_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """What each arm needs in memory, under names that say how it was counted, and how long it takes."""
-    return pd.DataFrame(
+    printed = pd.DataFrame(
         {
             "arm": table["arm"],
             "inference peak, layer by layer (KB)": _column(table["inference_peak_bytes"], 1, 1e-3),
@@ -260,6 +267,15 @@ def memory_rows(table: pd.DataFrame) -> pd.DataFrame:
             "training time a trial (s)": _column(table["train_s"], 1),
         }
     )
+    return _known(results, printed)
+
+
+def _known(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """The table; of training of one's own without what it does not say, and empty where it says nothing of it."""
+    if not results.plan.study.own_training:
+        return table
+    kept = [name for name in table.columns[1:] if (table[name] != "–").any()]
+    return table[["arm", *kept]] if kept else pd.DataFrame()
 
 
 def _latencies(table: pd.DataFrame, name: str) -> list[str]:
@@ -277,10 +293,11 @@ def _whole(values: Iterable[float]) -> list[str]:
     return ["–" if math.isnan(value) else f"{value:,.0f}" for value in values]
 
 
-def record_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def record_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Every planned trial and what came of it, one line each."""
-    names = list(dict.fromkeys([metric, "val_accuracy", "test_loss"]))
-    units = [unit(name) for name in names]
+    study = results.plan.study
+    further = study.decision.also if study.own_training else ("val_accuracy", "test_loss")
+    units = [results.unit_of(name) for name in dict.fromkeys([results.judgement.metric, *further])]
     return pd.DataFrame(
         {"arm": table["arm"], "seed": table["seed"], "status": table["status"]}
         | {u.axis: _column(table[u.metric].astype(float), u.digits, u.factor) for u in units}
@@ -301,12 +318,10 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
     """Where the numbers come from, as two columns: what, and its value."""
     study, made = results.plan.study, trials[trials["status"] != "missing"]
     started = made["started_at"].dropna()
-    data = results.plan.data
     rows = {
         "study": f"{study.name} (budget {study.budget})",
         "campaign digest": study.digest,
-        "data": f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, "
-        f"{data.channels} × {data.height} × {data.width}, {data.num_classes} classes",
+        **_trained(results),
         "records": f"{len(made):,} of {len(trials):,} planned",
         "first and last start (UTC)": f"{_date(started.min())} to {_date(started.max())}" if len(started) else "–",
         "hardware": _distinct(made["hardware"]),
@@ -318,6 +333,17 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
     }
     rows |= {f"version of {name}": text for name, text in versions(results).items()}
     return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+
+
+def _trained(results: Results) -> dict[str, str]:
+    """What was trained on; of training of one's own, what trained."""
+    data, model = results.plan.data, results.plan.control.spec
+    if isinstance(model, OwnTraining):
+        return {"trained by": data.name, "digest of its source": model.digest or "–"}
+    return {
+        "data": f"{data.name}: {data.num_train:,} training and {data.num_test:,} test images, "
+        f"{data.channels} × {data.height} × {data.width}, {data.num_classes} classes"
+    }
 
 
 def versions(results: Results) -> dict[str, str]:
@@ -349,10 +375,13 @@ def matched_rows(results: Results) -> pd.DataFrame:
 
 
 def curve_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table behind the learning curves: validation accuracy (%), mean over seeds, at up to six epochs."""
-    means = frames.mean_curves(table, "val_accuracy", results.arms)
+    """The table behind the learning curves, mean over seeds, at up to six epochs; empty where there are none."""
+    name = curve_metric(results.plan.study)
+    if name not in table:
+        return pd.DataFrame()
+    means, digits = frames.mean_curves(table.dropna(subset=name), name, results.arms), results.unit_of(name).digits
     epochs = sorted(means["epoch"].unique())
     shown = [epochs[round(i * (len(epochs) - 1) / 5)] for i in range(6)] if len(epochs) > 6 else epochs
     wide = means[means["epoch"].isin(shown)].pivot_table(index="arm", columns="epoch", values="value", sort=False)
-    printed = pd.DataFrame({f"epoch {epoch}": _column(wide[epoch], 2) for epoch in shown}, index=wide.index)
+    printed = pd.DataFrame({f"epoch {epoch}": _column(wide[epoch], digits) for epoch in shown}, index=wide.index)
     return printed.reset_index()

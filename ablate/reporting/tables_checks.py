@@ -54,7 +54,7 @@ def sensitivity_rows(results: Results) -> pd.DataFrame:
         [
             {
                 "arm": one.arm,
-                f"each at its own best ({measure.short})": measure.signed(one.own),
+                f"each at its own best{measure.behind}": measure.signed(one.own),
                 "both at the control's best": measure.signed(one.at_control),
                 "both at the arm's best": measure.signed(one.at_arm),
                 "lowest to highest over all": measure.interval(one.low, one.high),

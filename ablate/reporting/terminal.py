@@ -44,12 +44,12 @@ def verdict_table(results: Results) -> Table:
     unit = results.unit
     head = (
         "arm",
-        unit.symbol or unit.short,
-        unit.short,
+        unit.symbol or _column_name(unit.short, "mean"),
+        _column_name(unit.short, "difference"),
         f"{words.confidence(results)} interval",
         "adj. p",
         "verdict",
-        "MACs",
+        *(["MACs"] if results.knows("macs") else []),
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False, pad_edge=False)
     for name in head:
@@ -57,10 +57,15 @@ def verdict_table(results: Results) -> Table:
         table.add_column(name, justify="right" if numeric else "left", no_wrap=name != "arm", overflow="fold")
     control = next((v.contrast for v in results.judgement.verdicts if v.contrast is not None), None)
     if control is not None:
-        table.add_row("control", unit.value(control.control_mean), *["–"] * 4, "1.00×")
+        table.add_row("control", unit.value(control.control_mean), *["–"] * 4, *["1.00×"] * results.knows("macs"))
     for arm in results.compared:
         table.add_row(*_row(results, results.judgement.verdict(arm)))
     return table
+
+
+def _column_name(short: str, otherwise: str) -> str:
+    """A unit as the head of a narrow column; what it holds where there is no unit, or one of several words."""
+    return short if short and " " not in short else otherwise
 
 
 def _row(results: Results, verdict: Verdict) -> list[RenderableType]:
@@ -73,7 +78,7 @@ def _row(results: Results, verdict: Verdict) -> list[RenderableType]:
         words.interval(results, contrast),
         p_text(contrast.adjusted_p if contrast else None),
         text(verdict.outcome, STYLES.get(verdict.outcome, "")),
-        macs,
+        *([macs] if results.knows("macs") else []),
     ]
 
 
@@ -109,9 +114,10 @@ def _page(results: Results) -> Group:
 def _rule(results: Results) -> str:
     judged = results.judgement
     seeds = f"{words.count(judged.num_seeds, 'seed')} an arm"
+    costs = "; MACs relative to the control's" if results.knows("macs") else ""
     made = words.computed(results)
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
-        f"alpha {judged.alpha:g}; margin {words.margin(results)}; MACs relative to the control's"
+        f"alpha {judged.alpha:g}; margin {words.margin(results)}{costs}"
         f"{f'; {made}' * bool(made)}."
     )

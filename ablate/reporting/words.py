@@ -11,10 +11,10 @@ from ablate.design.plan import NOISE_FLOOR, Arm
 from ablate.design.search import search_trials
 from ablate.design.search_fields import Span
 from ablate.design.study import Study
+from ablate.design.tuning import tuned_by
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
-from ablate.verdicts.search import validation_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def confidence(results: Results) -> str:
 
 def margin(results: Results) -> str:
     """``"0.5 points"``."""
-    return f"{results.judgement.margin * results.unit.factor:g} {results.unit.short}"
+    return results.unit.told(f"{results.judgement.margin * results.unit.factor:g}")
 
 
 def sentence(results: Results, verdict: Verdict) -> str:
@@ -105,7 +105,7 @@ def effect_sentences(results: Results) -> list[str]:
 
 def _behind(results: Results, effect: Effect) -> str:
     unit = results.unit
-    numbers = f"{unit.signed(effect.estimate)} {unit.short} {unit.interval(effect.low, effect.high)}"
+    numbers = f"{unit.told(unit.signed(effect.estimate))} {unit.interval(effect.low, effect.high)}"
     told = f"{numbers}, adjusted p {p_text(effect.adjusted_p)}, {effect_outcome(effect)}"
     return f"{told}, expected: {expectation(effect)}" if effect.expected else told
 
@@ -126,7 +126,7 @@ def evidence(results: Results, contrast: Contrast) -> str:
     unit = results.unit
     which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
     means = f"{absolute(results, contrast.arm_mean)} against {absolute(results, contrast.control_mean)}"
-    difference = f"{unit.signed(contrast.mean_difference)} {unit.short}"
+    difference = unit.told(unit.signed(contrast.mean_difference))
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
         difference += f" {span}"
     return ", ".join([means, difference, f"{which} {p_text(p)}", count(contrast.n, "paired seed")])
@@ -264,7 +264,7 @@ def search_text(study: Study) -> str:
     ]
     how = ", ".join([search.sampler, *[search.pruner] * (search.pruner != "none")])
     against = f" and low {search.cost}" * (search.sampler == "nsga2")
-    wanted = f"for high {validation_metric(study.decision.metric).replace('_', ' ')}{against}"
+    wanted = f"for high {tuned_by(study.decision.metric).replace('_', ' ')}{against}"
     total = sum(number for _, number in trials)
     return f"{total} trials first: {sizes} ({how}), {wanted}, over {', '.join(spans)}"
 
@@ -273,7 +273,11 @@ def study_text(study: Study) -> str:
     """The study as a study file would say it, with every default written out."""
     idle = {"tuning": not study.tuned, "search": not study.searched}
     left_out = {"name", "budget"} | {name for name, unused in idle.items() if unused}
+    left_out |= {"data", "recipe", "match", "unmatched", "keep_weights", "vary"} if study.own_training else set()
     plain = study.model_dump(mode="json", exclude=left_out, exclude_none=True)
+    plain = {key: value for key, value in plain.items() if value or key not in ("trainer", "command")}
+    if not study.own_training:
+        del plain["decision"]["unit"]
     tables = {key: value for key, value in plain.items() if isinstance(value, dict) and value}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for key, value in tables.items():

@@ -29,6 +29,7 @@ class Rule:
         looks: the planned looks; one for an ordinary study.
         num_contrasts: size of the family.
         num_test, num_classes: of the data.
+        unit: of the metric, as the study says.
         tuned: whether the arms' recipes were tuned before.
         no_worse: whether "no worse" is asked for in place of "equivalent".
     """
@@ -41,6 +42,7 @@ class Rule:
     num_contrasts: int
     num_test: int
     num_classes: int
+    unit: str = ""
     tuned: bool = False
     no_worse: bool = False
 
@@ -64,6 +66,7 @@ class Rule:
             num_contrasts=num_contrasts,
             num_test=plan.data.num_test,
             num_classes=plan.data.num_classes,
+            unit=decision.unit,
             tuned=plan.study.tuned,
             no_worse=decision.ask == "no_worse",
         )
@@ -114,6 +117,7 @@ def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, n
     tost = stats.paired_interval(plain.differences, 1 - 2 * alpha)
     contrast = replace(
         plain,
+        unit=rule.unit,
         joint_low=decided.joint.low,
         joint_high=decided.joint.high,
         tost_low=tost.low,

@@ -11,8 +11,9 @@ from ablate.design.datasets import DataInfo
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.search import Candidate, confirmed_names
-from ablate.design.study import HIGHER_IS_BETTER, Study
-from ablate.verdicts.search import WORST, is_scored, score, validation_metric
+from ablate.design.study import Study
+from ablate.design.tuning import tuned_by
+from ablate.verdicts.search import WORST, is_scored, score
 
 
 def cost_of(study: Study, data: DataInfo, candidate: Candidate, records: Mapping[str, Record]) -> float | None:
@@ -33,7 +34,7 @@ def final_score(study: Study, candidate: Candidate, records: Mapping[str, Record
     """The score of a candidate that was trained with all its epochs; None for one that was stopped before, or waits."""
     last = candidate.rungs[-1]
     whole = last.epochs == study.recipe.epochs or study.search.pruner == "none"
-    return score(last, records, study.decision.metric) if whole and is_scored(last, records) else None
+    return score(last, records, study.decision) if whole and is_scored(last, records) else None
 
 
 def chosen(
@@ -114,7 +115,7 @@ def lucks(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Luck, ...]
     """One for each confirmed arm with confirming seeds that the control has too; empty where nothing was searched."""
     if not plan.search or plan.to_find:
         return ()
-    sign = 1 if HIGHER_IS_BETTER[plan.study.decision.metric] else -1
+    sign = 1 if plan.study.decision.wants_high else -1
     base = final_score(plan.study, plan.search[0], records)
     control = _by_seed(plan, plan.control.name, records)
     found = []
@@ -146,6 +147,6 @@ def confirmed_candidates(plan: CampaignPlan, records: Mapping[str, Record]) -> d
 
 
 def _by_seed(plan: CampaignPlan, arm: str, records: Mapping[str, Record]) -> dict[int, float]:
-    name = validation_metric(plan.study.decision.metric)
+    name = tuned_by(plan.study.decision.metric)
     done = {trial.seed: records[trial.key] for trial in plan.arm_trials(arm) if trial.key in records}
     return {seed: record.metrics[name] for seed, record in done.items() if record.status == "finished"}

@@ -15,7 +15,6 @@ from ablate.design.factors import fraction_of
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
-from ablate.design.study import HIGHER_IS_BETTER
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.expected import could_fail, held
@@ -65,7 +64,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
     decision = plan.study.decision
-    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[decision.metric], num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=decision.wants_high, num_contrasts=len(arms))
     floor = _floor(results, rule)
     stands = floor is None or floor.outcome in ("equivalent", "undecided")
     decided = _decided(arms, control, rule, len(arms))
@@ -82,7 +81,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     moved = sensitivities(plan, records)
     further = (
         *wording.lack_of_fit(checks, rule.alpha),
-        *wording.tuning_luck(moved, rule.metric, tuned=rule.tuned, blocks=plan.study.tuning.blocks),
+        *wording.tuning_luck(moved, rule.metric, rule.unit, tuned=rule.tuned, blocks=plan.study.tuning.blocks),
         *wording.search_luck(lucks(plan, records), rule.metric),
         *(() if fraction is None else (str(fraction),)),
     )
@@ -90,6 +89,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
+        unit=rule.unit,
         higher_is_better=rule.higher_is_better,
         alpha=rule.alpha,
         margin=rule.margin,
@@ -107,7 +107,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         effect_checks=checks,
         sensitivities=moved,
         stability=stability(plan, records) if stands else None,
-        method=f"{method(rule.looks, no_worse=rule.no_worse)} {covered(plan.study.vary)}",
+        method=f"{method(rule.looks, no_worse=rule.no_worse)} {covered(plan.study)}",
     )
 
 
@@ -121,7 +121,7 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    rule = Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[plan.study.decision.metric], num_contrasts=len(arms))
+    rule = Rule.of(plan, higher_is_better=plan.study.decision.wants_high, num_contrasts=len(arms))
     decided = _decided(arms, control, rule, len(arms))
     sizes = [look.seeds for look in rule.looks]
     num_seeds = {arm.name: sizes[0] for arm in arms}
@@ -223,7 +223,8 @@ def _chance_contrast(arm: ArmResults, control: ArmResults, rule: Rule) -> Contra
     first = rule.looks[0].seeds
     if min(arm.sound, control.sound) < first:
         return None
-    return describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
+    found = describe(arm, control, rule.metric, first, 1 - rule.alpha * rule.looks[0].share)
+    return replace(found, unit=rule.unit)
 
 
 def _collapsed(arm: ArmResults, rule: Rule, run: int) -> int:

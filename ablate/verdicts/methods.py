@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
+from ablate.design.study import Study
 from ablate.verdicts.statements import covered
 from ablate.verdicts.verdict import Judgement
 from ablate.verdicts.wording import amount
@@ -50,6 +51,12 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
     study, data, recipe = plan.study, plan.data, plan.study.recipe
     arms = judgement.num_contrasts
     seeds = f"{judgement.num_seeds} seed{'s' * (judgement.num_seeds != 1)} each"
+    if study.own_training:
+        told = [
+            f"We compared {arms} arm{'s' * (arms != 1)} with a control, trained by {data.name}, {seeds}.",
+            "Arms with the same seed were given that seed.",
+        ]
+        return told + _tuned(study)
     net = study.control.get("net", "a net of its own")
     images = f"{data.num_train:,} training and {data.num_test:,} test images"
     trained = f"{recipe.epochs} epochs with {recipe.optimizer}, a batch size of {recipe.batch_size}"
@@ -58,18 +65,10 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
         f"We compared {arms} arm{'s' * (arms != 1)} with a control ({net}) on {data.name} ({images}), {seeds}.",
         f"All arms were trained for {trained} and a highest learning rate of {recipe.lr:g}.",
         f"Arms with the same seed shared {shared}.",
-        covered(study.vary),
+        covered(study),
     ]
     if study.match != "none":
         told.append(f"The widths of the arms were solved so that every arm spends the control's {study.match}.")
-    if study.tuned:
-        fields = ", ".join(study.tuning.space)
-        once = "; the claims hold for the recipes so found."
-        each = ", anew for every seed; the claims hold for new tunings."
-        told.append(
-            f"Before that, {fields} of every arm, the control included, was tuned on the validation images with "
-            f"{study.tuning.trials} settings{once if study.tuning.blocks == 1 else each}"
-        )
     if study.searched:
         search, fields = study.search, ", ".join(study.factors)
         told.append(
@@ -77,11 +76,21 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
             f"sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds, on which "
             "alone the claims rest."
         )
-    return told
+    return told + _tuned(study)
+
+
+def _tuned(study: Study) -> list[str]:
+    if not study.tuned:
+        return []
+    fields, held_back = ", ".join(study.tuning.space), "data" if study.own_training else "images"
+    told = f"Before that, {fields} of every arm, the control included, was tuned on the validation {held_back} with"
+    once = "; the claims hold for the recipes so found."
+    each = ", anew for every seed; the claims hold for new tunings."
+    return [f"{told} {study.tuning.trials} settings{once if study.tuning.blocks == 1 else each}"]
 
 
 def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:
-    alpha, margin = judgement.alpha, amount(judgement.margin, judgement.metric)
+    alpha, margin = judgement.alpha, amount(judgement.margin, judgement.metric, judgement.unit)
     metric = judgement.metric.replace("_", " ")
     contrasts = f"{judgement.num_contrasts} contrast{'s' * (judgement.num_contrasts != 1)}"
     test = f"exact sign-flip test {cite(FISHER)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
+from ablate.design.study import Decision
 from ablate.verdicts import power
 from ablate.verdicts.contrast import describe
 from ablate.verdicts.gather import gather
@@ -81,17 +82,16 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
     shown = probability(decision.margin, sd, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
     effect = _detectable_effect(plan, looks[0].seeds, sd)
     counted = f"{num_contrasts} contrast{'s' if num_contrasts > 1 else ''}"
-    spread = f"differences that vary by {amount(sd, decision.metric)} (standard deviation; {source})"
+    spread = f"differences that vary by {amount(sd, decision.metric, decision.unit)} (standard deviation; {source})"
+    margin = amount(decision.margin, decision.metric, decision.unit)
     first = out_of_reach(plan)
     if detectable is not None:
-        first = (
-            f"{last.seeds} seeds and {counted} find a difference of {amount(detectable, decision.metric)} or more with "
-            f"80 % power, for {spread}."
-        )
+        found = amount(detectable, decision.metric, decision.unit)
+        first = f"{last.seeds} seeds and {counted} find a difference of {found} or more with 80 % power, for {spread}."
     settled = f"{'more than 10,000' if to_settle is None else f'about {to_settle}'} seeds"
     second = (
         f"An arm without any difference is shown {'no worse by' if no_worse else 'equivalent within'} "
-        f"{amount(decision.margin, decision.metric)} with "
+        f"{margin} with "
         f"{100 * shown:.0f} % probability; {settled} would settle a difference of that size, or none."
     )
     size = decision.margin / sd if sd else math.inf
@@ -114,8 +114,8 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
         sentences=(
             first,
             second,
-            *_exaggeration_sentence(margin_power, exaggeration, amount(decision.margin, decision.metric)),
-            *_effect_sentence(effect, decision.metric),
+            *_exaggeration_sentence(margin_power, exaggeration, margin),
+            *_effect_sentence(effect, decision),
             *_looks_sentence(looks),
         ),
     )
@@ -153,7 +153,7 @@ def _noise(plan: CampaignPlan, seen: Sequence[Contrast]) -> tuple[float, str]:
     if any(one.sd_difference is not None for one in seen):
         largest = max(upper_sd(one.sd_difference, one.n) for one in seen if one.sd_difference is not None)
         return largest, "upper 80 % confidence limit of the largest seen so far"
-    if decision.metric.endswith("accuracy"):
+    if decision.metric.endswith("accuracy") and not plan.study.own_training:
         known = prior(plan)
         return known.sd, known.source
     return decision.margin, f"assumed as large as the margin, since nothing is known beforehand of {decision.metric}"
@@ -175,10 +175,10 @@ def _exaggeration_sentence(margin_power: float, exaggeration: float | None, marg
     return (f"{found}; where it is found, it seems {exaggeration:.1f} times as large as it is, on average.",)
 
 
-def _effect_sentence(effect: float | None, metric: str) -> tuple[str, ...]:
+def _effect_sentence(effect: float | None, decision: Decision) -> tuple[str, ...]:
     if effect is None:
         return ()
-    size = amount(effect, metric)
+    size = amount(effect, decision.metric, decision.unit)
     return (
         f"Main effects and interactions rest on all arms together: they are found from {size} on, with the same power.",
     )

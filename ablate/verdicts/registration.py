@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.design.plan import CampaignPlan, trials
+from ablate.design.own_training import OwnTraining
+from ablate.design.plan import Arm, CampaignPlan, trials
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan, every_trial, shared_trials
 from ablate.design.study import Study
+from ablate.design.tuning import at_setting
 
 # What a study says that changes no verdict: texts, what is kept, the metrics that are exploratory in any case, and the
 # further levels, of which ``levels_not_sealed`` tells.
@@ -108,18 +110,16 @@ def plan_as_sealed(plan: CampaignPlan, sealed: SealedPlan) -> CampaignPlan:
     found, old = {arm.name: arm for arm in plan.arms}, sealed.plan
     if all(arm.setting is None and not arm.settings for arm in plan.arms):
         return old
-    arms = tuple(
-        dataclasses.replace(
-            arm,
-            recipe=found[arm.name].recipe,
-            setting=found[arm.name].setting,
-            settings=found[arm.name].settings,
-        )
-        if arm.name in found
-        else arm
-        for arm in old.arms
-    )
+    arms = tuple(_with_setting(arm, found[arm.name]) if arm.name in found else arm for arm in old.arms)
     return dataclasses.replace(old, arms=arms, trials=trials(old.study, arms, old.data), tuning=plan.tuning)
+
+
+def _with_setting(arm: Arm, found: Arm) -> Arm:
+    """An arm as it was sealed, with the setting that its tuning has found since."""
+    if isinstance(arm.spec, OwnTraining):
+        tuned = at_setting(arm, found.setting or {})
+        return dataclasses.replace(tuned, setting=found.setting, settings=found.settings)
+    return dataclasses.replace(arm, recipe=found.recipe, setting=found.setting, settings=found.settings)
 
 
 def _starts(plan: CampaignPlan, records: Mapping[str, Record]) -> list[float]:

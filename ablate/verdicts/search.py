@@ -12,8 +12,9 @@ from statistics import fmean
 from typing import Protocol
 
 from ablate.design.record import Record
-from ablate.design.study import HIGHER_IS_BETTER, Metric
+from ablate.design.study import Decision, Study
 from ablate.design.trial import Trial
+from ablate.design.tuning import tuned_by
 
 WORST = float("-inf")
 
@@ -26,9 +27,9 @@ class Scored(Protocol):
         """One for each seed."""
 
 
-def validation_metric(metric: Metric) -> str:
-    """``val_accuracy`` for ``test_accuracy``: what settings are chosen by, since the test images are not for that."""
-    return metric.replace("test_", "val_")
+def curve_metric(study: Study) -> str:
+    """What the learning curve shows: validation accuracy; of training of one's own the metric on validation data."""
+    return tuned_by(study.decision.metric) if study.own_training else "val_accuracy"
 
 
 def is_scored(setting: Scored, records: Mapping[str, Record]) -> bool:
@@ -36,10 +37,10 @@ def is_scored(setting: Scored, records: Mapping[str, Record]) -> bool:
     return all(trial.key in records for trial in setting.trials)
 
 
-def score(setting: Scored, records: Mapping[str, Record], metric: Metric) -> float:
+def score(setting: Scored, records: Mapping[str, Record], decision: Decision) -> float:
     """The score of a setting all of whose trials have a record; ``WORST`` if one of them has not finished."""
-    chosen_by = validation_metric(metric)
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    chosen_by = tuned_by(decision.metric)
+    sign = 1 if decision.wants_high else -1
     outcomes = [records[trial.key] for trial in setting.trials]
     if any(record.status != "finished" for record in outcomes):
         return WORST
@@ -85,7 +86,7 @@ def best_of(scores: Sequence[float]) -> tuple[BestOf, ...]:
     return tuple(found)
 
 
-def floored(scores: Iterable[float], metric: Metric, seen: Iterable[float]) -> list[float]:
+def floored(scores: Iterable[float], metric: str, seen: Iterable[float]) -> list[float]:
     """Scores in which the worst has a number: accuracy 0, or the highest loss among all that were ``seen``."""
     finished = [value for value in seen if value != WORST]
     floor = 0.0 if metric.endswith("accuracy") else min(finished, default=0.0)

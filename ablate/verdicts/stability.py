@@ -21,7 +21,7 @@ from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.levels import DATA_SETS, all_levels, moved_field, own_level
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.study import HIGHER_IS_BETTER, Level
+from ablate.design.study import Level
 from ablate.verdicts.contrast import Rule
 from ablate.verdicts.factorial import crossed_levels, effects_by_seed
 from ablate.verdicts.gather import ArmResults, gather
@@ -260,7 +260,7 @@ def _differences(plan: CampaignPlan, records: Mapping[str, Record], n: int) -> t
 
 
 def _rule(plan: CampaignPlan) -> Rule:
-    return Rule.of(plan, higher_is_better=HIGHER_IS_BETTER[plan.study.decision.metric], num_contrasts=1)
+    return Rule.of(plan, higher_is_better=plan.study.decision.wants_high, num_contrasts=1)
 
 
 def _fault(arm: ArmResults, n: int, rule: Rule) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ablate.design.record import Record
-from ablate.design.study import SOURCES, Source
+from ablate.design.study import SOURCES, Study
 from ablate.verdicts import wording
 from ablate.verdicts.contrast import Rule
 from ablate.verdicts.gather import ArmResults
@@ -47,8 +47,11 @@ _SOURCES = {
 }
 
 
-def covered(vary: Sequence[Source]) -> str:
+def covered(study: Study) -> str:
     """What the intervals cover: the sources that a seed moves, and what stayed the same in every trial."""
+    if study.own_training:
+        return "Intervals cover what the training draws from its seed, and nothing that stays the same in every trial."
+    vary = study.vary
     moved = [_SOURCES[one] for one in SOURCES if one in vary]
     fixed = [*(_SOURCES[one] for one in SOURCES if one not in vary), "the test images"]
     return f"Seeds move {_listed(moved)}; intervals cover these. They do not cover {_listed(fixed)}."
@@ -77,8 +80,8 @@ def mixed_kernels(records: Iterable[Record]) -> str:
 
 
 def at_chance(arms: tuple[ArmResults, ...], n: int, rule: Rule) -> bool:
-    """Whether one of the arms learned nothing, by its first n seeds."""
-    return any(arm.at_chance(n, rule.num_classes, rule.num_test) for arm in arms)
+    """Whether one of the arms learned nothing, by its first n seeds; of training of one's own that is not known."""
+    return rule.num_classes > 0 and any(arm.at_chance(n, rule.num_classes, rule.num_test) for arm in arms)
 
 
 def statements(
@@ -144,7 +147,8 @@ def _passed(floor: Verdict, rule: Rule) -> str:
         needed = "no number of seeds can" if reach is None else f"it could not fail with fewer than {reach} seeds"
         return f"The noise floor cannot tell: {needed}, and has {num_seeds}."
     size = contrast.detectable if contrast else None
-    could = "" if size is None else f"; it would have found one of {wording.amount(size, rule.metric)} with 80 % power"
+    told = "" if size is None else wording.amount(size, rule.metric, rule.unit)
+    could = f"; it would have found one of {told} with 80 % power" if told else ""
     own = " It was tuned on its own, with tuning seeds of its own." if rule.tuned else ""
     return f"The noise floor passed, no difference was found{could}.{own}"
 

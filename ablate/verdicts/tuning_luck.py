@@ -9,7 +9,6 @@ from statistics import fmean
 from ablate.design.arms import CONTROL, NOISE_FLOOR
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.study import HIGHER_IS_BETTER
 from ablate.design.tuning import ArmTuning
 from ablate.verdicts.search import WORST, best, is_scored, score
 
@@ -57,10 +56,9 @@ Scores = dict[tuple[tuple[str, float], ...], float]
 
 def _scores(plan: CampaignPlan, tuning: ArmTuning, records: Mapping[str, Record]) -> Scores:
     """Setting -> score, the mean over the tuning seeds; empty until each setting is scored."""
-    metric = plan.study.decision.metric
     if not all(is_scored(setting, records) for setting in tuning.settings):
         return {}
-    scores = {tuple(sorted(one.values.items())): score(one, records, metric) for one in tuning.settings}
+    scores = {tuple(sorted(one.values.items())): score(one, records, plan.study.decision) for one in tuning.settings}
     return {setting: value for setting, value in scores.items() if value != WORST}
 
 
@@ -68,7 +66,7 @@ def _sensitivity(name: str, arm: Scores, control: Scores, plan: CampaignPlan) ->
     shared = [setting for setting in arm if setting in control]
     if not shared:
         return None
-    sign = 1 if HIGHER_IS_BETTER[plan.study.decision.metric] else -1
+    sign = 1 if plan.study.decision.wants_high else -1
     own, base = (list(scores)[best(list(scores.values()))] for scores in (arm, control))
     differences = {setting: sign * (arm[setting] - control[setting]) for setting in shared}
     return Sensitivity(

@@ -24,7 +24,7 @@ class Contrast:
     """An arm minus the control in one metric, paired by seed.
 
     Attributes:
-        arm, metric: whose contrast, in what.
+        arm, metric, unit: whose contrast, in what, in which unit ("" where none is declared).
         seeds, differences: the arm's seeds and arm minus control in each pair, in the same order.
         control_mean, arm_mean, mean_difference: over the seeds; mean_difference = arm_mean - control_mean.
         sd_difference: standard deviation of the differences (n - 1); None from one seed.
@@ -103,6 +103,7 @@ class Contrast:
     outliers: tuple[int, ...] = ()
     asymmetric: bool | None = None
     control_runs: int | None = None
+    unit: str = ""
     data_set: str = ""
     pooled: Pooled | None = None
 
@@ -227,7 +228,7 @@ class Judgement:
     """Everything a study's records say, under the rule that was fixed before the runs.
 
     Attributes:
-        metric, higher_is_better, alpha, margin: the rule; a margin of 0 says that none was declared.
+        metric, higher_is_better, alpha, margin, unit: the rule; a margin of 0 says that none was declared.
         num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
         num_contrasts: the size of the family: every arm but the control and the noise floor.
         stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
@@ -259,6 +260,7 @@ class Judgement:
     num_contrasts: int
     stands: bool
     verdicts: tuple[Verdict, ...]
+    unit: str = ""
     noise_floor: Verdict | None = None
     statements: tuple[str, ...] = ()
     divergence: Mapping[str, tuple[int, int]] = field(default_factory=dict)

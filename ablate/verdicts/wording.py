@@ -9,12 +9,16 @@ from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
 
-def amount(value: float, metric: str, *, signed: bool = False) -> str:
-    """A difference in the metric's unit: accuracies in percentage points, losses as they are."""
+def amount(value: float, metric: str, unit: str = "", *, signed: bool = False) -> str:
+    """A difference in the metric's unit: accuracies in percentage points, others as they are with ``unit`` behind."""
     sign = "+" if signed else ""
     if metric.endswith("accuracy"):
         return f"{100 * value:{sign}.2f} points"
-    return f"{value:{sign}.3g}"
+    return f"{value:{sign}.3g} {unit}".rstrip()
+
+
+def _size(contrast: Contrast, value: float, *, signed: bool = False) -> str:
+    return amount(value, contrast.metric, contrast.unit, signed=signed)
 
 
 def share(p: float) -> str:
@@ -22,30 +26,30 @@ def share(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def interval(low: float | None, high: float | None, metric: str, confidence: float) -> str:
+def interval(contrast: Contrast, low: float | None, high: float | None, confidence: float) -> str:
     """In words: 95 % interval +1.40 points to +2.20 points."""
     if low is None or high is None:
         return "no interval from one seed"
-    ends = (amount(value, metric, signed=True) for value in (low, high))
+    ends = (_size(contrast, value, signed=True) for value in (low, high))
     return f"{100 * confidence:.4g} % interval {' to '.join(ends)}"
 
 
 def why_decided(outcome: Outcome, contrast: Contrast, *, margin: float, alpha: float, also_different: bool) -> str:
     """Why an arm is better, worse, equivalent or no worse; the latter two with the interval of their tests."""
     no_failure = 1 - 0.05 ** (1 / contrast.n)  # Clopper & Pearson's 95 % bound for no failure in n
-    difference = amount(contrast.mean_difference, contrast.metric, signed=True)
+    difference = _size(contrast, contrast.mean_difference, signed=True)
     seen = f"{difference} over {contrast.n} paired seeds"
     if outcome in ("equivalent", "no worse"):
-        ends = interval(contrast.tost_low, contrast.tost_high, contrast.metric, 1 - 2 * alpha)
+        ends = interval(contrast, contrast.tost_low, contrast.tost_high, 1 - 2 * alpha)
         tests = "equivalence tests" if outcome == "equivalent" else "one-sided test"
-        size = amount(margin, contrast.metric)
+        size = _size(contrast, margin)
         within = f"within the margin of {size}" if outcome == "equivalent" else f"not worse by {size} or more"
         shown = f"Holm p of the {tests} {share(contrast.equivalence_holm_p or 0.0)}"
         also = f"; a difference smaller than the margin was found, adjusted p {share(contrast.adjusted_p or 0.0)}"
         rare = f"; no seed of {contrast.n} collapsed, which does not exclude a rate of {100 * no_failure:.0f} %"
         told = f"{also if also_different else ''}{'' if contrast.outliers else rare}"
         return f"{within}: {seen}, {ends}; {shown}{told}."
-    ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
+    ends = interval(contrast, contrast.low, contrast.high, 1 - alpha)
     tests = f"exact p {share(contrast.p)}, adjusted p {share(contrast.adjusted_p or 0.0)}"
     return f"{seen}, {ends}; {tests}{exaggerated(contrast, margin)}."
 
@@ -55,7 +59,7 @@ def exaggerated(contrast: Contrast, margin: float) -> str:
     if contrast.exaggeration is None or (contrast.margin_power or 0.0) >= 0.8:
         return ""
     return (
-        f"; a true difference of {amount(margin, contrast.metric)} would be found with "
+        f"; a true difference of {_size(contrast, margin)} would be found with "
         f"{100 * (contrast.margin_power or 0.0):.0f} % power and then seem {contrast.exaggeration:.1f} times as large"
     )
 
@@ -65,8 +69,8 @@ def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int
 
     ``reach`` is the fewest seeds at which the exact test can reach its level; None where no number of them does.
     """
-    difference = amount(contrast.mean_difference, contrast.metric, signed=True)
-    ends = interval(contrast.low, contrast.high, contrast.metric, 1 - alpha)
+    difference = _size(contrast, contrast.mean_difference, signed=True)
+    ends = interval(contrast, contrast.low, contrast.high, 1 - alpha)
     seen = f"{difference} over {contrast.n} paired seed{'s' if contrast.n > 1 else ''}, {ends}"
     parts = [f"{seen}; exact p {share(contrast.p)}"]
     if reach is None:
@@ -74,14 +78,12 @@ def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int
     elif reach > contrast.n:
         parts.append(f"with so few seeds the exact test cannot reach its level at all: {reach} are needed")
     elif contrast.detectable is not None:
-        size = amount(contrast.detectable, contrast.metric)
+        size = _size(contrast, contrast.detectable)
         parts.append(f"the smallest difference that these seeds find with 80 % power is {size}")
     if contrast.seeds_to_settle is not None and contrast.seeds_to_settle > contrast.n:
         parts.append(f"about {contrast.seeds_to_settle} seeds would settle it at the margin")
     elif contrast.sd_difference is not None and contrast.seeds_to_settle is None:
-        parts.append(
-            f"more than 10,000 seeds would be needed to settle it at the margin of {amount(margin, contrast.metric)}"
-        )
+        parts.append(f"more than 10,000 seeds would be needed to settle it at the margin of {_size(contrast, margin)}")
     parts += [told] if (told := more_of_what(contrast)) else []
     return "; ".join(parts) + "."
 
@@ -111,8 +113,8 @@ def outlying(verdicts: tuple[Verdict, ...]) -> str:
     """Which seeds lie far from the others, or ""."""
     each = [
         f"{one.arm} seed{'s' * (len(one.contrast.outliers) > 1)} {', '.join(map(str, one.contrast.outliers))} "
-        f"(median difference {amount(one.contrast.median_difference or 0.0, one.contrast.metric, signed=True)}, "
-        f"mean {amount(one.contrast.mean_difference, one.contrast.metric, signed=True)})"
+        f"(median difference {_size(one.contrast, one.contrast.median_difference or 0.0, signed=True)}, "
+        f"mean {_size(one.contrast, one.contrast.mean_difference, signed=True)})"
         for one in verdicts
         if one.contrast and one.contrast.outliers
     ]
@@ -158,7 +160,9 @@ def _against(rate: FailureRate, alpha: float) -> str:
     return f"; {told}, Fisher's adjusted p {share(rate.adjusted_p)}"
 
 
-def tuning_luck(found: Sequence[Sensitivity], metric: str, *, tuned: bool, blocks: int = 1) -> tuple[str, ...]:
+def tuning_luck(
+    found: Sequence[Sensitivity], metric: str, unit: str, *, tuned: bool, blocks: int = 1
+) -> tuple[str, ...]:
     """What the intervals of a tuned study do not hold, and how the contrasts move with the settings."""
     if not tuned:
         return ()
@@ -169,14 +173,14 @@ def tuning_luck(found: Sequence[Sensitivity], metric: str, *, tuned: bool, block
         )
 
     def at(value: float | None) -> str:
-        return "not tried" if value is None else amount(value, metric, signed=True)
+        return "not tried" if value is None else amount(value, metric, unit, signed=True)
 
     each = "; ".join(
         f"{one.arm} {at(one.own)} with each at its own best setting, {at(one.at_control)} at the control's, "
         f"{at(one.at_arm)} at the arm's, {at(one.low)} to {at(one.high)} over all {one.settings} settings"
         for one in found
     )
-    shown = f" By the tuning's own trials on validation images: {each}." if each else ""
+    shown = f" By the tuning's own trials on validation data: {each}." if each else ""
     once = "The recipes were tuned once: intervals and p-values hold for these recipes with new seeds"
     return (f"{once}, and the luck of the tuning is in none of them.{shown}",)
 
@@ -196,9 +200,7 @@ def search_luck(found: Sequence[Luck], metric: str) -> tuple[str, ...]:
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:
     """The divergence rate of each arm in a sentence."""
     each = ", ".join(f"{arm} {diverged} of {planned}" for arm, (diverged, planned) in rates.items())
-    return (
-        f"Training diverged (seeds by arm): {each}. Accuracy is not judged where a seed of the arm or the control did."
-    )
+    return f"Training diverged (seeds by arm): {each}. An arm is not judged where a seed of it or of the control did."
 
 
 def pairing(verdicts: tuple[Verdict, ...]) -> str:

@@ -39,4 +39,4 @@ def test_defaults_and_limits_are_the_models() -> None:
     found = {key: (allowed, default) for key, allowed, default, _ in rows()}
     assert found["plan.seeds"] == ("whole number ≥ 1, ≤ 10,000", "`8`")
     assert found["recipe.optimizer"] == ("sgd, adam, adamw, rmsprop", '`"adamw"`')
-    assert found["design.kind"][0] == "one_change, factorial, fractional, add_one_in, leave_one_out"
+    assert found["design.kind"][0] == "one_change, factorial, fractional, add_one_in, leave_one_out, search"

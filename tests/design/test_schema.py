@@ -37,6 +37,7 @@ def test_every_shipped_study_names_the_schema_and_agrees_with_it(path: Path) -> 
 
 
 HEAD = "[arms.a]\nbottleneck = 'relu'\n"
+OWN_DECISION = "[decision]\nmetric = 'val_bits'\nhigher_is_better = false\nmargin = 0.1\n"
 WRONG = (
     "[recipe]\nlearning_rate = 1\n" + HEAD,
     "[recipe]\nlr = -1\n" + HEAD,
@@ -54,6 +55,9 @@ WRONG = (
     "expect = { a = 'good' }\n" + HEAD,
     "[budget.full]\nrecipe.lr = 0\n" + HEAD,
     "name = 'x'\n" + HEAD,
+    "trainer = 'json:loads'\ncontrol.lr = 1\n[arms.'a b']\nlr = 2\n" + OWN_DECISION,
+    "command = 'python'\ncontrol.lr = 1\n[arms.a]\nlr = 2\n" + OWN_DECISION,
+    "trainer = 'json:loads'\ncontrol.lr = [1]\n[arms.a]\nlr = 2\n" + OWN_DECISION,
 )
 RIGHT = (
     HEAD,
@@ -64,6 +68,9 @@ RIGHT = (
     ),
     "[tuning]\ntrials = 2\n[tuning.space]\nlr = { low = 1e-3, high = 1e-1 }\n" + HEAD,
     "[design]\nkind = 'leave_one_out'\nto = { net = 'mobilenet_v1', recipe.flip = true }\n",
+    "trainer = 'statistics:mean'\ncontrol = { lr = 1, mine = 'x' }\n[arms.a]\nlr = 2\n" + OWN_DECISION,
+    "command = ['env', '{lr}']\ncontrol.lr = 1\n[factors]\nlr = [1, 2]\n[budget.full]\ncontrol.lr = 1.0\n"
+    + OWN_DECISION,
 )
 
 

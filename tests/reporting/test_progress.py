@@ -38,12 +38,12 @@ def plan(*epochs: int) -> Any:
     """A plan whose arms train for so many epochs; the first is called relu_bottleneck."""
     names = ("relu_bottleneck", *(f"arm{i}" for i in range(1, len(epochs))))
     recipes = [SimpleNamespace(epochs=one) for one in epochs]
-    arms = [SimpleNamespace(name=name, recipe=one) for name, one in zip(names, recipes, strict=True)]
+    arms = [SimpleNamespace(name=name, recipe=one, spec=None) for name, one in zip(names, recipes, strict=True)]
     data = SimpleNamespace(split=lambda spec: (4000, 400))
-    study = SimpleNamespace(name="a_study", searched=False)
+    study = SimpleNamespace(name="a_study", searched=False, own_training=False)
     return SimpleNamespace(
         arms=arms, data=data, study=study, at=lambda trial: None, level_trials=(),
-        trials=[SimpleNamespace(arm=one.name, recipe=one.recipe) for one in arms],
+        trials=[SimpleNamespace(arm=one.name, recipe=one.recipe, spec=None) for one in arms],
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def trial(seed: int, arm: str = "relu_bottleneck", epochs: int = 3) -> Any:
     recipe = SimpleNamespace(epochs=epochs)
     title = f"{arm}, seed {seed}"
     return SimpleNamespace(
-        key=f"{arm}{seed}", arm=arm, seed=seed, title=title, phase="confirm", recipe=recipe, data=None
+        key=f"{arm}{seed}", arm=arm, seed=seed, title=title, phase="confirm", recipe=recipe, data=None, spec=None
     )
 
 
