@@ -23,7 +23,7 @@ from typing import Any
 STUDY = "linear_bottleneck"
 FOLDER = Path(__file__).parent / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-COLOURS = 64
+COLOURS = 128
 TERMINAL = 92  # columns
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -111,7 +111,7 @@ def of_terminal(pictures: Pictures, runs: Path) -> None:
 
     said = ablate(runs, "study", STUDY, FORCE_COLOR="1", COLUMNS=str(TERMINAL), TERM="xterm-256color")
     console = Console(record=True, width=TERMINAL, file=io.StringIO())
-    console.print(Text.from_ansi(said.replace(str(runs), "runs")))
+    console.print(Text.from_ansi(said.replace(f" --runs {runs}", "").replace(str(runs), "runs")))
     frame = console.export_svg(title=f"python -m ablate.study {STUDY}")
     with tempfile.TemporaryDirectory() as place:
         page = Path(place) / "terminal.html"
@@ -185,7 +185,7 @@ def of_notebook(pictures: Pictures, runs: Path) -> None:
         ]
         with served(command, HOME=place, JUPYTER_CONFIG_DIR=place, JUPYTER_RUNTIME_DIR=place) as address:
             pictures.look(f"{address.partition('/lab')[0]}/lab/tree/report.ipynb", 1300, 1000)
-            time.sleep(5)
+            pictures.click("[...document.querySelectorAll('button')].find(one => one.innerText === 'No')?.click()")
             pictures.take("notebook")
 
 

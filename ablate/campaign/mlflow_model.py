@@ -37,7 +37,7 @@ def model_folder(runs: Path, key: str) -> Path:
     return runs / "cache" / "models" / key
 
 
-def export_models(trials: Iterable[Trial], store: RecordStore, options: RunOptions, data: DataInfo, say: Say) -> None:
+def export_models(trials: Iterable[Trial], store: RecordStore, options: RunOptions, say: Say) -> None:
     """Makes the model of every trial that kept weights and has none yet, in a process of its own.
 
     A net that cannot be exported is named in a sentence; its weights are kept all the same.
@@ -53,17 +53,17 @@ def export_models(trials: Iterable[Trial], store: RecordStore, options: RunOptio
         return
     say(f"exporting {len(wanted)} trained net{'s' * (len(wanted) > 1)} for MLflow")
     try:
-        run_in_subprocess(_export_all, wanted, store, options, data, say=say)
+        run_in_subprocess(_export_all, wanted, store, options, say=say)
     except AblateError as error:
         say(f"{error} MLflow shows the campaign without its models; the weights are kept.")
 
 
-def _export_all(trials: Sequence[Trial], store: RecordStore, options: RunOptions, data: DataInfo, say: Say) -> None:
+def _export_all(trials: Sequence[Trial], store: RecordStore, options: RunOptions, say: Say) -> None:
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     for _, group in itertools.groupby(sorted(trials, key=lambda trial: trial.arm), key=lambda trial: trial.arm):
         alike = list(group)
         try:
-            _export_arm(alike, store, options, data)
+            _export_arm(alike, store, options)
         except AblateError:
             raise
         except Exception as error:  # noqa: BLE001 - torch.export may raise anything about a net of the user's own
@@ -71,7 +71,7 @@ def _export_all(trials: Sequence[Trial], store: RecordStore, options: RunOptions
             say(f"the net of {alike[0].arm} cannot be exported for MLflow ({why[:200]}); its weights are kept")
 
 
-def _export_arm(trials: Sequence[Trial], store: RecordStore, options: RunOptions, data: DataInfo) -> None:
+def _export_arm(trials: Sequence[Trial], store: RecordStore, options: RunOptions) -> None:
     """Traces the arm's net once, which takes seconds, and gives the graph the weights of every seed."""
     import torch
 
@@ -82,20 +82,20 @@ def _export_arm(trials: Sequence[Trial], store: RecordStore, options: RunOptions
     (options.cache / "models").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.cache) as place:
         traced = Path(place) / "traced"
-        _save(_net(trials[0], store, data, images), traced, example, data)
+        _save(_net(trials[0], store, images), traced, example, images.info)
         for trial in trials:
             own, graph = Path(place) / trial.key, Path("data") / "model.pt2"
             shutil.copytree(traced, own)
             if trial is not trials[0]:
                 program = torch.export.load(traced / graph)
-                weights = _net(trial, store, data, images).state_dict()
+                weights = _net(trial, store, images).state_dict()
                 for name, value in program.state_dict.items():
                     value.data.copy_(weights[name])
                 torch.export.save(program, own / graph)
             own.replace(model_folder(options.runs, trial.key))
 
 
-def _net(trial: Trial, store: RecordStore, data: DataInfo, images: Images) -> nn.Module:
+def _net(trial: Trial, store: RecordStore, images: Images) -> nn.Module:
     import torch
     from torch import Tensor, nn
 
@@ -117,7 +117,7 @@ def _net(trial: Trial, store: RecordStore, data: DataInfo, images: Images) -> nn
         def forward(self, shown: Tensor) -> Any:
             return self.net(torch.addcmul(self.shift, shown, self.scale))
 
-    net = build_model(trial.spec, data, trial.seed)
+    net = build_model(trial.spec, images.info, trial.seed)
     net.load_state_dict(torch.load(store.weights(trial.key), map_location="cpu", weights_only=True))
     return Normalised(net).eval()
 

@@ -149,7 +149,7 @@ class _Campaign:
         result = self._result()
         conclusion = conclude(result) if conclude else Conclusion(complete=not result.missing)
         done = [trial for key, trial in self.trials.items() if self._has_outcome(key)]
-        export_models(done, self.store, self.options, self.plan.data, self.observer.said)
+        export_models(done, self.store, self.options, self.observer.said)
         return self._result(self._close_views(conclusion, deadline_s))
 
     # What is needed, and what there is of it

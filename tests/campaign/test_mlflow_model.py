@@ -53,7 +53,7 @@ def test_a_model_takes_raw_images_and_its_run_in_mlflow_has_it(
             torch.save(nets[trial.key].state_dict(), store.weights(trial.key))
         else:
             store.weights(trial.key).write_bytes(b"no weights")
-    export_models(plan.trials, store, options, plan.data, said.append)
+    export_models(plan.trials, store, options, said.append)
     assert said[0] == "exporting 4 trained nets for MLflow"
     assert [line[:59] for line in said[1:]] == ["the net of relu_bottleneck cannot be exported for MLflow (W"]
 
@@ -82,7 +82,7 @@ def test_a_model_takes_raw_images_and_its_run_in_mlflow_has_it(
 
     for key in nets:
         assert model_folder(runs, key).is_dir()
-    export_models(plan.arm_trials("control"), store, options, plan.data, said.append)
+    export_models(plan.arm_trials("control"), store, options, said.append)
     assert len(said) == 2  # they are made once
 
 
