@@ -17,6 +17,8 @@ from ablate.design.search import brackets, kept, rungs, search_trials, shortened
 from ablate.design.search_fields import Search
 from ablate.design.space import points, setup_at, size_of, space_of
 from ablate.design.study import Recipe, Study
+from ablate.design.unmatched import unmatched_arms
+from ablate.design.validation import FieldsError
 from ablate.errors import StudyError
 
 IMAGES = Images(channels=1, num_classes=4)
@@ -86,6 +88,14 @@ def test_what_cannot_be_searched_is_refused_with_its_key(tmp_path: Path, old: st
     answer = refused(tmp_path, old, new)
     assert said in answer
     assert "Traceback" not in answer
+
+
+def test_a_search_of_training_of_ones_own_is_refused() -> None:
+    study = looking({"lr": {"low": 1e-3, "high": 0.1}}).model_copy(
+        update={"trainer": "json:loads", "control": {"lr": 0.01}}
+    )
+    with pytest.raises(FieldsError, match="'search' does not go with a trainer or a command of your own"):
+        unmatched_arms(study, IMAGES)
 
 
 def test_one_wrong_key_of_the_search_is_one_problem(tmp_path: Path) -> None:
