@@ -35,9 +35,6 @@ def search(study: Study, control: Setup, images: Images) -> list[Arm]:
     """
     if not study.factors:
         return []  # which is said elsewhere
-    if study.own_training:
-        told = "'search' does not go with a trainer or a command of your own; [tuning] tries values of its fields"
-        raise FieldsError([FieldError("design.kind", told)])
     axes = space_of(study, control)
     if errors := search_errors(study, control, images, axes):
         raise FieldsError(errors)

@@ -94,7 +94,7 @@ def test_a_search_of_training_of_ones_own_is_refused() -> None:
     study = looking({"lr": {"low": 1e-3, "high": 0.1}}).model_copy(
         update={"trainer": "json:loads", "control": {"lr": 0.01}}
     )
-    with pytest.raises(FieldsError, match="'search' does not go with a trainer or a command of your own"):
+    with pytest.raises(FieldsError, match="'search' is not possible with a trainer"):
         unmatched_arms(study, IMAGES)
 
 
