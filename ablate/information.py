@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("study", nargs="?", metavar="STUDY", help="a study's name, or the path of its .toml file")
     new.add_argument("arms", nargs="*", metavar="ARM", help="arms of the study (default: all)")
     new.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the random matrices, or of the nets (%(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the random matrices, or of the nets (%(default)s)"
     )
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/information)")
     spiral = new.add_argument_group("without a study")
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         help="nets as trained by `ablate study STUDY --set keep_weights=true` (default: with initial weights)",
     )
     nets.add_argument("--images", type=int, metavar="N", help="training images to show to each net (256)")
-    nets.add_argument("--data-root", type=Path, metavar="DIR", help=f"where data sets lie ({default_data_root()})")
+    nets.add_argument("--data-root", type=Path, metavar="DIR", help=f"folder of data sets ({default_data_root()})")
     return new
 
 

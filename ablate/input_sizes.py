@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate input_sizes",
         description="Scores trained nets on test images resized to several sizes, with the same weights, and counts "
-        "the MACs of each size. Takes every seed whose weights were kept; trains one where there is none.",
+        "the MACs of each size. Uses every seed whose weights were kept; trains one if there is none.",
     )
     new.add_argument("study", metavar="STUDY", help="a study's name, or the path of its .toml file")
     new.add_argument("arms", nargs="*", metavar="ARM", help="arms of the study (default: control)")
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="folder of data sets (%(default)s)"
     )
-    new.add_argument("--no-train", action="store_true", help="refuse where no trained net was kept")
+    new.add_argument("--no-train", action="store_true", help="refuse if no trained net was kept")
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/input_sizes)")
     return new
 

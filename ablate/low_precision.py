@@ -29,14 +29,14 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate low_precision",
         description="Scores every trained net of a study again with weights and activations rounded to a few bits, and "
-        "judges whether an arm loses more accuracy by it than the control. Train first, with keep_weights = true.",
+        "judges whether an arm loses more accuracy than the control. Train first, with keep_weights = true.",
     )
     new.add_argument("study", nargs="?", default="low_precision", metavar="STUDY", help="(default: %(default)s)")
     new.add_argument("--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
     new.add_argument("--bits", type=int, nargs="+", default=list(BITS), metavar="N", help="(default: 8 6 4)")
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument(
-        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="where data sets lie (%(default)s)"
+        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="folder of data sets (%(default)s)"
     )
     new.add_argument("--out", type=Path, metavar="DIR", help="where the CSV file is written (RUNS/low_precision)")
     return new

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line of `ablate report`."""
     new = argparse.ArgumentParser(
-        prog="ablate report", description="Makes a study's report again from its records; trains nothing."
+        prog="ablate report", description="Rebuilds a study's report from its records; trains nothing."
     )
     new.add_argument("study", nargs="?", metavar="NAME", help="the study's name")
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument(
-        "--tracking-uri", metavar="URI", help="an MLflow store to pull a campaign from that the runs folder lacks"
+        "--tracking-uri", metavar="URI", help="the MLflow store to pull a campaign from if the runs folder lacks it"
     )
     new.add_argument("--campaign", metavar="DIGEST", help="the first digits of a campaign's digest (default: newest)")
     do = new.add_argument_group("what is made").add_mutually_exclusive_group()

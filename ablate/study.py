@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate study",
         description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
-        epilog="A second call resumes where the first one stopped. docs/studies.md lists what a study file can say.",
+        epilog="A second call resumes where the first one stopped. docs/studies.md lists every key of a study file.",
     )
     new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")

@@ -29,14 +29,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `ablate ui`."""
     new = argparse.ArgumentParser(
         prog="ablate ui",
-        description="Serves the results to your browser: prints a link, and opens it where there is a screen.",
-        epilog="docs/security.md says who can reach the pages.",
+        description="Serves the results to your browser: prints a link, and opens it if there is a screen.",
+        epilog="docs/security.md explains who can reach the pages.",
     )
     new.add_argument("study", nargs="?", metavar="STUDY", help="open the runs of this study (default: all studies)")
     new.add_argument("--optuna", action="store_true", help="optuna-dashboard on runs/optuna.db instead of MLflow")
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument("--tracking-uri", metavar="URI", help="another MLflow store, such as sqlite:///x.db")
-    new.add_argument("--optuna-storage", metavar="URL", help="another Optuna storage; goes with --optuna")
+    new.add_argument("--optuna-storage", metavar="URL", help="another Optuna storage; only with --optuna")
     new.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     new.add_argument(
         "--port", type=int, metavar="N", help=f"the port to listen on ({MLFLOW_PORT}; with --optuna {OPTUNA_PORT})"

@@ -1,4 +1,4 @@
-"""Two-level fractional factorial designs: which combinations to run, and what cannot be told apart from them.
+"""Two-level fractional factorial designs: which combinations to run, and which effects cannot be distinguished.
 
 A fraction of 2^(k-p) runs sets p of the k factors by generators, products of the others. Box, Hunter & Hunter,
 Statistics for Experimenters, 2nd edition, table 6.22; NIST/SEMATECH e-Handbook of Statistical Methods, 5.3.3.4.7.

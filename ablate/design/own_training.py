@@ -1,4 +1,4 @@
-"""Training of the user's own: a function or a command line that an arm's trials call, in place of our nets and loop.
+"""The user's own training: a function or a command line that an arm's trials call, in place of our nets and loop.
 
 It is planned and reported here without being imported or run; workers do that (training/own.py).
 """

@@ -63,11 +63,11 @@ def load_study(
 
     Args:
         name_or_path: "linear_bottleneck", or the path of a .toml file.
-        budget: "quick" is the file as it stands; another is its [budget.NAME] table laid over it.
-        overrides: dotted keys laid over both, such as {"recipe.lr": 0.01}.
+        budget: "quick" is the file itself; another name applies its [budget.NAME] table to it.
+        overrides: dotted keys that are applied last, such as {"recipe.lr": 0.01}.
 
     Raises:
-        StudyError: every problem of the file, of its budgets and of the overrides.
+        StudyError: the file, a budget or an override has problems; the message lists all of them.
     """
     path = find_study(name_or_path) if isinstance(name_or_path, str) else name_or_path
     where = str(path)

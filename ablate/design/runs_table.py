@@ -1,4 +1,4 @@
-"""Reads a table of runs that were trained elsewhere, a row a run, and says exactly what is wrong with a bad one.
+"""Reads a table of runs that were trained elsewhere, one row per run, and states exactly what is wrong with a bad one.
 
 CSV, JSON lines and Parquet. Every value that is used is checked, with its row and column; other columns are not looked
 at.

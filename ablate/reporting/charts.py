@@ -160,7 +160,7 @@ def matched(results: Results) -> Chart | None:
         name="matched",
         figure=figures_cost.matched_pairs(table, results.unit, results.palette),
         data=table,
-        caption="Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
+        caption="Hollow: the change unmatched. Filled: the same change, with its width solved for the control's cost.",
         alt="Difference to the control of each change, at its own cost and at the control's cost.",
     )
 

@@ -73,7 +73,7 @@ def _answer(results: Results) -> Iterator[Part | None]:
 def _importance(results: Results, effects: pd.DataFrame) -> Iterator[Part | None]:
     """Optuna's view of a factorial study beside the linear model's."""
     ranked = frames.importance(results, effects) if not effects.empty else effects
-    yield Table(tables.importance_rows(ranked), "Optuna's importance of each factor beside its main effect")
+    yield Table(tables.importance_rows(ranked), "Optuna's importance of each factor, with its main effect")
     yield Prose(words.importance_differs(ranked), "rule")
 
 

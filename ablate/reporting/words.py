@@ -203,7 +203,7 @@ def gravest(results: Results) -> list[str]:
     """What the reader must know before any verdict: why the study does not stand, then every other statement."""
     told = [proper(statement) for statement in results.judgement.statements]
     if not results.judgement.stands and not told:
-        told = ["The noise floor failed or could not be checked: no verdict of this study stands."]
+        told = ["The noise floor failed or could not be checked: no verdict of this study is valid."]
     return told
 
 

@@ -127,7 +127,7 @@ def method(samples: Sequence[Sample], *, no_worse: bool = False) -> str:
 
 def floor_failed(floor: Verdict) -> str:
     """The gravest statement."""
-    return f"The noise floor failed: no verdict of these runs stands. {floor.arm} against the control: {floor.why}"
+    return f"The noise floor failed: no verdict of these runs is valid. {floor.arm} against the control: {floor.why}"
 
 
 def floor_passed(floor: Verdict) -> str:

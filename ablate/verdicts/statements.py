@@ -1,4 +1,4 @@
-"""What a reader must know beside the table of verdicts, and the rule in words."""
+"""What a reader must know in addition to the table of verdicts, and the rule in words."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _floor(floor: Verdict | None, rule: Rule, *, stands: bool) -> str:
     if stands:
         return f"{_passed(floor, rule)} {itself[0].upper()}{itself[1:]}"
     found = "could not be checked" if floor.outcome == "not judged" else "failed"
-    return f"The noise floor {found}: no verdict of this study stands; {itself}"
+    return f"The noise floor {found}: no verdict of this study is valid; {itself}"
 
 
 def _passed(floor: Verdict, rule: Rule) -> str:

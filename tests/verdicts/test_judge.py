@@ -223,7 +223,7 @@ def test_a_noise_floor_with_a_difference_voids_every_verdict_and_says_so_first(c
     found = judged(campaign({"control": CONTROL, "a": WORSE, "noise_floor": floor}, noise_floor=True))
     assert not found.stands
     assert outcomes(found) == {"a": "not judged"}
-    assert found.statements[0].startswith("The noise floor failed: no verdict of this study stands")
+    assert found.statements[0].startswith("The noise floor failed: no verdict of this study is valid")
     assert found.effects == ()
 
 
