@@ -56,7 +56,7 @@ def _mlflow(options: argparse.Namespace) -> tuple[Application, str]:
     uri = tracking_uri(runs, options.tracking_uri)
     store = MlflowStore(uri, runs / "artifacts")
     if store.is_server:
-        raise AblateError(f"the results are on a server of their own: open {redact(uri)} in a browser")
+        raise AblateError(f"the results are on a separate server: open {redact(uri)} in a browser")
     if not store.exists:
         raise AblateError(
             f"{options.runs}: holds no results yet; run a study first (python -m ablate.study linear_bottleneck) or "
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _say(host: str, port: int, link: str, what: str) -> None:
     if host not in LOCAL:
         print(  # noqa: T201
-            f"Listening on {host}: whoever has the link below and reaches this machine on port {port} can read, change "
+            f"Listening on {host}: anyone who has the link below and reaches this machine on port {port} can read, change "
             "and delete every result and file of this store, and the link travels unencrypted. An SSH tunnel to "
             "127.0.0.1 is safer.",
             file=sys.stderr,

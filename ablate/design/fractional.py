@@ -83,7 +83,7 @@ class FractionalDesign:
         if not mixed:
             return f"{told}: no main effect or two-way interaction is mixed with another."
         groups = "; ".join(" = ".join(sorted(group, key=lambda name: (name.count(":"), name))) for group in mixed)
-        return f"{told}. These cannot be told apart: {groups}."
+        return f"{told}. These cannot be distinguished: {groups}."
 
     def _name(self, effect: Iterable[int]) -> str:
         return ":".join(self.factors[number] for number in sorted(effect))

@@ -322,7 +322,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     errors = []
     drawn = any(arm.data.fraction < 1 or arm.data.label_noise for arm in arms)
     if "split" in study.vary and data.num_val and not drawn:
-        errors.append(FieldError("vary", f"'split' does nothing: {data.name} brings validation images of its own"))
+        errors.append(FieldError("vary", f"'split' does nothing: {data.name} has its own validation images"))
     for arm in arms:
         training, _ = data.split(arm.data)
         if arm.recipe.batch_size > training and not study.own_training:

@@ -192,7 +192,7 @@ def _csv(path: Path, content: bytes) -> Table:
 def _header(path: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
     doubled = next((name for name in columns if name and columns.count(name) > 1), None)
     if doubled:
-        raise RunsError(f"{path}, line 1: the column {doubled!r} is there twice; each column needs a name of its own")
+        raise RunsError(f"{path}, line 1: the column {doubled!r} appears twice; each column needs its own name")
     return columns
 
 

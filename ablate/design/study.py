@@ -229,7 +229,7 @@ class Tuning(Noun):
         default=1,
         ge=1,
         le=10_000,
-        description="tunings of each arm: 1, or as many as plan.seeds, so that each seed confirms a tuning of its own",
+        description="tunings of each arm: 1, or as many as plan.seeds, so that each seed confirms its own tuning",
     )
     space: dict[str, Range] = Field(default_factory=dict, description="fields of the recipe and their ranges")
 

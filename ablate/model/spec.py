@@ -112,7 +112,7 @@ class BlockSpec:
                 raise SpecConflictError("conv", "'fused' is of inverted blocks, which expand before the 3x3")
         if self.shortcut == "expansions" and self.conv == "fused":
             raise SpecConflictError(
-                "shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not"
+                "shortcut", "'expansions' needs a separate expansion, which conv = 'fused' does not have"
             )
         if self.groups > 1 and self.conv != "full":
             raise SpecConflictError("groups", f"above 1 goes with conv = 'full', got conv = {self.conv!r}")

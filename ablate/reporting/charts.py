@@ -124,7 +124,7 @@ def tuning(results: Results) -> Chart | None:
         figure=figures_tuning.expected_best(curves, CONTROL, frames_tuning.scored_by(results).axis, results.palette),
         data=curves,
         caption=(
-            "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
+            "The best to expect from that many of the settings tried, with one standard deviation of it, "
             "within what was seen (arXiv:1909.03004). No test data were looked at. A curve that is flat at its end "
             "would gain little from more settings."
         ),

@@ -44,14 +44,14 @@ class ContrastJson(Part):
     arm_mean: float = Field(description="mean of the arm")
     sd_difference: float | None = Field(description="standard deviation of the differences")
     correlation: float | None = Field(description="of arm and control over the pairs")
-    detectable: float | None = Field(description="smallest true difference that so many runs find with 80 % power")
+    detectable: float | None = Field(description="smallest true difference that this many runs find with 80 % power")
     seeds_to_settle: int | None = Field(description="seeds that would settle the question at the margin; null: unknown")
     welch_low: float | None = Field(description="the interval that ignores the pairing")
     welch_high: float | None = Field(description="its other end")
     repeat_low: float | None = Field(description="where a repeat with as many new seeds is expected, at 1 - alpha")
     repeat_high: float | None = Field(description="its other end")
     median_difference: float | None = Field(description="of the differences")
-    outliers: list[int] = Field(description="seeds whose difference lies too far from the others for a normal sample")
+    outliers: list[int] = Field(description="seeds whose difference is too far from the others for a normal sample")
     asymmetric: bool | None = Field(description="whether the differences are more skewed than 95 % of normal samples")
     images_low: float | None = Field(description="interval for new test images as well as new seeds")
     images_high: float | None = Field(description="its other end")
@@ -158,7 +158,7 @@ class EffectJson(Part):
     p: float = Field(description="exact sign-flip p of the seeds' estimates, not adjusted")
     adjusted_p: float = Field(description="adjusted over all effects")
     outcome: Outcome = Field(description="the verdict")
-    aliases: list[str] = Field(description="effects of a fractional design that cannot be told from this one")
+    aliases: list[str] = Field(description="effects of a fractional design that cannot be distinguished from this one")
 
     @classmethod
     def of(cls, effect: Effect) -> EffectJson:

@@ -227,7 +227,9 @@ def _exploratory(results: Results) -> Iterator[Part | None]:
 
 def _trials(results: Results) -> Iterator[Part | None]:
     trials = frames.trials(results)
-    caption = f"{words.count(len(trials), 'planned trial')} and what came of {'it' if len(trials) == 1 else 'them'}"
+    caption = (
+        f"{words.count(len(trials), 'planned trial')} with {'its result' if len(trials) == 1 else 'their results'}"
+    )
     yield Table(tables.record_rows(results, trials), caption, folded=True)
 
 

@@ -126,7 +126,7 @@ def rule(results: Results) -> str:
     each = f"{words.count(found.num_seeds, 'paired seed')} at every level; the study's own is {found.own}."
     told = [
         each,
-        f"No verdict depends on this section; it has an alpha of its own ({found.alpha:g}).",
+        f"No verdict depends on this section; it has its own alpha ({found.alpha:g}).",
         "At each level the contrasts are judged by the study's rule.",
         "Holds: the same is shown at every level.",
         "Changes sign: differences of both signs are found.",

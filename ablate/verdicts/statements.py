@@ -149,7 +149,7 @@ def _passed(floor: Verdict, rule: Rule) -> str:
     size = contrast.detectable if contrast else None
     told = "" if size is None else wording.amount(size, rule.metric, rule.unit)
     could = f"; it would have found one of {told} with 80 % power" if told else ""
-    own = " It was tuned on its own, with tuning seeds of its own." if rule.tuned else ""
+    own = " It was tuned separately, with its own tuning seeds." if rule.tuned else ""
     return f"The noise floor passed, no difference was found{could}.{own}"
 
 

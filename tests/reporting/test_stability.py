@@ -69,7 +69,7 @@ def test_the_sentence_names_levels_word_and_sizes(results: Results) -> None:
 
 def test_the_rule_says_what_does_not_rest_on_it_and_what_three_data_sets_can(results: Results) -> None:
     told = stability.rule(having(results, found(exploratory="it was not sealed")))
-    assert "No verdict depends on this section; it has an alpha of its own (0.05)." in told
+    assert "No verdict depends on this section; it has its own alpha (0.05)." in told
     assert told.endswith("Exploratory: it was not sealed.")
     told = stability.rule(having(results, found("data.name", ("mnist", "mnist5k", "kmnist"))))
     assert "2 degrees of freedom, the interval for a new data set has 1." in told

@@ -175,4 +175,4 @@ def test_where_each_seed_has_a_tuning_of_its_own_every_block_has_its_row(make_fi
     assert not any("not over" in told for told in frames_tuning.warnings(made, table))
     judged = judge(made.plan, made.records)
     assert judged.sensitivities == ()
-    assert any(told.startswith("Each of the 3 seeds confirms a tuning of its own") for told in judged.statements)
+    assert any(told.startswith("Each of the 3 seeds confirms its own tuning") for told in judged.statements)
