@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _say(host: str, port: int, link: str, what: str) -> None:
     if host not in LOCAL:
         print(  # noqa: T201
-            f"Listening on {host}: anyone who has the link below and reaches this machine on port {port} can read, change "
+            f"Listening on {host}: anyone with the link below who reaches this machine on port {port} can read, change "
             "and delete every result and file of this store, and the link travels unencrypted. An SSH tunnel to "
             "127.0.0.1 is safer.",
             file=sys.stderr,

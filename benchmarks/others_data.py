@@ -48,8 +48,8 @@ HOUSES = """
 The mean absolute error (watts) of two forecasting models with and without one component, on 17 households with 5 seeds
 each that both states share (tohmetovakylbek-creator/training-randomness-ablation-validity, data CC BY 4.0). With 5
 seeds no exact test can decide a single household, so the question is asked over all of them, with each household as
-one unit. The difference is with minus without; the mean, its interval and the interval for a new household are those of a
-random-effects model (docs/judge.md).
+one unit. The difference is with minus without; the mean, its interval and the interval for a new household are those of
+a random-effects model (docs/judge.md).
 
 """
 

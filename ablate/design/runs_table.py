@@ -93,7 +93,7 @@ def runs_of(table: Table, columns: Columns) -> Runs:
     """The metric of every run, by data set, arm and seed.
 
     Raises:
-        RunsError: a column is missing, a cell is empty, not a finite number or not a seed, or a run is there twice.
+        RunsError: a column is missing, a cell is empty, not a finite number or not a seed, or a run appears twice.
     """
     for option, column in (
         ("--arm-column", columns.arm),
@@ -217,7 +217,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} appears twice")
     return found
 
 

@@ -95,7 +95,7 @@ def against_margin(found: Pooled, margin: float) -> str:
     """What the prediction interval says of a new data set."""
     low, high = found.prediction_low, found.prediction_high
     if low is None or high is None:
-        return "two data sets foretell nothing"
+        return "two data sets predict nothing"
     if -margin < low and high < margin:
         return "within the margin"
     if low >= margin or high <= -margin:
@@ -148,7 +148,7 @@ def _over_sets(found: Stability) -> str:
     )
     if k < FEW_SETS:
         told += (
-            f" {k} data sets say what holds on these {k}. They can hardly foretell another one: with so few degrees of "
+            f" {k} data sets show what holds on these {k}. They can hardly predict another one: with so few degrees of "
             f"freedom the intervals are wide, and an exact test over data sets needs {FEW_SETS}."
         )
     return told

@@ -171,6 +171,6 @@ def _heterogeneity(arm: str, found: Pooled) -> str:
         f"({100 * found.i_squared:.0f} % of the variance)"
     )
     if found.prediction_low is None or found.prediction_high is None:
-        return f"{spread_between}; two data sets are too few to foretell the effect on a new one."
+        return f"{spread_between}; two data sets are too few to predict the effect on a new one."
     low, high = (wording.number(end, signed=True) for end in (found.prediction_low, found.prediction_high))
     return f"{spread_between}; on a new data set it is expected between {low} and {high}."

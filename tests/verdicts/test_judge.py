@@ -206,7 +206,7 @@ def test_the_noise_floor_of_a_tuned_study_says_that_it_was_tuned_on_its_own(camp
     tuning = {"trials": 2, "space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
     values = {"control": CONTROL, "a": WORSE, "noise_floor": AGAIN}
     found = judged(campaign(values, noise_floor=True, tuning=tuning))
-    assert any("It was tuned on its own, with tuning seeds of its own." in one for one in found.statements)
+    assert any("It was tuned separately, with its own tuning seeds." in one for one in found.statements)
 
 
 def test_equivalence_is_shown_with_the_interval_of_its_tests(campaign: Make) -> None:
