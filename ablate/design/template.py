@@ -38,7 +38,7 @@ bottleneck = "relu"
 # recipe.label_smoothing = 0.1
 
 [data]
-name = "mnist5k"            # or cifar10, fashion_mnist, ..., or the path of an .npz file of your own
+name = "mnist5k"            # or cifar10, fashion_mnist, ..., or the path of your own .npz file
 
 # How every arm is trained.
 [recipe]

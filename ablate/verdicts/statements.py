@@ -15,15 +15,15 @@ from ablate.verdicts.verdict import FailureRate, Verdict
 
 DIFFERENT = (
     "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
-    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero."
+    "contrasts by step-down max-T, is at most alpha and the t interval does not contain zero."
 )
 EQUIVALENT = (
-    "Equivalent: two one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose "
-    "interval at 1 - 2 alpha then lies within the margin; it goes before better and worse."
+    "Equivalent: two one-sided tests against the margin (Holm-adjusted t tests, and exact tests), whose interval at "
+    "1 - 2 alpha is then within the margin; it takes precedence over better and worse."
 )
 NO_WORSE = (
-    "No worse: a one-sided test against the margin (t test, Holm-adjusted, and its exact twin), whose bound at "
-    "1 - alpha then lies within the margin; it goes before worse, and better goes before it."
+    "No worse: a one-sided test against the margin (a Holm-adjusted t test, and an exact test), whose bound at "
+    "1 - alpha is then within the margin; it takes precedence over worse, and better over it."
 )
 
 
