@@ -312,7 +312,9 @@ def start(name: str) -> int:
     from ablate.design.template import write_template
 
     file = write_template(name)
-    print(f"{file}: a study to start from. Next: python -m ablate.study {name if file.parent.name else file} --plan")  # noqa: T201
+    print(
+        f"{file}: a study to start from. Next: python -m ablate.study {file.stem if file.parent.name else file} --plan"
+    )  # noqa: T201
     return 0
 
 
