@@ -218,7 +218,8 @@ class NetSpec:
         for name in toggles:
             if name not in BLOCK_FIELDS:
                 raise SpecError(name, one_of(name, BLOCK_FIELDS))
-        stages = tuple(replace(stage, block=replace(stage.block, **toggles)) for stage in self.stages)
+        moved = {block: replace(block, **toggles) for block in {stage.block for stage in self.stages}}
+        stages = tuple(replace(stage, block=moved[stage.block]) for stage in self.stages)
         return replace(self, stages=stages, activation=toggles.get("activation", self.activation))
 
     def with_changes(self, changes: dict[str, Any]) -> Self:
@@ -235,8 +236,10 @@ class NetSpec:
                 raise SpecError(
                     name, f"is not a field of a net{nearest(name, CHANGEABLE)} (allowed: {', '.join(CHANGEABLE)})"
                 )
-        moved = self.with_blocks(**{name: value for name, value in changes.items() if name in BLOCK_FIELDS})
-        return replace(moved, **{name: value for name, value in changes.items() if name not in BLOCK_FIELDS})
+        toggles = {name: value for name, value in changes.items() if name in BLOCK_FIELDS}
+        others = {name: value for name, value in changes.items() if name not in BLOCK_FIELDS}
+        moved = self.with_blocks(**toggles) if toggles else self
+        return replace(moved, **others) if others else moved
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, ready for JSON."""
