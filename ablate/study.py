@@ -312,7 +312,8 @@ def start(name: str) -> int:
     from ablate.design.template import write_template
 
     file = write_template(name)
-    print(f"{file}: a study to start from. Next: python -m ablate.study {name if file.parent.name else file} --plan")  # noqa: T201
+    call = file.stem if file.parent.name else file
+    print(f"{file}: a study to start from. Next: python -m ablate.study {call} --plan")  # noqa: T201
     return 0
 
 

@@ -154,7 +154,7 @@ def _say(host: str, port: int, link: str, what: str) -> None:
             file=sys.stderr,
         )
     print(f"{what}: {link}", flush=True)  # noqa: T201
-    print("Anyone with this link can change and delete results; others have no access. Ctrl-C ends it.", flush=True)  # noqa: T201  # noqa: T201
+    print("Anyone with this link can change and delete results; others have no access. Ctrl-C ends it.", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
     page.unlink()
     assert run("report", "linear_bottleneck", cwd=folder).returncode == 0
     assert page.exists()
+    assert run("report", "./linear_bottleneck.toml", cwd=folder).returncode == 0  # as the study itself may be named
     wrong = run("report", "no_such_study", cwd=folder)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr

@@ -46,6 +46,11 @@ def find_study(name_or_path: str) -> Path:
     found = {path.stem: path for path in list_studies()}
     if name_or_path in found:
         return found[name_or_path]
+    if re.fullmatch(NAME_PATTERN, name_or_path) and (here := Path(f"{name_or_path}.toml")).is_file():
+        message = (
+            f"there is no study of this name in ./studies or among the shipped ones; for the file here, give {here}"
+        )
+        raise StudyError([Problem(f"study {name_or_path!r}", "", message)])
     names = ", ".join(found) or "none"
     message = (
         f"there is no such study{nearest(name_or_path, found)} (there are: {names}; or give the path of a .toml file)"

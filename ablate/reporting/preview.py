@@ -184,7 +184,7 @@ def _time(expected: Forecast, jobs: int, done: int) -> str:
     if 0 < expected.measured < expected.arms:
         source = f"measured speeds of {expected.measured} of {words.count(expected.arms, 'arm')}"
     if expected.minutes is None:
-        return "not known: the first trial measures how long your own code takes"
+        return "not known: the first trials measure how long your own code takes"
     minutes = expected.minutes * left / expected.trials
     return f"about {_minutes(minutes)} for {words.count(jobs, 'trial')} at a time ({source})"
 

@@ -234,9 +234,16 @@ def change(arm: Arm, study: Study) -> str:
 
 def _moved(change: Change, *, alone: bool) -> str:
     """``"bottleneck: linear → relu"``; the field alone where it moves a whole table of stages."""
-    before, after = ("none" if value == "" else value for value in (change.before, change.after))
-    whole = f"{change.field}: {before} → {after}" if alone else f"{change.field} → {after}"
-    return _unbroken(whole if len(whole) <= LONGEST_CHANGE else change.field)
+    before, after = (_level(value) for value in (change.before, change.after))
+    told = [f"{change.field}: {before} → {after}"] * alone + [f"{change.field} → {after}", change.field]
+    return _unbroken(next((one for one in told if len(one) <= LONGEST_CHANGE), change.field))
+
+
+def _level(value: object) -> str:
+    """A level as a study file writes it; a keyword that is not written has its function's default."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "default" if value == "" else str(value)
 
 
 def _unbroken(text: str) -> str:
