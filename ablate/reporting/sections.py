@@ -88,9 +88,6 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
         f"{unit.axis}, arm minus control, paired by seed: {words.count(len(judged.verdicts), 'arm')}",
         folded=many,
     )
-    yield Table(
-        tables.failure_rows(results), "How often training failed: it diverged, or ended far worse than the rest"
-    )
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
     yield Prose(judged.method, "rule")
     yield Prose(

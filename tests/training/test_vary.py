@@ -88,13 +88,13 @@ def test_two_seeds_train_alike_where_nothing_that_they_move_is_in_the_recipe(ima
 
 
 def test_the_report_says_what_its_intervals_cover() -> None:
-    told = covered(("order", "split"))
+    told = covered(planned("order", "split").study)
     assert told == (
         "Seeds move the order of the images and which training images are held back for validation; intervals cover "
         "these. They do not cover initial weights, augmentation and dropout and the test images."
     )
     plan = planned("order")
-    assert judge(plan, {}).method.endswith(covered(("order",)))
+    assert judge(plan, {}).method.endswith(covered(plan.study))
 
 
 @pytest.mark.parametrize(
