@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -344,11 +345,19 @@ def main(arguments: list[str] | None = None) -> int:
     options.out, options.command = sys.stdout, again([one for one in given if one not in INSTEAD])
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            return run(options)
+            status = run(options)
+            if options.list or options.plan:
+                options.out.flush()
+            return status
     except AblateError as error:
         print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
         if not error.resumable:
             return EXIT_WRONG_INPUT
+    except BrokenPipeError:
+        if not (options.list or options.plan):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as head, has what it wants
+        return 0
     except KeyboardInterrupt:
         print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
     print(f"To resume: {again(given)}", file=sys.stderr)  # noqa: T201

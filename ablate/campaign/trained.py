@@ -36,7 +36,17 @@ class TrainedNet:
 
 
 def keeping(study: Study) -> Study:
-    """The study as one that keeps its weights: its trials have the same keys."""
+    """The study as one that keeps its weights: its trials have the same keys.
+
+    Raises:
+        AblateError: its trials are trained by code of the user's own, so there is no net to load.
+    """
+    if study.own_training:
+        by = "trainer" if study.trainer else "command"
+        raise AblateError(
+            f"study {study.name!r}: {by} is code of your own, so there is no net that can be loaded here; this takes "
+            "studies whose [control] names a net"
+        )
     return study.model_copy(update={"keep_weights": True})
 
 

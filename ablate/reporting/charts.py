@@ -68,15 +68,18 @@ def differences(results: Results) -> Chart | None:
     if pairs.empty:
         return None
     figure = figures.differences(pairs, contrasts, _margin(results), results.unit, results.palette)
+    lines = (
+        f"the line is the {words.confidence(results)} interval of the mean; the thin one with ends holds for all arms "
+        "together. An interval that misses zero shows a difference; one inside the grey band of "
+        f"±{words.margin(results)} shows an equivalence."
+    )
+    few = contrasts["n"].max() < FEWEST_SEEDS
+    told = "the large dot is the mean, too few seeds for an interval." if few else lines
     return Chart(
         name="differences",
         figure=figure,
         data=contrasts,
-        caption=(
-            f"Each dot is one seed's difference to the control; the line is the {words.confidence(results)} interval "
-            "of the mean; the thin one with ends holds for all arms together. An interval that misses zero shows a "
-            f"difference; one inside the grey band of ±{words.margin(results)} shows an equivalence."
-        ),
+        caption=f"Each dot is one seed's difference to the control; {told}",
         alt=f"{results.unit.difference.capitalize()}, arm minus control, seed by seed, with intervals and the margin.",
     )
 

@@ -72,8 +72,8 @@ def _told(results: Results, verdict: Verdict, *, whole: bool = True) -> str:
         words.OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=words.margin(results)) if whole else verdict.arm
     )
     told = f"{claim}: {_difference(results, contrast)}."
-    if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
-        told += f" About {contrast.seeds_to_settle} seeds would settle it."
+    if needed := words.seeds_to_settle(verdict):
+        told += f" About {needed} seeds would settle it."
     return told
 
 

@@ -238,7 +238,7 @@ def print_check(check: Check, study: str) -> None:
     for done in check.repaired:
         console.print(text(f"repaired: {done}"))
     if check.never_run:
-        console.print(text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
+        console.print(text(f"{study}, as it is planned here, was never run: 0 of {check.trials} trials have a record"))
         return
     for fault in check.faults:
         console.print(text(f"{fault.where}: {fault.message} (remedy: {fault.remedy})", "yellow"))

@@ -75,8 +75,8 @@ def sentence(results: Results, verdict: Verdict) -> str:
         behind = [proper(verdict.why.rstrip("."))]
     else:
         behind = [evidence(results, contrast)]
-        if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
-            behind.append(f"about {contrast.seeds_to_settle} seeds would settle it")
+        if needed := seeds_to_settle(verdict):
+            behind.append(f"about {needed} seeds would settle it")
     if verdict.expected:
         behind.append(f"expected: {expectation(verdict)}")
     told = ", ".join(part for part in behind if part)
@@ -130,6 +130,14 @@ def evidence(results: Results, contrast: Contrast) -> str:
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
         difference += f" {span}"
     return ", ".join([means, difference, f"{which} {p_text(p)}", count(contrast.n, "paired seed")])
+
+
+def seeds_to_settle(verdict: Verdict) -> int | None:
+    """How many seeds would settle an undecided verdict; None where so few seeds as there are cannot tell."""
+    contrast = verdict.contrast
+    if verdict.outcome != "undecided" or contrast is None or contrast.n < FEWEST_SEEDS:
+        return None
+    return contrast.seeds_to_settle if (contrast.seeds_to_settle or 0) > contrast.n else None
 
 
 def absolute(results: Results, value: float) -> str:
