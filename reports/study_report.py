@@ -27,18 +27,7 @@ runs = "../runs"
 # %%
 from pathlib import Path
 
-from ablate.reporting import (
-    charts,
-    charts_search,
-    frames,
-    frames_search,
-    frames_tuning,
-    headline,
-    sections,
-    stability,
-    tables,
-    words,
-)
+from ablate.reporting import charts, frames, frames_tuning, headline, sections, stability, tables, words
 from ablate.reporting.load import load_results
 
 results = load_results(study_name, runs=Path(runs), digest=digest)
@@ -168,6 +157,8 @@ charts.tuning(results)
 # What the search tried, and how much of the lead of its best candidates fresh seeds confirmed.
 
 # %%
+from ablate.reporting import charts_search, frames_search
+
 frames_search.candidate_rows(results, frames_search.candidates(results))
 
 # %%
