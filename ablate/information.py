@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import exit_status
 from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs
 
@@ -165,16 +166,20 @@ def keep(options: argparse.Namespace, name: str, figure: Figure, frame: pd.DataF
     print(f"Figure: {write_figure(options.out or default_runs() / 'information', name, figure, frame)}")  # noqa: T201
 
 
+def run(options: argparse.Namespace) -> None:
+    """The spiral, or the channels of a study's nets.
+
+    Raises:
+        AblateError: options that do not go together, or a study that cannot be used.
+    """
+    check(options)
+    (channels if options.study else spiral)(options)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input."""
     options = parser().parse_args(arguments)
-    try:
-        check(options)
-        (channels if options.study else spiral)(options)
-    except AblateError as error:
-        print(f"ablate information: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    return exit_status("information", lambda: run(options))
 
 
 if __name__ == "__main__":

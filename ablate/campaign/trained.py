@@ -56,9 +56,12 @@ def kept_nets(study: Study, arm: str, options: RunOptions) -> list[TrainedNet]:
     Raises:
         AblateError: there is no such arm, or the study cannot be planned.
     """
-    plan = _planned(study, options)
+    return _kept(_planned(study, options), arm, options)
+
+
+def _kept(plan: CampaignPlan, arm: str, options: RunOptions) -> list[TrainedNet]:
     one_named("arm", arm, [one.name for one in plan.arms])
-    store = RecordStore(options.runs, study.name)
+    store = RecordStore(options.runs, plan.study.name)
     found = (TrainedNet(plan=plan, trial=one, weights=store.weights(one.key)) for one in plan.arm_trials(arm))
     return [one for one in found if one.weights.is_file() and store.path(one.trial.key).is_file()]
 
@@ -88,8 +91,8 @@ def trained_net(
         AblateError: there is no such arm or seed, nothing was trained and ``train`` is false, or the trial failed.
     """
     how = options or RunOptions()
-    kept = kept_nets(study, arm, how)
     plan = _planned(study, how)
+    kept = _kept(plan, arm, how)
     trials = {trial.seed: trial for trial in plan.arm_trials(arm)}
     if seed is None:
         seed = kept[0].trial.seed if kept else min(trials)

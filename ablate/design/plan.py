@@ -75,8 +75,12 @@ class CampaignPlan:
 
     def arm(self, name: str) -> Arm:
         """The arm or the candidate of this name; KeyError if there is none."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Arm]:
         candidates = (candidate.arm for candidate in self.search)
-        return {arm.name: arm for arm in (*candidates, *self.arms)}[name]
+        return {arm.name: arm for arm in (*candidates, *self.arms)}
 
     @property
     def tuning_trials(self) -> tuple[Trial, ...]:
