@@ -23,9 +23,9 @@ USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_p
 `ablate COMMAND --help` lists the options of each, `ablate --version` prints the version."""
 
 
-def main() -> int:
+def main(given: list[str] | None = None) -> int:
     """Calls the command that the first argument names."""
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] if given is None else given
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)  # noqa: T201
         return 0 if arguments else 2

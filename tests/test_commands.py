@@ -1,4 +1,4 @@
-"""The commands as a user types them: processes of their own, real data sets at a small size."""
+"""The commands as a user types them; in a process of its own where the process itself is what is promised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,16 +21,20 @@ STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck
 SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
 
 
-def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+def process(module: str, *arguments: str, cwd: Path) -> Done:
     command = [sys.executable, "-m", f"ablate.{module}", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture(scope="module")
-def carried_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def carried_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """A folder in which the main job was done, and what it printed."""
     folder = tmp_path_factory.mktemp("main_job")
-    return folder, run("study", *SMALL, cwd=folder)
+    return folder, process("study", *SMALL, cwd=folder)
 
 
 def verdicts(text: str) -> str:
@@ -38,9 +42,7 @@ def verdicts(text: str) -> str:
     return text[text.index("Linear bottlenecks") :]
 
 
-def test_the_main_job_trains_judges_and_reports(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_the_main_job_trains_judges_and_reports(carried_out: tuple[Path, Done]) -> None:
     folder, done = carried_out
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^\[ *\d+/4\]", done.stdout, re.MULTILINE)) == 4
@@ -49,11 +51,9 @@ def test_the_main_job_trains_judges_and_reports(
     assert (folder / "runs/reports/linear_bottleneck/latest/report.html").stat().st_size > 10_000
 
 
-def test_a_second_call_trains_nothing_and_says_the_same(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_a_second_call_trains_nothing_and_says_the_same(carried_out: tuple[Path, Done], command: Run) -> None:
     folder, first = carried_out
-    second = run("study", *SMALL, cwd=folder)
+    second = command("study", *SMALL, cwd=folder)
     assert second.returncode == 0
     assert "to train" not in second.stdout
     assert verdicts(second.stdout) == verdicts(first.stdout)
@@ -70,23 +70,22 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, arguments: list[st
     assert started.returncode == 0
 
 
-def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_the_report_is_made_again_and_an_unknown_one_is_an_error(carried_out: tuple[Path, Done], command: Run) -> None:
     folder, _ = carried_out
     page = folder / "runs/reports/linear_bottleneck/latest/report.html"
     page.unlink()
-    assert run("report", "linear_bottleneck", cwd=folder).returncode == 0
+    assert process("report", "linear_bottleneck", cwd=folder).returncode == 0
     assert page.exists()
-    assert run("report", "./linear_bottleneck.toml", cwd=folder).returncode == 0  # as the study itself may be named
-    wrong = run("report", "no_such_study", cwd=folder)
+    named = command("report", "./linear_bottleneck.toml", "--json", cwd=folder)  # as the study itself may be named
+    assert named.returncode == 0
+    wrong = command("report", "no_such_study", cwd=folder)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
     assert "no_such_study" in wrong.stderr
 
 
 def test_the_report_in_other_formats_of_every_campaign_and_as_json(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]], capfd: pytest.CaptureFixture[str]
+    carried_out: tuple[Path, Done], capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = carried_out
     runs = ("--runs", str(folder / "runs"))
@@ -109,47 +108,47 @@ def test_the_report_in_other_formats_of_every_campaign_and_as_json(
 
 
 def test_json_is_alone_on_standard_output_and_an_expectation_that_did_not_hold_exits_with_1(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
+    carried_out: tuple[Path, Done], command: Run
 ) -> None:
     folder, _ = carried_out
-    done = run("study", *SMALL, "--json", "--expect", "held", cwd=folder)  # two seeds decide nothing
+    done = process("study", *SMALL, "--json", "--expect", "held", cwd=folder)  # two seeds decide nothing
     assert done.returncode == 1
     assert json.loads(done.stdout)["verdicts"][0]["outcome"] in {"undecided", "not judged"}
     assert "Report:" in done.stderr
-    planned = run("study", *SMALL, "--json", "--plan", cwd=folder)
+    planned = command("study", *SMALL, "--json", "--plan", cwd=folder)
     assert planned.returncode == 0
     assert json.loads(planned.stdout)
 
 
-def test_the_doctor_finds_a_finished_campaign_sound(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_the_doctor_finds_a_finished_campaign_sound(carried_out: tuple[Path, Done], command: Run) -> None:
     folder, _ = carried_out
-    checked = run("study", *SMALL, "--check", cwd=folder)
+    checked = command("study", *SMALL, "--check", cwd=folder)
     assert checked.returncode == 0
     assert "4 of 4 planned trials have a sound record" in checked.stdout
 
 
-def test_an_interrupted_campaign_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
-    arguments = (*SMALL[:-4], "--epochs", "30", "--no-report", "--jobs", "1")
-    command = [sys.executable, "-m", "ablate.study", *arguments]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+def test_an_interrupted_campaign_keeps_what_is_done_and_says_how_to_go_on(
+    tmp_path: Path, runs: Path, command: Run
+) -> None:
+    arguments = (*SMALL[:-4], "--epochs", "10", "--no-report", "--jobs", "1")
+    words = [sys.executable, "-m", "ablate.study", *arguments]
+    started = subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    assert process.stdout is not None
-    for line in process.stdout:
+    assert started.stdout is not None
+    for line in started.stdout:
         if line.startswith("[1/"):
             break
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    os.kill(started.pid, signal.SIGINT)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130
     assert "To resume: python -m ablate.study linear_bottleneck" in errors
     assert "Traceback" not in errors
-    assert "planned trials have a sound record" in run("study", *arguments, "--check", cwd=tmp_path).stdout
+    assert "planned trials have a sound record" in command("study", *arguments, "--check", cwd=tmp_path).stdout
 
 
-def test_list_names_every_study_with_its_question(tmp_path: Path) -> None:
-    listed = run("study", "--list", cwd=tmp_path)
+def test_list_names_every_study_with_its_question(tmp_path: Path, command: Run) -> None:
+    listed = command("study", "--list", cwd=tmp_path)
     assert listed.returncode == 0
     assert [name for name in STUDIES if name not in listed.stdout] == []
     assert "Does the bound of ReLU6" in listed.stdout
@@ -162,18 +161,16 @@ def test_help_and_list_answer_at_once(tmp_path: Path) -> None:
     """
     for option, most in (("--help", 1), ("--list", 2.5)):
         spent = []
-        for _ in range(3):
-            before = time.perf_counter(), os.times()
-            assert run("study", option, cwd=tmp_path).returncode == 0
+        while not spent or (min(spent) >= most and len(spent) < 3):
+            before = os.times()
+            assert process("study", option, cwd=tmp_path).returncode == 0
             after = os.times()
-            spent.append(
-                after.children_user + after.children_system - before[1].children_user - before[1].children_system
-            )
+            spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert min(spent) < most, f"{option} took {min(spent):.2f} s"
 
 
-def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path) -> None:
-    planned = run("study", "linear_bottleneck", "--plan", cwd=tmp_path)
+def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path, command: Run) -> None:
+    planned = command("study", "linear_bottleneck", "--plan", cwd=tmp_path)
     assert planned.returncode == 0
     assert "243,658" in planned.stdout
     assert "2,586,736" in planned.stdout
@@ -198,17 +195,17 @@ def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path) ->
     ],
 )
 def test_wrong_input_is_told_in_a_sentence_and_starts_nothing(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+    tmp_path: Path, arguments: tuple[str, ...], said: str, command: Run
 ) -> None:
-    done = run("study", *arguments, cwd=tmp_path)
+    done = command("study", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
-def test_every_problem_of_the_command_line_is_told_at_once(tmp_path: Path) -> None:
-    done = run("study", "relu6", "--seeds", "0", "--set", "recipe.optimizer=adamm", cwd=tmp_path)
+def test_every_problem_of_the_command_line_is_told_at_once(tmp_path: Path, command: Run) -> None:
+    done = command("study", "relu6", "--seeds", "0", "--set", "recipe.optimizer=adamm", cwd=tmp_path)
     assert "plan.seeds" in done.stderr
     assert "did you mean 'adam'" in done.stderr
 
@@ -225,9 +222,9 @@ def test_set_reads_values_as_a_study_file_would() -> None:
     }
 
 
-def test_a_runs_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_runs_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path, command: Run) -> None:
     (tmp_path / "file").write_text("")
-    done = run("study", *SMALL, "--runs", "file/runs", cwd=tmp_path)
+    done = command("study", *SMALL, "--runs", "file/runs", cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
@@ -235,31 +232,33 @@ def test_a_runs_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Pa
 
 @pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root writes wherever it likes")
 def test_a_runs_folder_that_can_only_be_read_is_checked_and_reported(
-    carried_out: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    carried_out: tuple[Path, Done], tmp_path: Path
 ) -> None:
     runs = shutil.copytree(carried_out[0] / "runs", tmp_path / "runs", symlinks=True)
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
     for path in (runs, *runs.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o555 if path.is_dir() else 0o444)
-    commands = {
-        ("study", *SMALL, "--check"): "nothing is wrong",
-        ("report", "linear_bottleneck"): "Report: ",
-        ("report", "linear_bottleneck", "--out", "elsewhere"): "elsewhere/reports/linear_bottleneck",
-    }
+    commands = [
+        ("study", *SMALL, "--check"),
+        ("report", "linear_bottleneck"),
+        ("report", "linear_bottleneck", "--out", "elsewhere"),
+    ]
     powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.getuid() == 0 else ()
-    for (module, *arguments), told in commands.items():
-        command = [*powerless, sys.executable, "-m", f"ablate.{module}", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
-        assert (done.returncode, told in done.stdout) == (0, True), done.stderr
+    code = f"from ablate.__main__ import main; print([main(list(words)) for words in {commands}])"
+    words = [*powerless, sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.stdout.endswith("[0, 0, 0]\n"), done.stderr
+    told = ("nothing is wrong", "Report: ", "elsewhere/reports/linear_bottleneck")
+    assert [one for one in told if one not in done.stdout] == []
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 
 
-def test_one_command_calls_the_others(tmp_path: Path) -> None:
-    wrong = run("__main__", "stuyd", cwd=tmp_path)
+def test_one_command_calls_the_others(tmp_path: Path, command: Run) -> None:
+    wrong = command("__main__", "stuyd", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean 'study'" in wrong.stderr
-    assert "relu6" in run("__main__", "study", "--list", cwd=tmp_path).stdout
+    assert "relu6" in command("__main__", "study", "--list", cwd=tmp_path).stdout
 
 
 def test_the_line_to_go_on_is_the_same_from_either_command() -> None:
@@ -282,10 +281,10 @@ def test_a_password_is_in_no_line_that_says_how_to_go_on_or_to_look() -> None:
         assert "me:***@host" in line
 
 
-def test_the_plan_tells_the_disk_and_more_of_it_where_weights_are_kept(tmp_path: Path) -> None:
+def test_the_plan_tells_the_disk_and_more_of_it_where_weights_are_kept(tmp_path: Path, command: Run) -> None:
     told = []
     for keep in ("false", "true"):
-        planned = run(
+        planned = command(
             "study", "linear_bottleneck", "--plan", "--jobs", "1", "--set", f"keep_weights={keep}", cwd=tmp_path
         )
         (megabytes,) = re.findall(r"^disk +about ([\d,]+) MB", planned.stdout, re.MULTILINE)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from ablate.design.datasets import DataInfo
 from ablate.design.plan import NOISE_FLOOR, CampaignPlan, Trial, resolve_arms, trials
 from ablate.design.record import EpochPoint, Measured, Record
 from ablate.design.study import Study
+from ablate.reporting.parts import Chart
 from ablate.reporting.results import Results
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Verdict
 
@@ -169,3 +172,14 @@ def toggles(make_findings: Callable[..., Results]) -> Results:
 def results(make_findings: Callable[..., Results]) -> Results:
     """Control, two arms, a noise floor, 8 seeds."""
     return make_findings(noise_floor=True)
+
+
+@pytest.fixture
+def plain_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is quick to make, of one empty figure; it tells results apart."""
+
+    def render(results: Results) -> tuple[str, tuple[Chart, ...]]:
+        chart = Chart("empty", Figure(figsize=(1, 1)), pd.DataFrame({"x": [1]}), "Nothing.", "Nothing.")
+        return f"<html>{results.digest}</html>", (chart,)
+
+    monkeypatch.setattr("ablate.reporting.page.render_page", render)

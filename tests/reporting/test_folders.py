@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 Make = Callable[..., Results]
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_an_interrupted_report_ends_in_a_sentence_and_leaves_the_earlier_one_whole(
     make_findings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_report_is_a_page_with_a_picture_and_the_data_of_each_figure(results: 
     assert list(scores.loc[scores["arm"] == "control", "value"]) == pytest.approx(control)
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_a_report_is_made_again_only_if_something_in_it_changed(results: Results, tmp_path: Path) -> None:
     page = publish(results, tmp_path)
     first = page.stat().st_ino
@@ -86,6 +88,7 @@ def test_a_report_is_made_again_only_if_something_in_it_changed(results: Results
     assert not is_current(again, page.parent)
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_latest_leads_to_the_report_made_last(make_findings: Make, tmp_path: Path) -> None:
     quick, full = make_findings(plan={"seeds": 2}), make_findings(plan={"seeds": 2}, budget="full")
     first, second = publish(quick, tmp_path), publish(full, tmp_path)
@@ -108,6 +111,7 @@ def test_where_links_are_not_possible_latest_is_a_page_that_leads_on(
     assert not (tmp_path / "latest").exists()
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_a_link_in_the_target_is_never_followed(results: Results, tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "report"
     outside.mkdir()
@@ -126,6 +130,7 @@ def test_a_link_in_the_target_is_never_followed(results: Results, tmp_path: Path
     assert precious.read_text() == "precious"
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_a_disk_that_will_not_take_the_report_is_said_in_a_sentence(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

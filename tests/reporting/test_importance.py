@@ -14,7 +14,8 @@ from ablate.design.record import EpochPoint, Record
 from ablate.reporting import frames, words
 from ablate.reporting.figures_factorial import effects
 from ablate.reporting.load import results_from
-from ablate.reporting.page import render_page
+from ablate.reporting.page import laid, lay_out
+from ablate.reporting.sections import SECTIONS
 from ablate.reporting.style import unit
 
 
@@ -48,7 +49,8 @@ def test_importance_is_the_share_that_a_factor_has_of_the_variance(results) -> N
 
 
 def test_the_page_shows_importance_beside_the_effects_and_says_how_they_differ(results) -> None:
-    page, _ = render_page(results)
+    (verdicts,) = [section for section in SECTIONS if section.name == "verdicts"]
+    page = lay_out("title", "heading", "", [laid("verdicts", verdicts.title, verdicts.parts(results))])
     assert "importance (% of variance)" in page.replace("<wbr>", "")
     assert "It has no sign and no error rate" in page
 

@@ -15,6 +15,7 @@ from tests.reporting.pagereader import Page
 Make = Callable[..., Results]
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_the_index_has_every_campaign_with_its_answer_and_the_way_to_its_report(
     make_findings: Make, tmp_path: Path
 ) -> None:
@@ -48,6 +49,7 @@ def test_two_campaigns_stand_side_by_side_with_what_sets_them_apart(make_finding
     assert (place.parent / "figures" / "compared.csv").exists()
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_a_comparison_in_a_reports_folder_leaves_the_report_whole(make_findings: Make, tmp_path: Path) -> None:
     first = make_findings(plan={"seeds": 2})
     page = publish(first, tmp_path)
