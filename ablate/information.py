@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.design.imported import needs_import
 from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs
 
@@ -153,7 +154,7 @@ def net_of(plan: CampaignPlan, arm: Arm, options: argparse.Namespace) -> Module:
 
     if options.trained:
         return load_net(plan.study, arm.name, options.seed)
-    if isinstance(arm.spec, NetSpec):
+    if isinstance(arm.spec, NetSpec) and not needs_import(arm.spec):
         return build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
     return build_model(arm.spec, plan.data, options.seed).train()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from ablate.design.imported import Imported, Model, changes_between, imported, is_path
+from ablate.design.imported import Imported, Model, changes_between, imported, is_path, moved
 from ablate.design.own_training import own_training_of
 from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study
 from ablate.design.unread import unread
@@ -111,7 +111,7 @@ def named_net(fields: Mapping[str, Level], images: Images, key: str) -> Model:
     errors += bad_fields(spec, others, key)
     if errors:
         raise FieldsError(errors)
-    return spec.with_changes(others)
+    return moved(spec, others)
 
 
 def no_net(name: object) -> str:
@@ -138,14 +138,14 @@ def _imported_net(fields: Mapping[str, Level], key: str) -> Imported:
 def bad_fields(spec: Model, changes: Mapping[str, Level], key: str) -> list[FieldError]:
     """A FieldError for each field of the net that cannot be moved so, or for those that cannot be moved together."""
     try:
-        spec.with_changes(dict(changes))
+        moved(spec, changes)
         return []
     except SpecError as error:
         together = error
     errors = []
     for name, value in changes.items():
         try:
-            spec.with_changes({name: value})
+            moved(spec, {name: value})
         except SpecConflictError:
             continue  # with the other changes it may have a meaning
         except SpecError as error:
@@ -193,7 +193,7 @@ def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str
     errors += more
     if errors:
         raise FieldsError(errors)
-    return Setup(spec=start.with_changes(fields), recipe=recipe, data=data)
+    return Setup(spec=moved(start, fields), recipe=recipe, data=data)
 
 
 def _changed_training(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> Setup:

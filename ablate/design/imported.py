@@ -15,10 +15,11 @@ from ablate.design.source import SourceError, bound_names, digest_of, find, keyw
 from ablate.design.study import Level
 from ablate.errors import SpecError, nearest
 from ablate.formats import refuse_unknown
-from ablate.model.spec import Change, NetSpec, diff
+from ablate.model.spec import BlockSpec, Change, NetSpec, diff
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
+BLOCK_ARGUMENTS = ("in_channels", "out_channels", "stride")  # that the class of a block must take
 _RULE = "must be written PACKAGE.MODULE:FUNCTION"
 
 
@@ -89,6 +90,55 @@ class Imported:
 
 
 Model = NetSpec | Imported  # what an arm trains
+
+
+def needs_import(model: Model) -> bool:
+    """Whether a net, or a block of it, is of the user's own, so that nothing counts it without importing it."""
+    return not isinstance(model, NetSpec) or model.has_own_block
+
+
+def moved(model: Model, changes: Mapping[str, Any]) -> Model:
+    """The net with ``changes``, and with the digest of the source of its own blocks.
+
+    Raises:
+        SpecError: an unknown name, a value that is not allowed, or an import path that leads nowhere.
+    """
+    return with_source(model.with_changes(dict(changes)))
+
+
+def with_source(model: Model) -> Model:
+    """The net with the digest of its own blocks' source, read from disk.
+
+    Raises:
+        SpecError: of the field ``residual``, where an import path leads nowhere or the class lacks an argument.
+    """
+    if not isinstance(model, NetSpec):
+        return model
+    stages = tuple(replace(stage, block=_block_with_source(stage.block)) for stage in model.stages)
+    return replace(model, stages=stages)
+
+
+def _block_with_source(block: BlockSpec) -> BlockSpec:
+    if not block.is_own:
+        return replace(block, source="")
+    found = own_block(block.residual)
+    known = _keywords(found.module, found.function)
+    missing = [name for name in BLOCK_ARGUMENTS if known is not None and name not in known]
+    if missing:
+        raise SpecError("residual", f"= {block.residual!r} must take {', '.join(missing)} (it takes: {known})")
+    return replace(block, source=found.digest)
+
+
+def own_block(path: str) -> Imported:
+    """The class at the import path of a block, found and read but not imported.
+
+    Raises:
+        SpecError: of the field ``residual``, where the path leads nowhere.
+    """
+    try:
+        return imported(path)
+    except SpecError as error:
+        raise SpecError("residual", error.message.replace("leads to no function", "leads to no class")) from error
 
 
 def imported(path: str, keywords: Mapping[str, Level] | None = None) -> Imported:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ablate.design.arms import Arm, Images, Setup, new_arm, told_changes
-from ablate.design.imported import Imported
+from ablate.design.imported import needs_import
 from ablate.design.search_fields import Search
 from ablate.design.space import Axis, distinct, size_of
 from ablate.design.study import Level, Recipe, Study
@@ -200,7 +200,7 @@ def search_errors(study: Study, control: Setup, images: Images, axes: tuple[Axis
         told = f"must not be {study.decision.metric!r} in a search: its candidates are chosen on the validation images"
         allowed = study.decision.metric.replace("val_", "test_")
         return [FieldError("decision.metric", f"{told}; allowed is {allowed!r}")]
-    if search.sampler == "nsga2" and search.cost != "latency" and isinstance(control.spec, Imported):
+    if search.sampler == "nsga2" and search.cost != "latency" and needs_import(control.spec):
         told = f'must be "latency" for a net of your own, whose {search.cost} are counted where it is imported'
         return [FieldError("search.against", told)]
     size = size_of(axes)

@@ -23,7 +23,7 @@ from ablate.design.arms import (
     new_arm,
     outside,
 )
-from ablate.design.imported import Imported, Model, changes_between
+from ablate.design.imported import Imported, Model, changes_between, with_source
 from ablate.design.study import Study
 from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError
@@ -48,7 +48,7 @@ def between(start: Model, end: Model, taken: Collection[str]) -> Model:
         stages.append(replace(row, block=BlockSpec(**toggles)))
     moved: dict[str, Any] = {name: getattr(end, name) for name in _NET_FIELDS if name in taken}
     activation = (end if "activation" in taken else start).activation
-    return replace(start, **moved, stages=tuple(stages), activation=activation)
+    return with_source(replace(start, **moved, stages=tuple(stages), activation=activation))
 
 
 def _between_imported(start: Model, end: Model, taken: Collection[str]) -> Model:

@@ -55,6 +55,7 @@ class BlockSpec:
             figure 3b). ``classic``: wide -> narrow -> wide, the shortcut joins wide tensors, with the
             activation after the addition (arXiv:1512.03385, figure 5). ``sandglass``: wide -> narrow -> wide between
             two spatial convolutions of wide tensors, which the shortcut joins (arXiv:2007.02269, figure 3).
+            ``PACKAGE.MODULE:CLASS``: a block of the user's own, which only workers import.
         bottleneck: whether the 1x1 convolution that narrows is followed by the activation.
         activation: the non-linearity.
         conv: the spatial convolution: ``depthwise`` (groups = channels), ``full`` (mixes channels), or ``fused``: a
@@ -70,6 +71,7 @@ class BlockSpec:
             0 leaves it out. It follows the spatial convolution, in a classic block the last one.
         se_gate: ``sigmoid``, with the block's activation inside (EfficientNet); ``hardsigmoid``, with ReLU inside and
             a bottleneck of a multiple of 8 channels (MobileNetV3).
+        source: of a block of the user's own, 16 hex digits over its source; no arm writes it.
 
     Raises:
         SpecError: a field has a value that is not allowed.
@@ -85,9 +87,11 @@ class BlockSpec:
     groups: int = 1
     se_ratio: float = 0
     se_gate: str = "sigmoid"
+    source: str = ""
 
     def __post_init__(self) -> None:
-        _check_level(self, "residual", RESIDUALS)
+        if not self.is_own:
+            _check_level(self, "residual", RESIDUALS)
         _check_level(self, "bottleneck", BOTTLENECKS)
         _check_level(self, "activation", ACTIVATIONS)
         _check_level(self, "conv", CONVS)
@@ -100,6 +104,11 @@ class BlockSpec:
         _check_number(self, "se_ratio", 0, 1)
         _check_level(self, "se_gate", SE_GATES)
         self._check_together()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether ``residual`` is the import path of a block of the user's own."""
+        return isinstance(self.residual, str) and ":" in self.residual
 
     def _check_together(self) -> None:
         """Refuses what another field leaves without meaning."""
@@ -199,12 +208,19 @@ class NetSpec:
         _check_number(self, "norm_eps", 1e-12, 1)
         _check_number(self, "head_hidden", 0, 65536, whole=True)
         _check_number(self, "drop_path", 0, 0.99)
+        if self.drop_path and self.has_own_block:
+            raise SpecConflictError("drop_path", "does not reach a block of your own: leave it 0 with such a residual")
         _check_number(self, "in_channels", 1, 65536, whole=True)
         _check_number(self, "num_classes", 2, 65536, whole=True)
 
     def width(self, channels: int) -> int:
         """A table width as built: times ``width_mult``, rounded."""
         return round_width(channels * self.width_mult, self.divisor)
+
+    @property
+    def has_own_block(self) -> bool:
+        """Whether a stage has a block of the user's own, so that the net cannot be counted without importing it."""
+        return any(stage.block.is_own for stage in self.stages)
 
     @property
     def head_width(self) -> int:
@@ -258,7 +274,7 @@ class NetSpec:
         return build(cls, {**plain, "stages": stages}, what)
 
 
-BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec))
+BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec) if f.name != "source")
 # `stages` is not written in an arm, and the data decide the last two.
 CHANGEABLE = BLOCK_FIELDS + tuple(
     f.name for f in fields(NetSpec) if f.name not in {*BLOCK_FIELDS, "stages", "in_channels", "num_classes"}

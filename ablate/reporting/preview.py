@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ablate.design.imported import needs_import
 from ablate.design.own_training import OwnTraining
 from ablate.design.search import confirmed_names
 from ablate.reporting import words
@@ -131,9 +132,8 @@ def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
 def small_maps(plan: CampaignPlan) -> str:
     """A sentence on the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
     from ablate.model.layers import layers, tiny_maps
-    from ablate.model.spec import NetSpec
 
-    ours = [(arm.name, arm.spec) for arm in plan.arms if isinstance(arm.spec, NetSpec)]
+    ours = [(arm.name, arm.spec) for arm in plan.arms if not needs_import(arm.spec)]
     counts = {name: len(tiny_maps(layers(spec, plan.data.height, plan.data.width))) for name, spec in ours}
     small = [f"{count} in {name}" for name, count in counts.items() if count]
     if not small:

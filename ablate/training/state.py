@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from ablate.design.datasets import DataInfo
-from ablate.design.imported import Imported
+from ablate.design.imported import needs_import
 from ablate.design.initial import sha256, weights_file
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
@@ -98,7 +98,7 @@ class State:
 
     def seed_dropout(self, epoch: int) -> None:
         """Starts the epoch's streams of dropout masks and of dropped paths; a foreign net draws globally."""
-        if isinstance(self.trial.spec, Imported):
+        if needs_import(self.trial.spec):
             seed_globally(stream_seed(self.trial.seeds, "dropout", epoch))
         device = next(self.net.parameters()).device
         masks, paths = (

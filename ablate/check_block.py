@@ -1,0 +1,74 @@
+"""``python -m ablate.check_block my_package.blocks:MyBlock``: whether a block of your own keeps the protocol."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ablate.design.imported import own_block
+from ablate.errors import AblateError
+from ablate.measure.modules import module_cost
+from ablate.model.parts import OwnPart
+from ablate.model.spec import BlockSpec
+from ablate.training.own_block import make_block
+from ablate.training.user_code import told
+
+CASES = ((16, 16, 1), (16, 24, 1), (16, 24, 2))  # channels in and out, stride
+SIDES = (9, 8)  # height and width, one of them odd
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints what each case costs, or what is wrong with it; 1 where anything is."""
+    parser = argparse.ArgumentParser(prog="python -m ablate.check_block", description=__doc__)
+    parser.add_argument("path", help="import path of the class, PACKAGE.MODULE:CLASS")
+    path = parser.parse_args(arguments).path
+    failures = 0
+    for channels, out, stride in CASES:
+        case = f"{channels} -> {out} channels, stride {stride}"
+        try:
+            spec = BlockSpec(residual=path, source=own_block(path).digest)
+            block = make_block(OwnPart(spec=spec, in_channels=channels, out_channels=out, stride=stride))
+            problems = list(broken(block, channels, out, stride))
+        except AblateError as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            return 1
+        for problem in problems:
+            print(f"{case}: {problem}", file=sys.stderr)
+        failures += len(problems)
+        if not problems:
+            cost, _ = module_cost(block, (channels, *SIDES), by_fvcore=False)
+            print(f"{case}: {cost.params:,} parameters, {cost.macs:,} MACs on {SIDES[0]}x{SIDES[1]} pixels")
+    return 1 if failures else 0
+
+
+def broken(block: nn.Module, channels: int, out: int, stride: int) -> Iterator[str]:
+    """A sentence for each promise that a block does not keep."""
+    images = torch.randn(2, channels, *SIDES, generator=torch.Generator().manual_seed(0))
+    wanted = (2, out, *(math.ceil(side / stride) for side in SIDES))
+    try:
+        answer = block.train()(images)
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+        yield f"the block cannot take a tensor {tuple(images.shape)}: {told(error)}"
+        return
+    if not isinstance(answer, Tensor) or tuple(answer.shape) != wanted:
+        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        yield f"the block must return a tensor {wanted}, got {found}"
+        return
+    if answer.requires_grad:
+        (answer * torch.randn(answer.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+    missed = [name for name, one in block.named_parameters() if one.requires_grad and one.grad is None]
+    if missed:
+        yield f"no gradient reaches {', '.join(missed)}"
+    block.eval()
+    with torch.no_grad():
+        if not torch.equal(block(images), block(images)):
+            yield "in eval mode the block gives different outputs for the same input"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
