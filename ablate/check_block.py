@@ -35,14 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
             block = make_block(OwnPart(spec=spec, in_channels=channels, out_channels=out, stride=stride))
             problems = list(broken(block, channels, out, stride))
         except AblateError as error:
-            print(f"{path}: {error}", file=sys.stderr)
+            print(f"{path}: {error}", file=sys.stderr)  # noqa: T201
             return 1
         for problem in problems:
-            print(f"{case}: {problem}", file=sys.stderr)
+            print(f"{case}: {problem}", file=sys.stderr)  # noqa: T201
         failures += len(problems)
         if not problems:
             cost, _ = module_cost(block, (channels, *SIDES), by_fvcore=False)
-            print(f"{case}: {cost.params:,} parameters, {cost.macs:,} MACs on {SIDES[0]}x{SIDES[1]} pixels")
+            print(f"{case}: {cost.params:,} parameters, {cost.macs:,} MACs on {SIDES[0]}x{SIDES[1]} pixels")  # noqa: T201
     return 1 if failures else 0
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "own_nets.md").read_text()
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-STUDIES = ("zero_init", "downsample", "timm_models")
+STUDIES = ("zero_init", "downsample", "timm_models", "own_block")
 
 
 def run(command: str, folder: Path) -> str:
@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_page_gives_every_file_that_its_commands_name() -> None:
     files = [name for name, _ in BLOCK.findall(PAGE)]
     named = re.findall(r"^    python (?:-m ablate.study \./)?(\S+\.(?:py|toml))", PAGE, re.MULTILINE)
-    assert set(named) | {"my_nets.py", "my_data.py"} == set(files)
+    assert set(named) | {"my_nets.py", "my_blocks.py", "my_data.py"} == set(files)
     assert {f"{name}.toml" for name in STUDIES} <= set(files)
 
 
@@ -56,7 +56,7 @@ def test_every_study_of_the_page_is_planned_without_its_code_being_run(folder: P
     plan = make_plan(load_study(f"./{name}.toml"))
     assert len(plan.arms) >= 2
     assert plan.data.height == 32
-    assert "my_nets" not in sys.modules
+    assert not {"my_nets", "my_blocks"} & set(sys.modules)
 
 
 def test_readmes_first_example_has_ten_lines_and_is_planned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,11 +161,11 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
     shape, recipe = (data.channels, data.height, data.width), arm.recipe
     counted, remarks = module_cost(net, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     for remark in remarks:
-        say(f"cost of {arm.name} ({_path(arm.spec)}): {remark}")
+        say(f"cost of {arm.name} ({_own_path(arm.spec)}): {remark}")
     return net, counted
 
 
-def _path(model: Model) -> str:
+def _own_path(model: Model) -> str:
     if isinstance(model, Imported):
         return model.path
     return ", ".join(dict.fromkeys(stage.block.residual for stage in model.stages if stage.block.is_own))
