@@ -120,13 +120,15 @@ def with_source(model: Model) -> Model:
 
 def _block_with_source(block: BlockSpec) -> BlockSpec:
     if not block.is_own:
-        return replace(block, source="")
+        return replace(block, source="", place="")
     found = own_block(block.residual)
     known = _keywords(found.module, found.function)
     missing = [name for name in BLOCK_ARGUMENTS if known is not None and name not in known]
     if missing:
-        raise SpecError("residual", f"= {block.residual!r} must take {', '.join(missing)} (it takes: {known})")
-    return replace(block, source=found.digest)
+        raise SpecError(
+            "residual", f"= {block.residual!r} must take {', '.join(missing)} (it takes: {', '.join(known or ())})"
+        )
+    return replace(block, source=found.digest, place=found.place)
 
 
 def own_block(path: str) -> Imported:

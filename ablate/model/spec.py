@@ -72,6 +72,7 @@ class BlockSpec:
         se_gate: ``sigmoid``, with the block's activation inside (EfficientNet); ``hardsigmoid``, with ReLU inside and
             a bottleneck of a multiple of 8 channels (MobileNetV3).
         source: of a block of the user's own, 16 hex digits over its source; no arm writes it.
+        place: the folder that such a block was found in; "" for an installed one. It decides no result.
 
     Raises:
         SpecError: a field has a value that is not allowed.
@@ -88,6 +89,7 @@ class BlockSpec:
     se_ratio: float = 0
     se_gate: str = "sigmoid"
     source: str = ""
+    place: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not self.is_own:
@@ -258,6 +260,10 @@ class NetSpec:
         """Plain dicts, lists, numbers and strings, ready for JSON."""
         plain = dataclasses.asdict(self)
         plain["stages"] = list(plain["stages"])
+        for stage in plain["stages"]:
+            del stage["block"]["place"]
+            if not stage["block"]["source"]:
+                del stage["block"]["source"]  # as every version wrote it
         return plain
 
     @classmethod
@@ -274,7 +280,7 @@ class NetSpec:
         return build(cls, {**plain, "stages": stages}, what)
 
 
-BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec) if f.name != "source")
+BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec) if f.name not in {"source", "place"})
 # `stages` is not written in an arm, and the data decide the last two.
 CHANGEABLE = BLOCK_FIELDS + tuple(
     f.name for f in fields(NetSpec) if f.name not in {*BLOCK_FIELDS, "stages", "in_channels", "num_classes"}

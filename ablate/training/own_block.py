@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 
 from torch import Tensor, nn
 
-from ablate.design.imported import BLOCK_ARGUMENTS, Imported, own_block
+from ablate.design.imported import BLOCK_ARGUMENTS, Imported
 from ablate.model.nets import Net, initialise
 from ablate.model.parts import OwnPart
 from ablate.model.spec import BLOCK_FIELDS, NetSpec
@@ -24,7 +23,7 @@ def make_block(part: OwnPart) -> nn.Module:
         UserCodeError: it cannot be imported or called, or makes no module.
     """
     path = part.spec.residual
-    source = dataclasses.replace(own_block(path), digest=part.spec.source)
+    source = Imported(path=path, digest=part.spec.source, place=part.spec.place)
     given = {name: getattr(part, name) for name in BLOCK_ARGUMENTS}
     called = load_function(source)
     given |= {name: getattr(part.spec, name) for name in _asked(called) if name in BLOCK_FIELDS}
@@ -72,4 +71,4 @@ def _blocks(spec: NetSpec) -> list[bool]:
 
 def as_imported(spec: NetSpec) -> Imported:
     """The block of a net under its import path, for messages."""
-    return next(own_block(stage.block.residual) for stage in spec.stages if stage.block.is_own)
+    return next(Imported(path=stage.block.residual) for stage in spec.stages if stage.block.is_own)

@@ -79,9 +79,7 @@ def test_drop_path_does_not_go_with_it(tmp_path: Path) -> None:
         moved(net(), {"residual": write(tmp_path, "block_dropped"), "drop_path": 0.1})
 
 
-def test_the_check_prints_params_and_macs_of_a_good_block(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_check_prints_params_and_macs_of_a_good_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([write(tmp_path, "block_checked")]) == 0
     assert f"{16 * 24 * 9 + 24:,} parameters, {16 * 24 * 9 * 20:,} MACs" in capsys.readouterr().out
 
@@ -89,7 +87,11 @@ def test_the_check_prints_params_and_macs_of_a_good_block(
 @pytest.mark.parametrize(
     ("module", "code", "told"),
     [
-        ("block_shape", {"out": "self.conv(x)[:, 1:]"}, "must return a tensor (2, 16, 9, 8), got (2, 15, 9, 8)"),
+        (
+            "block_shape",
+            {"out": "self.conv(x)[:, 1:]"},
+            "must return a tensor (2, 16, 9, 8) for (2, 16, 9, 8), got (2, 15, 9, 8)",
+        ),
         ("block_unused", {"unused": "nn.Linear(2, 2)"}, "no gradient reaches unused.weight, unused.bias"),
         ("block_random", {"out": "self.conv(x) + __import__('torch').rand(1)"}, "different outputs"),
     ],
