@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import exit_status
 from ablate.design.imported import needs_import
 from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("study", nargs="?", metavar="STUDY", help="a study's name, or the path of its .toml file")
     new.add_argument("arms", nargs="*", metavar="ARM", help="arms of the study (default: all)")
     new.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the random matrices, or of the nets (%(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the random matrices, or of the nets (%(default)s)"
     )
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/information)")
     spiral = new.add_argument_group("without a study")
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help="nets as trained by `ablate study STUDY --set keep_weights=true` (default: with initial weights)",
     )
     nets.add_argument("--images", type=int, metavar="N", help="training images to show to each net (256)")
-    nets.add_argument("--data-root", type=Path, metavar="DIR", help=f"where data sets lie ({default_data_root()})")
+    nets.add_argument("--data-root", type=Path, metavar="DIR", help=f"folder of data sets ({default_data_root()})")
     return new
 
 
@@ -166,16 +167,20 @@ def keep(options: argparse.Namespace, name: str, figure: Figure, frame: pd.DataF
     print(f"Figure: {write_figure(options.out or default_runs() / 'information', name, figure, frame)}")  # noqa: T201
 
 
+def run(options: argparse.Namespace) -> None:
+    """The spiral, or the channels of a study's nets.
+
+    Raises:
+        AblateError: options that do not go together, or a study that cannot be used.
+    """
+    check(options)
+    (channels if options.study else spiral)(options)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input."""
     options = parser().parse_args(arguments)
-    try:
-        check(options)
-        (channels if options.study else spiral)(options)
-    except AblateError as error:
-        print(f"ablate information: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    return exit_status("information", lambda: run(options))
 
 
 if __name__ == "__main__":

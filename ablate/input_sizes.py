@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import add_budget, add_folders, exit_status
 from ablate.errors import AblateError
-from ablate.paths import default_data_root, default_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,19 +25,16 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate input_sizes",
         description="Scores trained nets on test images resized to several sizes, with the same weights, and counts "
-        "the MACs of each size. Takes every seed whose weights were kept; trains one where there is none.",
+        "the MACs of each size. Uses every seed whose weights were kept; trains one if there is none.",
     )
     new.add_argument("study", metavar="STUDY", help="a study's name, or the path of its .toml file")
     new.add_argument("arms", nargs="*", metavar="ARM", help="arms of the study (default: control)")
     new.add_argument(
         "--sizes", type=int, nargs="+", metavar="N", help="heights in pixels (default: 6 around training's)"
     )
-    new.add_argument("--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
-    new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
-    new.add_argument(
-        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="folder of data sets (%(default)s)"
-    )
-    new.add_argument("--no-train", action="store_true", help="refuse where no trained net was kept")
+    add_budget(new)
+    add_folders(new)
+    new.add_argument("--no-train", action="store_true", help="refuse if no trained net was kept")
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/input_sizes)")
     return new
 
@@ -124,12 +121,7 @@ def warnings(table: pd.DataFrame) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input."""
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except AblateError as error:
-        print(f"ablate input_sizes: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    return exit_status("input_sizes", lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `ablate judge`."""
     new = argparse.ArgumentParser(
         prog="ablate judge",
-        description="Judges runs that were trained elsewhere: a row a run, with the columns arm, seed and any metrics.",
-        epilog="docs/judge.md has a worked example, docs/json.md what --json prints and every exit code.",
+        description="Judges runs that were trained elsewhere: a row per run; columns arm, seed and any metrics.",
+        epilog="docs/judge.md has a worked example; docs/json.md explains --json and every exit code.",
     )
     new.add_argument("file", nargs="?", type=Path, metavar="FILE", help="results.csv, .jsonl or .parquet")
     new.add_argument("--control", required=True, metavar="ARM", help="the arm that every other arm is compared with")
-    new.add_argument("--metric", required=True, metavar="NAME", help="the column that the verdicts rest on")
+    new.add_argument("--metric", required=True, metavar="NAME", help="the column that is judged")
     direction = new.add_mutually_exclusive_group()
     direction.add_argument("--lower-is-better", action="store_true", help="as for a loss, an error or a time")
     direction.add_argument(
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     store.add_argument(
         "--tracking-uri", metavar="URI", help="the MLflow store (default: $MLFLOW_TRACKING_URI, or runs/mlflow.db)"
     )
-    new.add_argument("--json", action="store_true", help="the judgement as JSON on standard output, nothing else there")
+    new.add_argument("--json", action="store_true", help="print only the judgement, as JSON, on standard output")
     return new
 
 

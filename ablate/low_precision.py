@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import add_budget, add_folders, exit_status
 from ablate.errors import AblateError
-from ablate.paths import default_data_root, default_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,15 +29,12 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate low_precision",
         description="Scores every trained net of a study again with weights and activations rounded to a few bits, and "
-        "judges whether an arm loses more accuracy by it than the control. Train first, with keep_weights = true.",
+        "judges whether an arm loses more accuracy than the control. Train first, with keep_weights = true.",
     )
     new.add_argument("study", nargs="?", default="low_precision", metavar="STUDY", help="(default: %(default)s)")
-    new.add_argument("--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
+    add_budget(new)
     new.add_argument("--bits", type=int, nargs="+", default=list(BITS), metavar="N", help="(default: 8 6 4)")
-    new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
-    new.add_argument(
-        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="where data sets lie (%(default)s)"
-    )
+    add_folders(new)
     new.add_argument("--out", type=Path, metavar="DIR", help="where the CSV file is written (RUNS/low_precision)")
     return new
 
@@ -129,12 +126,7 @@ def _of_trial(
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input."""
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except AblateError as error:
-        print(f"ablate low_precision: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    return exit_status("low_precision", lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ablate.command_line import exit_status
 from ablate.errors import AblateError
 from ablate.paths import default_runs
 
@@ -63,12 +64,7 @@ def run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input."""
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except AblateError as error:
-        print(f"ablate memory: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    return exit_status("memory", lambda: run(options))
 
 
 if __name__ == "__main__":

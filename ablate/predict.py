@@ -1,4 +1,4 @@
-"""`python -m ablate.predict STUDY [ARM]`: what a trained net says of image files or test images, and its mistakes."""
+"""`python -m ablate.predict STUDY [ARM]`: a trained net's answers for image files or test images, and its mistakes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ablate.command_line import add_budget, add_folders, exit_status
 from ablate.errors import AblateError, one_of
-from ablate.paths import default_data_root, default_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,18 +27,15 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate predict",
         description="Shows image files or test images to a trained net of a study: a table and a figure of the answers "
-        "and their probabilities, and of the mistakes. Trains the net first, where none was kept.",
+        "and their probabilities, and of the mistakes. Trains the net first if none was kept.",
     )
     new.add_argument("study", metavar="STUDY", help="a study's name, or the path of its .toml file")
     new.add_argument("rest", nargs="*", metavar="ARM | IMAGE", help="an arm (default: control), then PNG or JPEG files")
     new.add_argument("--test", type=int, nargs="+", metavar="N", help="test images by index (default: all of them)")
-    new.add_argument("--seed", type=int, metavar="N", help="of the net (default: the first that was kept)")
-    new.add_argument("--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
-    new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
-    new.add_argument(
-        "--data-root", type=Path, default=default_data_root(), metavar="DIR", help="folder of data sets (%(default)s)"
-    )
-    new.add_argument("--no-train", action="store_true", help="refuse where no trained net was kept")
+    new.add_argument("--seed", type=int, metavar="N", help="seed of the net (default: the first that was kept)")
+    add_budget(new)
+    add_folders(new)
+    new.add_argument("--no-train", action="store_true", help="refuse if no trained net was kept")
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/predict/STUDY-ARM-SEED)")
     new.add_argument("--json", action="store_true", help="print one JSON document; text to stderr")
     return new
@@ -148,14 +145,10 @@ def main(arguments: list[str] | None = None) -> int:
     out = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            run(options, out)
-    except AblateError as error:
-        print(f"ablate predict: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+            return exit_status("predict", lambda: run(options, out))
     except KeyboardInterrupt:
         print("ablate predict: interrupted", file=sys.stderr)  # noqa: T201
         return 130
-    return 0
 
 
 if __name__ == "__main__":

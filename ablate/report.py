@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line of `ablate report`."""
     new = argparse.ArgumentParser(
-        prog="ablate report", description="Makes a study's report again from its records; trains nothing."
+        prog="ablate report", description="Rebuilds a study's report from its records; trains nothing."
     )
-    new.add_argument("study", nargs="?", metavar="NAME", help="the study's name")
+    new.add_argument("study", nargs="?", metavar="NAME", type=study_name, help="the study's name, or its file")
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument(
-        "--tracking-uri", metavar="URI", help="an MLflow store to pull a campaign from that the runs folder lacks"
+        "--tracking-uri", metavar="URI", help="the MLflow store to pull a campaign from if the runs folder lacks it"
     )
     new.add_argument("--campaign", metavar="DIGEST", help="the first digits of a campaign's digest (default: newest)")
     do = new.add_argument_group("what is made").add_mutually_exclusive_group()
@@ -36,6 +36,11 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--format", default="html", metavar="LIST", help="html (default), pdf, md, tex; several: html,tex")
     new.add_argument("--out", type=Path, metavar="DIR", help="write here in place of RUNS/reports")
     return new
+
+
+def study_name(name_or_path: str) -> str:
+    """``"mine"`` of ``"mine"`` and of ``"./mine.toml"``: records know a study by its name alone."""
+    return Path(name_or_path).stem if name_or_path.endswith(".toml") else name_or_path
 
 
 def campaigns(options: argparse.Namespace) -> list[SealedPlan]:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="ablate study",
         description="Answers an architecture question: trains what is missing, judges every arm, writes the report.",
-        epilog="A second call resumes where the first one stopped. docs/studies.md lists what a study file can say.",
+        epilog="A second call resumes where the first one stopped. docs/studies.md lists every key of a study file.",
     )
     new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
@@ -312,7 +313,8 @@ def start(name: str) -> int:
     from ablate.design.template import write_template
 
     file = write_template(name)
-    print(f"{file}: a study to start from. Next: python -m ablate.study {name if file.parent.name else file} --plan")  # noqa: T201
+    call = file.stem if file.parent.name else file
+    print(f"{file}: a study to start from. Next: python -m ablate.study {call} --plan")  # noqa: T201
     return 0
 
 
@@ -343,11 +345,19 @@ def main(arguments: list[str] | None = None) -> int:
     options.out, options.command = sys.stdout, again([one for one in given if one not in INSTEAD])
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            return run(options)
+            status = run(options)
+            if options.list or options.plan:
+                options.out.flush()
+            return status
     except AblateError as error:
         print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
         if not error.resumable:
             return EXIT_WRONG_INPUT
+    except BrokenPipeError:
+        if not (options.list or options.plan):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as head, has what it wants
+        return 0
     except KeyboardInterrupt:
         print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
     print(f"To resume: {again(given)}", file=sys.stderr)  # noqa: T201

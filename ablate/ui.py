@@ -29,14 +29,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `ablate ui`."""
     new = argparse.ArgumentParser(
         prog="ablate ui",
-        description="Serves the results to your browser: prints a link, and opens it where there is a screen.",
-        epilog="docs/security.md says who can reach the pages.",
+        description="Serves the results to your browser: prints a link, and opens it if there is a screen.",
+        epilog="docs/security.md explains who can reach the pages.",
     )
     new.add_argument("study", nargs="?", metavar="STUDY", help="open the runs of this study (default: all studies)")
     new.add_argument("--optuna", action="store_true", help="optuna-dashboard on runs/optuna.db instead of MLflow")
     new.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="the runs folder (%(default)s)")
     new.add_argument("--tracking-uri", metavar="URI", help="another MLflow store, such as sqlite:///x.db")
-    new.add_argument("--optuna-storage", metavar="URL", help="another Optuna storage; goes with --optuna")
+    new.add_argument("--optuna-storage", metavar="URL", help="another Optuna storage; only with --optuna")
     new.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     new.add_argument(
         "--port", type=int, metavar="N", help=f"the port to listen on ({MLFLOW_PORT}; with --optuna {OPTUNA_PORT})"
@@ -56,7 +56,7 @@ def _mlflow(options: argparse.Namespace) -> tuple[Application, str]:
     uri = tracking_uri(runs, options.tracking_uri)
     store = MlflowStore(uri, runs / "artifacts")
     if store.is_server:
-        raise AblateError(f"the results are on a server of their own: open {redact(uri)} in a browser")
+        raise AblateError(f"the results are on a separate server: open {redact(uri)} in a browser")
     if not store.exists:
         raise AblateError(
             f"{options.runs}: holds no results yet; run a study first (python -m ablate.study linear_bottleneck) or "
@@ -148,13 +148,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _say(host: str, port: int, link: str, what: str) -> None:
     if host not in LOCAL:
         print(  # noqa: T201
-            f"Listening on {host}: whoever has the link below and reaches this machine on port {port} can read, change "
+            f"Listening on {host}: anyone with the link below who reaches this machine on port {port} can read, change "
             "and delete every result and file of this store, and the link travels unencrypted. An SSH tunnel to "
             "127.0.0.1 is safer.",
             file=sys.stderr,
         )
     print(f"{what}: {link}", flush=True)  # noqa: T201
-    print("Whoever has this link can change and delete results; other users do not get in. Ctrl-C ends it.", flush=True)  # noqa: T201
+    print("Anyone with this link can change and delete results; others have no access. Ctrl-C ends it.", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

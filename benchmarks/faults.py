@@ -184,7 +184,7 @@ def page(lines: dict[str, Line], options: argparse.Namespace) -> str:
         [
             "# Faults: what was provoked, and what it cost",
             "",
-            f"Written by `{command}`, which anyone can run; it took {minutes:.0f} minutes on {os.cpu_count()} cores,",
+            f"Written by `{command}`, which you can run too; it took {minutes:.0f} minutes on {os.cpu_count()} cores,",
             f"{when}, with Python {platform.python_version()}, {libraries}.",
             "",
             "Each fault is provoked on real campaigns of tiny trials: 12 x 12 synthetic images, or a trainer that",

@@ -27,19 +27,19 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL = ROOT / "tests" / "realdata"
 PAGE = ROOT / "docs" / "others_data.md"
 QUESTION = Question(metric="accuracy", control="control", higher_is_better=True, alpha=ALPHA)
-HEAD = """# On data that others made
+HEAD = """# The verdicts on data that others published
 
-Made by `python benchmarks/others_data.py`; the seeds are fixed, so it comes out the same again, and the command fails
-where a number lies outside its bounds by more than two standard errors. The simulations with known truth are in
+Made by `python benchmarks/others_data.py`; the seeds are fixed, so a rerun gives the same page, and the command fails
+if a number is outside its bounds by more than two standard errors. The simulations with known truth are in
 [verdict_simulations.md](verdict_simulations.md), the rules in [statistics.md](statistics.md) and [judge.md](judge.md).
 
 ## 2,000 trainings of one net
 
 The accuracy of one CIFAR-10 net after each of 2,000 trainings (hiverge/cifar10-speedrun, MIT licence). All come from
-one population, so that any arms drawn from them are alike, and whatever is called different is wrongly called so. Each
+one population, so any arms drawn from them do not differ, and every difference that is found is an error. Each
 run has two accuracies, without and with test-time augmentation: a true pair, whose mean difference is {effect:.3f}
-points with a standard deviation of {sd:.3f}. For most rows on power this difference is made smaller by a constant, so
-that fewer than all studies are promised to find it.
+points with a standard deviation of {sd:.3f}. For most rows on power this difference is reduced by a constant, so
+that not every study is expected to find it.
 
 """
 HOUSES = """
@@ -47,9 +47,9 @@ HOUSES = """
 
 The mean absolute error (watts) of two forecasting models with and without one component, on 17 households with 5 seeds
 each that both states share (tohmetovakylbek-creator/training-randomness-ablation-validity, data CC BY 4.0). With 5
-seeds no exact test can decide a single household, so the question is asked over all of them, one household one unit.
-The difference is with minus without; the mean, its interval and the interval for a new household are those of a
-random-effects model (docs/judge.md).
+seeds no exact test can decide a single household, so the question is asked over all of them, with each household as
+one unit. The difference is with minus without; the mean, its interval and the interval for a new household are those of
+a random-effects model (docs/judge.md).
 
 """
 

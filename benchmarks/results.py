@@ -27,8 +27,8 @@ FIGURES = ("differences", "matched", "cost", "effects", "interactions", "roadmap
 HEAD = """# What the shipped studies found
 
 Made by `python benchmarks/results.py`, from the quick budgets: mnist5k, small nets, 4 epochs. Nothing here is
-written by hand, and what came out otherwise than expected stands so. Small nets on 4,000 digits for 4 epochs
-are a small world: `--budget full` asks the same questions on CIFAR-10.
+written by hand, and unexpected results are kept. Small nets on 4,000 digits for 4 epochs show only a little:
+`--budget full` asks the same questions on CIFAR-10.
 """
 
 

@@ -246,9 +246,9 @@ def main() -> int:
     if not quick:
         head = (
             "# What the verdicts promise, simulated\n\nMade by `python benchmarks/verdict_simulations.py`; the seeds "
-            f"are fixed, so it comes out the same again. A row has {SIMULATIONS:,} simulations, or half of that where "
-            "one is slow. The command fails where a number lies outside its bounds by more than three standard errors "
-            "of the simulation. Rows that are *not promised* show what the verdicts do not protect from. The same on "
+            f"are fixed, so a rerun gives the same page. A row has {SIMULATIONS:,} simulations, or half of that where "
+            "one is slow. The command fails if a number is outside its bounds by more than three standard errors "
+            "of the simulation. Rows that are *not promised* show what the verdicts do not protect from. Results on "
             "trainings that others published: [others_data.md](others_data.md). The rules are in "
             "[statistics.md](statistics.md).\n\n"
         )

@@ -27,7 +27,7 @@ runs = "../runs"
 # %%
 from pathlib import Path
 
-from ablate.reporting import charts, frames, frames_tuning, headline, sections, tables, words
+from ablate.reporting import charts, frames, frames_tuning, headline, sections, stability, tables, words
 from ablate.reporting.load import load_results
 
 results = load_results(study_name, runs=Path(runs), digest=digest)
@@ -78,6 +78,20 @@ frames.effects(results)
 
 # %%
 tables.step_rows(results)
+
+# %% [markdown]
+# ## At other levels
+#
+# The same contrasts at every level of the field that `[stability]` names. No verdict rests on these.
+
+# %%
+stability.level_rows(results)
+
+# %%
+charts.stability(results)
+
+# %%
+stability.interaction_rows(results)
 
 # %% [markdown]
 # ## Interactions
@@ -138,6 +152,25 @@ frames_tuning.scores(results)
 charts.tuning(results)
 
 # %% [markdown]
+# ## Search
+#
+# What the search tried, and how much of the lead of its best candidates fresh seeds confirmed.
+
+# %%
+from ablate.reporting import charts_search, frames_search
+
+frames_search.candidate_rows(results, frames_search.candidates(results))
+
+# %%
+charts_search.lead(results)
+
+# %%
+charts_search.front(results)
+
+# %%
+charts_search.parallel(results)
+
+# %% [markdown]
 # ## At equal cost
 #
 # The same change at its own cost and with its width solved for the control's cost.
@@ -149,7 +182,7 @@ frames.matched(results)
 charts.matched(results)
 
 # %% [markdown]
-# ## Accuracy against cost
+# ## What it costs
 #
 # Costs are those of the net, counted for one image; memory in bytes, latency in milliseconds.
 
@@ -182,6 +215,12 @@ charts.validation_curves(results)
 charts.training_curves(results)
 
 # %% [markdown]
+# Training of your own reports metrics of its own, a figure each.
+
+# %%
+charts.reported_curves(results)
+
+# %% [markdown]
 # ## Image by image
 #
 # What the arm furthest from the control confuses more often than the control, and the test images on which the two
@@ -204,10 +243,10 @@ tables.exploratory_rows(results)
 # %% [markdown]
 # ## Every trial
 #
-# What came of each trial, with its key and any remark of the trainer.
+# The result of each trial, with its key and any remark of the trainer.
 
 # %%
-tables.record_rows(trials, judgement.metric)
+tables.record_rows(results, trials)
 
 # %% [markdown]
 # ## Where the numbers come from

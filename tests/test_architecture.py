@@ -19,6 +19,7 @@ FLOORS = (
     "files",
     "formats",
     "paths",
+    "command_line",
     "provenance",
     "serve",
     "model",

@@ -59,6 +59,17 @@ def test_a_second_call_trains_nothing_and_says_the_same(
     assert verdicts(second.stdout) == verdicts(first.stdout)
 
 
+@pytest.mark.parametrize("arguments", [["--list", "--json"], ["relu6", "--plan", "--json"]])
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "ablate.study", *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        assert started.stderr.read() == ""
+    assert started.returncode == 0
+
+
 def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
     carried_out: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -67,6 +78,7 @@ def test_the_report_is_made_again_and_an_unknown_one_is_an_error(
     page.unlink()
     assert run("report", "linear_bottleneck", cwd=folder).returncode == 0
     assert page.exists()
+    assert run("report", "./linear_bottleneck.toml", cwd=folder).returncode == 0  # as the study itself may be named
     wrong = run("report", "no_such_study", cwd=folder)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr

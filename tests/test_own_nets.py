@@ -66,7 +66,7 @@ def test_readmes_first_example_has_ten_lines_and_is_planned(folder: Path, capsys
     (folder / name).write_text(content)
     assert main([f"./{name}", "--data", "photos.npz", "--plan"]) == 0
     shown = capsys.readouterr().out
-    assert "zero_init_residual" in shown
+    assert "zero_init_residual: default → true" in shown.replace("\N{NO-BREAK SPACE}", " ")
     assert "those of an imported net are counted when the study is run" in " ".join(shown.split())
 
 

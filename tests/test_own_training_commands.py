@@ -42,6 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def test_predictions_of_a_trainer_are_refused_with_the_reason(folder: Path) -> None:
+    words = [sys.executable, "-m", "ablate.predict", "faster.toml"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 2
+    assert "study 'faster': trainer is code of your own" in done.stderr
+
+
 def test_the_page_shows_whole_files_and_a_command_for_each_study() -> None:
     assert set(FILES) == {"my_train.py", "faster.toml", "momentum.toml", "fit.py"}
     assert {name for name in FILES if name.endswith(".toml")} <= {line.split()[3] for line in commands(PAGE)}

@@ -77,7 +77,7 @@ def test_it_listens_on_this_machine_and_says_what_listening_elsewhere_exposes(
     assert ui.parser().parse_args([]).host == "127.0.0.1"
     ui._say("127.0.0.1", 5000, "LINK", "MLflow")
     told = capsys.readouterr()
-    assert "Whoever has this link can change and delete results" in told.out
+    assert "Anyone with this link can change and delete results" in told.out
     assert told.err == ""
     ui._say("0.0.0.0", 5000, "LINK", "MLflow")
     assert "reaches this machine on port 5000 can read, change" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a runs folder holds of a campaign: its plan, its records, its trained nets."""
+"""Reads a campaign from a runs folder: its plan, its records, its trained nets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
-    """The arms and trials of a study.
+    """Plans the arms and trials of a study.
+
+    Args:
+        study: as loaded.
+        data_root: the folder of data sets; None: the default.
 
     Raises:
         StudyError, DataError: the arms or the data cannot be used.
@@ -34,7 +38,7 @@ def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
 
 
 def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Module:
-    """The trained net of one trial, in eval mode on the CPU; it takes normalised images N C H W.
+    """Loads the trained net of one trial, in eval mode on the CPU. The net takes normalised images N C H W.
 
     Args:
         study: as loaded.
@@ -43,7 +47,7 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
         options: the runs folder; None: the default.
 
     Raises:
-        AblateError: there is no such arm or seed, or its trial kept no weights.
+        AblateError: there is no such arm or seed, or the trial kept no weights.
 
     Example:
         >>> import ablate

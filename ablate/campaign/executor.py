@@ -1,4 +1,4 @@
-"""What an executor is: something that trains jobs elsewhere and tells how it goes.
+"""What an executor is: something that trains jobs elsewhere and reports their progress.
 
 The dispatcher knows this interface alone, so that processes of one machine and tasks of a cluster serve it alike.
 """

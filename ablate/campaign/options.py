@@ -1,4 +1,4 @@
-"""How a campaign is run, what came of it, and who is told how it goes: the plain data that every module here shares."""
+"""The options of a campaign, its result, and the observer of its progress: plain data that every module here shares."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class RunOptions:
     Attributes:
         runs: the runs folder.
         data_root: the folder of data sets.
-        tracking_uri: the MLflow store; None: $MLFLOW_TRACKING_URI, else sqlite in ``runs``.
+        tracking_uri: the MLflow store; None: $MLFLOW_TRACKING_URI, or sqlite in ``runs``.
         optuna_storage: URL of an Optuna storage; None: sqlite in ``runs``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        jobs: trials at a time; None: as many as the processors and the memory hold.
-        threads: threads of each trial; None: as many as the campaign began with, else what ``jobs`` leaves.
-        retries: further attempts at a trial whose worker was lost.
-        time_limit_s: seconds of one attempt; None: no limit.
+        jobs: trials at a time; None: as many as processors and memory allow.
+        threads: threads of each trial; None: as many as the campaign began with, or what ``jobs`` leaves.
+        retries: further attempts after a trial failed or its worker was lost.
+        time_limit_s: time limit of one attempt in seconds; None: no limit.
         executor: ``local`` or ``ray``.
         ray_address, cpus_per_trial, gpus_per_trial: see ``RayExecutor``.
 
@@ -93,7 +93,7 @@ class RunOptions:
 
     @property
     def cache(self) -> Path:
-        """The folder of what can be made again at any time: prepared data, measured costs."""
+        """The folder of files that can be rebuilt at any time: prepared data, measured costs."""
         return self.runs / "cache"
 
 
@@ -114,11 +114,11 @@ class CampaignInterrupted(CampaignStopped):
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignResult:
-    """What came of a campaign.
+    """The result of a campaign.
 
     Attributes:
         plan: with the recipes that tuning found.
-        needed: keys of the trials that the campaign needs; under ``until = "settled"``, as far as it has come.
+        needed: keys of the trials that the campaign needs; under ``until = "settled"``, those needed so far.
         records: trial key -> Record, failures included.
         costs: arm -> cost field -> number.
         trained: how many trials this call ran.
@@ -145,13 +145,13 @@ class CampaignResult:
 
 
 class Observer(Protocol):
-    """Is told how a campaign goes, from the dispatcher's thread; ``said`` from the threads of the views too."""
+    """Follows a campaign. Called from the dispatcher's thread; ``said`` also from the threads of the views."""
 
     def began(self, plan: CampaignPlan, todo: int) -> None:
         """``todo`` trials are missing and will be run."""
 
     def added(self, trials: int) -> None:
-        """So many more trials will be run than was said when it began."""
+        """``trials`` more trials will run than ``began`` reported."""
 
     def started(self, trial: Trial, attempt: int) -> None:
         """A trial runs; ``attempt`` is 1 for the first."""
@@ -173,7 +173,7 @@ class Observer(Protocol):
 
 
 class Silent:
-    """An Observer that tells nobody."""
+    """An Observer that does nothing."""
 
     def began(self, plan: CampaignPlan, todo: int) -> None: ...
     def added(self, trials: int) -> None: ...

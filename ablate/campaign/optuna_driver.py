@@ -1,4 +1,4 @@
-"""All that Optuna decides: every trial that runs is asked of one of its studies and told back to it.
+"""Everything that Optuna decides: one of its studies proposes every trial that runs, and gets its result.
 
 The studies are in memory. They are told what records say, in the order of the plan, so that the records alone lead to
 the same trials again, in another process as in this one.

@@ -1,4 +1,4 @@
-"""Data of the user's own are made into an .npz in a process of their own, before the study is planned."""
+"""Makes an .npz of the user's own data in a separate process, before the study is planned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equal budgets for nets of the user's own: the keyword at which an arm costs what the control costs, by measuring."""
+"""Equal budgets for the user's own nets: finds, by measuring, the keyword that gives an arm the control's cost."""
 
 from __future__ import annotations
 

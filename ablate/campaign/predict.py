@@ -1,4 +1,4 @@
-"""What a trained net answers on image files, or on test images."""
+"""The answers of a trained net for image files or test images."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def answers(
     test: Sequence[int] = (),
     say: Callable[[str], None] = print,
 ) -> Answers:
-    """Shows images to a net: the files, else the test images of these indices, else all test images.
+    """Shows images to a net: the files, or the test images with these indices, or all test images.
 
     Args:
         trained: the net.
-        options: where the data are.
-        files: PNG or JPEG files; another size or number of channels is converted, and told.
+        options: for the folder of the data.
+        files: PNG or JPEG files; another size or number of channels is converted and reported.
         test: indices from 0.
-        say: told what was converted.
+        say: called with a message about each conversion.
 
     Raises:
         AblateError: a file cannot be read, an index is out of range, or the data cannot be had.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -14,13 +14,14 @@ from ablate.campaign.local import run_in_subprocess
 from ablate.campaign.options import ArmCosts, RunOptions
 from ablate.campaign.resources import Layout
 from ablate.design.arm_cost import estimated_cost
-from ablate.design.datasets import DataInfo
+from ablate.design.datasets import KNOWN, DataInfo
 from ablate.design.identity import digest
 from ablate.design.imported import Imported, Model, needs_import
 from ablate.design.initial import weights_file
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
+from ablate.design.study import DataSpec
 from ablate.errors import AblateError
 from ablate.files import write_whole
 from ablate.measure.cost import Cost, cost
@@ -57,7 +58,7 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
     if reason and layout.device == "cpu" and layout.threads == 1:
         say(f"{reason}: torch's own kernels train, which takes longer (docs/performance.md).")
     every = (plan, *(at.plan for at in plan.levels))
-    for data in {arm.data.name: arm.data for one in every for arm in one.arms}.values():
+    for data in _distinct(arm.data for one in every for arm in one.arms):
         prepare(data, options.data_root, options.cache / "data", report=say)
     _check_weights(plan, options, say)
     device = layout.device
@@ -65,6 +66,11 @@ def _prepare(plan: CampaignPlan, options: RunOptions, layout: Layout, say: Say) 
         say("This machine has no GPU, so that latencies are those of its processor.")
         device = "cpu"
     return measure_costs(plan, options.cache / "costs", device, layout.threads, say)
+
+
+def _distinct(specs: Iterable[DataSpec]) -> Iterable[DataSpec]:
+    """A known data set once; one of the user's own once for each share of it, which may be too small."""
+    return {spec.name if spec.name in KNOWN else spec: spec for spec in specs}.values()
 
 
 def _prepare_own(plan: CampaignPlan) -> ArmCosts:

@@ -105,7 +105,7 @@ class RayExecutor:
     def submit(self, job: Job) -> None:
         """See ``Executor.submit``; errors as of ``capacity``."""
         self._connect()
-        content, digest = self._parcel(_data_file(job))
+        content, digest = self._parcel(data_file_of(job))
         init_content, init_digest = self._parcel(init_file_of(job.trial, job.init_file, job.data_root))
         owner = owner_of(job.store)
         stream = self._task.remote(
@@ -316,7 +316,7 @@ def run_attempt(
         executor.close()
 
 
-def _data_file(job: Job) -> Path | None:
+def data_file_of(job: Job) -> Path | None:
     """What a trial reads; training of the user's own finds its data itself."""
     if isinstance(job.trial.spec, OwnTraining):
         return None

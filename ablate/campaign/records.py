@@ -1,4 +1,4 @@
-"""The record store: what came of each trial, one immutable file each. Everything else is made from these files."""
+"""The record store: the result of each trial, in one immutable file each. Everything else is made from these files."""
 
 from __future__ import annotations
 

@@ -36,7 +36,17 @@ class TrainedNet:
 
 
 def keeping(study: Study) -> Study:
-    """The study as one that keeps its weights: its trials have the same keys."""
+    """The study as one that keeps its weights: its trials have the same keys.
+
+    Raises:
+        AblateError: its trials are trained by code of the user's own, so there is no net to load.
+    """
+    if study.own_training:
+        by = "trainer" if study.trainer else "command"
+        raise AblateError(
+            f"study {study.name!r}: {by} is code of your own, so there is no net that can be loaded here; this takes "
+            "studies whose [control] names a net"
+        )
     return study.model_copy(update={"keep_weights": True})
 
 
@@ -46,9 +56,12 @@ def kept_nets(study: Study, arm: str, options: RunOptions) -> list[TrainedNet]:
     Raises:
         AblateError: there is no such arm, or the study cannot be planned.
     """
-    plan = _planned(study, options)
+    return _kept(_planned(study, options), arm, options)
+
+
+def _kept(plan: CampaignPlan, arm: str, options: RunOptions) -> list[TrainedNet]:
     one_named("arm", arm, [one.name for one in plan.arms])
-    store = RecordStore(options.runs, study.name)
+    store = RecordStore(options.runs, plan.study.name)
     found = (TrainedNet(plan=plan, trial=one, weights=store.weights(one.key)) for one in plan.arm_trials(arm))
     return [one for one in found if one.weights.is_file() and store.path(one.trial.key).is_file()]
 
@@ -78,8 +91,8 @@ def trained_net(
         AblateError: there is no such arm or seed, nothing was trained and ``train`` is false, or the trial failed.
     """
     how = options or RunOptions()
-    kept = kept_nets(study, arm, how)
     plan = _planned(study, how)
+    kept = _kept(plan, arm, how)
     trials = {trial.seed: trial for trial in plan.arm_trials(arm)}
     if seed is None:
         seed = kept[0].trial.seed if kept else min(trials)

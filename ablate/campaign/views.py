@@ -1,4 +1,4 @@
-"""Views of the records: what a view is, and the thread that pushes records to one while training goes on.
+"""Views of the records: what a view is, and the thread that pushes records to one while training continues.
 
 A view is made from records and can be made again. Nothing waits for it: one that is away, slow or damaged is named
 once, and what it lacks is pushed when it answers, or by the next call.
@@ -272,7 +272,7 @@ class Pusher:
         if failures == 2 and not self._told:
             self._told = True
             why = str(error) if isinstance(error, AblateError) else f"{type(error).__name__}: {error}"
-            self._say(f"{why} Training goes on; every record is on disk, and {self._view.name} gets it later.")
+            self._say(f"{why} Training continues; every record is on disk, and {self._view.name} gets it later.")
         with self._wake:
             if not self._closing:
                 self._wake.wait_for(lambda: self._closing, timeout=BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])

@@ -1,4 +1,4 @@
-"""Two-level fractional factorial designs: which combinations to run, and what cannot be told apart from them.
+"""Two-level fractional factorial designs: which combinations to run, and which effects cannot be distinguished.
 
 A fraction of 2^(k-p) runs sets p of the k factors by generators, products of the others. Box, Hunter & Hunter,
 Statistics for Experimenters, 2nd edition, table 6.22; NIST/SEMATECH e-Handbook of Statistical Methods, 5.3.3.4.7.
@@ -83,7 +83,7 @@ class FractionalDesign:
         if not mixed:
             return f"{told}: no main effect or two-way interaction is mixed with another."
         groups = "; ".join(" = ".join(sorted(group, key=lambda name: (name.count(":"), name))) for group in mixed)
-        return f"{told}. These cannot be told apart: {groups}."
+        return f"{told}. These cannot be distinguished: {groups}."
 
     def _name(self, effect: Iterable[int]) -> str:
         return ":".join(self.factors[number] for number in sorted(effect))

@@ -1,4 +1,4 @@
-"""A function of the user's own, named by its import path: what an arm trains in place of one of our nets.
+"""A user's function, named by its import path, that makes the net of an arm in place of one of our nets.
 
 It is named, compared, planned and reported here without being imported; workers import it (training/user_code.py).
 """

@@ -1,4 +1,4 @@
-"""Data of the user's own that are no .npz: a function at an import path, or a folder of images with a folder a class.
+"""The user's own data other than an .npz: a function at an import path, or a folder of images with a folder per class.
 
 Both are made into an .npz once (training/own_data.py), before the study is planned; here is where that file is.
 """

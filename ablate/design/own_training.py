@@ -1,4 +1,4 @@
-"""Training of the user's own: a function or a command line that an arm's trials call, in place of our nets and loop.
+"""The user's own training: a function or a command line that an arm's trials call, in place of our nets and loop.
 
 It is planned and reported here without being imported or run; workers do that (training/own.py).
 """
@@ -138,7 +138,9 @@ def _unread(study: Study) -> Iterator[FieldError]:
         yield FieldError("command", "and trainer exclude each other: what trains is a function or a command line")
     for table in ("data", "recipe"):
         written_there = getattr(study, table).model_fields_set if table in study.model_fields_set else ()
-        yield from (FieldError(f"{table}.{name}", told) for name in sorted(written_there))
+        for name in sorted(written_there):
+            field = f"for one call, --set control.{name}=VALUE" if name in study.control else ""
+            yield FieldError(f"{table}.{name}", f"{told}; {field}" if field else told)
     if study.searched:
         yield FieldError("design.kind", f"= 'search' is not possible with a {what}: name the arms, or cross factors")
     if study.match != "none":

@@ -75,8 +75,12 @@ class CampaignPlan:
 
     def arm(self, name: str) -> Arm:
         """The arm or the candidate of this name; KeyError if there is none."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Arm]:
         candidates = (candidate.arm for candidate in self.search)
-        return {arm.name: arm for arm in (*candidates, *self.arms)}[name]
+        return {arm.name: arm for arm in (*candidates, *self.arms)}
 
     @property
     def tuning_trials(self) -> tuple[Trial, ...]:
@@ -322,7 +326,7 @@ def _too_much(study: Study, data: DataInfo, arms: Sequence[Arm]) -> list[FieldEr
     errors = []
     drawn = any(arm.data.fraction < 1 or arm.data.label_noise for arm in arms)
     if "split" in study.vary and data.num_val and not drawn:
-        errors.append(FieldError("vary", f"'split' does nothing: {data.name} brings validation images of its own"))
+        errors.append(FieldError("vary", f"'split' does nothing: {data.name} has its own validation images"))
     for arm in arms:
         training, _ = data.split(arm.data)
         if arm.recipe.batch_size > training and not study.own_training:

@@ -46,6 +46,11 @@ def find_study(name_or_path: str) -> Path:
     found = {path.stem: path for path in list_studies()}
     if name_or_path in found:
         return found[name_or_path]
+    if re.fullmatch(NAME_PATTERN, name_or_path) and (here := Path(f"{name_or_path}.toml")).is_file():
+        message = (
+            f"there is no study of this name in ./studies or among the shipped ones; for the file here, give {here}"
+        )
+        raise StudyError([Problem(f"study {name_or_path!r}", "", message)])
     names = ", ".join(found) or "none"
     message = (
         f"there is no such study{nearest(name_or_path, found)} (there are: {names}; or give the path of a .toml file)"
@@ -63,11 +68,11 @@ def load_study(
 
     Args:
         name_or_path: "linear_bottleneck", or the path of a .toml file.
-        budget: "quick" is the file as it stands; another is its [budget.NAME] table laid over it.
-        overrides: dotted keys laid over both, such as {"recipe.lr": 0.01}.
+        budget: "quick" is the file itself; another name applies its [budget.NAME] table to it.
+        overrides: dotted keys that are applied last, such as {"recipe.lr": 0.01}.
 
     Raises:
-        StudyError: every problem of the file, of its budgets and of the overrides.
+        StudyError: the file, a budget or an override has problems; the message lists all of them.
     """
     path = find_study(name_or_path) if isinstance(name_or_path, str) else name_or_path
     where = str(path)

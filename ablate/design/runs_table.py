@@ -1,4 +1,4 @@
-"""Reads a table of runs that were trained elsewhere, a row a run, and says exactly what is wrong with a bad one.
+"""Reads a table of runs that were trained elsewhere, one row per run, and states exactly what is wrong with a bad one.
 
 CSV, JSON lines and Parquet. Every value that is used is checked, with its row and column; other columns are not looked
 at.
@@ -93,7 +93,7 @@ def runs_of(table: Table, columns: Columns) -> Runs:
     """The metric of every run, by data set, arm and seed.
 
     Raises:
-        RunsError: a column is missing, a cell is empty, not a finite number or not a seed, or a run is there twice.
+        RunsError: a column is missing, a cell is empty, not a finite number or not a seed, or a run appears twice.
     """
     for option, column in (
         ("--arm-column", columns.arm),
@@ -192,7 +192,7 @@ def _csv(path: Path, content: bytes) -> Table:
 def _header(path: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
     doubled = next((name for name in columns if name and columns.count(name) > 1), None)
     if doubled:
-        raise RunsError(f"{path}, line 1: the column {doubled!r} is there twice; each column needs a name of its own")
+        raise RunsError(f"{path}, line 1: the column {doubled!r} appears twice; each column needs its own name")
     return columns
 
 
@@ -217,7 +217,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} appears twice")
     return found
 
 

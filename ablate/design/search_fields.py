@@ -47,12 +47,12 @@ class Search(Noun):
         default=4,
         ge=1,
         le=1_000,
-        description="tpe, nsga2: candidates under way at a time; the sampler is told of them in their order",
+        description="tpe, nsga2: candidates tried at a time; the sampler gets their scores in their order",
     )
     pruner: Pruner = Field(default="none", description="which candidates are trained with fewer epochs only")
     min_epochs: int = Field(default=1, ge=1, le=100_000, description="with a pruner: the fewest epochs of a candidate")
     reduction: int = Field(
-        default=3, ge=2, le=10, description="with a pruner: of so many candidates one gets so many times the epochs"
+        default=3, ge=2, le=10, description="with a pruner: one in this many candidates gets this many times the epochs"
     )
 
     @model_validator(mode="after")

@@ -101,7 +101,7 @@ class Recipe(Noun):
     warmup_epochs: float = Field(
         default=0.0, ge=0, description="linear warm-up; for one_cycle, 0 means 30 % of the epochs"
     )
-    step_epochs: float = Field(default=1.0, gt=0, description="step: the rate falls every so many epochs")
+    step_epochs: float = Field(default=1.0, gt=0, description="step: the number of epochs after which the rate falls")
     step_factor: float = Field(default=0.1, gt=0, le=1, description="step: what the rate is multiplied with")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
     ema: float = Field(
@@ -229,7 +229,7 @@ class Tuning(Noun):
         default=1,
         ge=1,
         le=10_000,
-        description="tunings of each arm: 1, or as many as plan.seeds, so that each seed confirms a tuning of its own",
+        description="tunings of each arm: 1, or as many as plan.seeds, so that each seed confirms its own tuning",
     )
     space: dict[str, Range] = Field(default_factory=dict, description="fields of the recipe and their ranges")
 

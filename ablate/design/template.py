@@ -38,7 +38,7 @@ bottleneck = "relu"
 # recipe.label_smoothing = 0.1
 
 [data]
-name = "mnist5k"            # or cifar10, fashion_mnist, ..., or the path of an .npz file of your own
+name = "mnist5k"            # or cifar10, fashion_mnist, ..., or the path of your own .npz file
 
 # How every arm is trained.
 [recipe]
@@ -72,7 +72,7 @@ def write_template(name: str) -> Path:
     """Writes a study file to start from: ``studies/NAME.toml`` where there is such a folder here, else ``NAME.toml``.
 
     Args:
-        name: of the study.
+        name: of the study; ``mine.toml`` is the name ``mine``.
 
     Returns:
         The file.
@@ -80,6 +80,7 @@ def write_template(name: str) -> Path:
     Raises:
         StudyError: the name is not allowed, a study has it already, or the folder cannot be written.
     """
+    name = name.removesuffix(".toml")
     if not re.fullmatch(NAME_PATTERN, name):
         raise _refused(name, f"{NAME_RULE}, got {name!r}")
     file = Path(f"{name}.toml")

@@ -144,7 +144,7 @@ def _blocks_error(study: Study) -> str:
         return ""
     if plan.until == "settled":
         return f'must be 1 with plan.until = "settled", got {blocks}'
-    allowed = f"must be 1 or plan.seeds = {plan.seeds}, so that each seed confirms a tuning of its own"
+    allowed = f"must be 1 or plan.seeds = {plan.seeds}, so that each seed confirms its own tuning"
     return "" if blocks == plan.seeds else f"{allowed}; got {blocks}"
 
 

@@ -1,6 +1,6 @@
 """What a net costs, without training it.
 
-``estimate`` is arithmetic on the list of layers; ``cost`` also has two independent counters agree with it.
+``estimate`` is arithmetic on the list of layers; ``cost`` also checks it against two independent counters.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def train_peak_bytes(ops: Sequence[Layer], *, batch_size: int, optimizer: str) -
 def estimate(
     spec: NetSpec, input_shape: tuple[int, int, int], *, batch_size: int = 64, optimizer: str = "adamw"
 ) -> Cost:
-    """The cost by arithmetic alone, in milliseconds of time and without torch.
+    """The cost by arithmetic alone, within milliseconds and without torch.
 
     Args:
         spec: the net.
@@ -112,12 +112,12 @@ def cost(
     batch_size: int = 64,
     optimizer: str = "adamw",
 ) -> Cost:
-    """The estimate, checked: the built net's parameters and the MACs by torch's and fvcore's counters must equal it.
+    """The estimate, checked against the built net's parameters and the MACs by torch's and fvcore's counters.
 
-    Args and raises as ``estimate``; besides,
+    Args: as for ``estimate``.
 
     Raises:
-        CostError: the counts disagree; the message names both.
+        CostError: as for ``estimate``, or the counts disagree; the message names both.
     """
     from ablate.measure.counters import count_fvcore, count_params, count_torch_macs
 

@@ -145,7 +145,7 @@ def _insert(net: nn.Module, bits: int) -> list[Rounded]:
 def quantised(
     net: nn.Module, bits: int, *, per_channel: bool, calibration_images: Tensor, batch_size: int = 256
 ) -> nn.Module:
-    """A copy of a trained net for inference, whose weights and activations have ``bits`` bits.
+    """Returns a copy of a trained net for inference, with weights and activations of ``bits`` bits.
 
     A batch norm after a convolution is folded into its weights first, as integer kernels need it. Rounded are the
     weights of convolutions and linear layers; the net's input; the output of every activation; the output of every

@@ -73,14 +73,14 @@ def initialise(net: nn.Module, generator: torch.Generator | None = None) -> None
 
 
 def build(spec: NetSpec, *, generator: torch.Generator | None = None) -> Net:
-    """The net that ``spec`` describes: N C H W images in, N num_classes logits out.
+    """Builds the net that ``spec`` describes: images N C H W in, logits N num_classes out.
 
     Args:
         spec: the architecture.
-        generator: where the initial weights come from; torch's global one if not given. With one, the global state
-            of the random numbers stays as it was.
+        generator: the source of the initial weights; torch's global generator if not given. If given, the global
+            random state does not change.
 
-    It stands on torch's default device: under ``with torch.device("meta")`` it has shapes and no weights.
+    The net is on torch's default device: under ``with torch.device("meta")`` it has shapes and no weights.
     """
     device = torch.get_default_device()
     with torch.device("meta"):

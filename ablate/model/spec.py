@@ -123,7 +123,7 @@ class BlockSpec:
                 raise SpecConflictError("conv", "'fused' is of inverted blocks, which expand before the 3x3")
         if self.shortcut == "expansions" and self.conv == "fused":
             raise SpecConflictError(
-                "shortcut", "'expansions' needs an expansion of its own, which conv = 'fused' has not"
+                "shortcut", "'expansions' needs a separate expansion, which conv = 'fused' does not have"
             )
         if self.groups > 1 and self.conv != "full":
             raise SpecConflictError("groups", f"above 1 goes with conv = 'full', got conv = {self.conv!r}")
@@ -236,7 +236,8 @@ class NetSpec:
         for name in toggles:
             if name not in BLOCK_FIELDS:
                 raise SpecError(name, one_of(name, BLOCK_FIELDS))
-        stages = tuple(replace(stage, block=replace(stage.block, **toggles)) for stage in self.stages)
+        moved = {block: replace(block, **toggles) for block in {stage.block for stage in self.stages}}
+        stages = tuple(replace(stage, block=moved[stage.block]) for stage in self.stages)
         return replace(self, stages=stages, activation=toggles.get("activation", self.activation))
 
     def with_changes(self, changes: dict[str, Any]) -> Self:
@@ -253,8 +254,10 @@ class NetSpec:
                 raise SpecError(
                     name, f"is not a field of a net{nearest(name, CHANGEABLE)} (allowed: {', '.join(CHANGEABLE)})"
                 )
-        moved = self.with_blocks(**{name: value for name, value in changes.items() if name in BLOCK_FIELDS})
-        return replace(moved, **{name: value for name, value in changes.items() if name not in BLOCK_FIELDS})
+        toggles = {name: value for name, value in changes.items() if name in BLOCK_FIELDS}
+        others = {name: value for name, value in changes.items() if name not in BLOCK_FIELDS}
+        moved = self.with_blocks(**toggles) if toggles else self
+        return replace(moved, **others) if others else moved
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, ready for JSON."""

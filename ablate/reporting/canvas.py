@@ -83,7 +83,8 @@ def frame_of(values: pd.Series, summary: pd.DataFrame) -> tuple[float, float] | 
     """Limits around the values alone where intervals (low, high) of few seeds reach ``WIDEST`` beyond; else None."""
     low, high = float(values.min()), float(values.max())
     width = high - low
-    if not width > 0 or max(summary["high"].max() - high, low - summary["low"].min()) <= WIDEST * width:
+    beyond = max(summary["high"].max() - high, low - summary["low"].min())
+    if not (width > 0 and beyond > WIDEST * width):  # beyond is nan where no interval is drawn
         return None
     return low - 0.75 * width, high + 0.75 * width
 

@@ -68,15 +68,18 @@ def differences(results: Results) -> Chart | None:
     if pairs.empty:
         return None
     figure = figures.differences(pairs, contrasts, _margin(results), results.unit, results.palette)
+    lines = (
+        f"the line is the {words.confidence(results)} interval of the mean; the thin one with ends holds for all arms "
+        "together. An interval that misses zero shows a difference; one inside the grey band of "
+        f"±{words.margin(results)} shows an equivalence."
+    )
+    few = contrasts["n"].max() < FEWEST_SEEDS
+    told = "the large dot is the mean, too few seeds for an interval." if few else lines
     return Chart(
         name="differences",
         figure=figure,
         data=contrasts,
-        caption=(
-            f"Each dot is one seed's difference to the control; the line is the {words.confidence(results)} interval "
-            "of the mean; the thin one with ends holds for all arms together. An interval that misses zero shows a "
-            f"difference; one inside the grey band of ±{words.margin(results)} shows an equivalence."
-        ),
+        caption=f"Each dot is one seed's difference to the control; {told}",
         alt=f"{results.unit.difference.capitalize()}, arm minus control, seed by seed, with intervals and the margin.",
     )
 
@@ -124,7 +127,7 @@ def tuning(results: Results) -> Chart | None:
         figure=figures_tuning.expected_best(curves, CONTROL, frames_tuning.scored_by(results).axis, results.palette),
         data=curves,
         caption=(
-            "The best to be expected of so many settings drawn from those tried, with one standard deviation of it, "
+            "The best to expect from that many of the settings tried, with one standard deviation of it, "
             "within what was seen (arXiv:1909.03004). No test data were looked at. A curve that is flat at its end "
             "would gain little from more settings."
         ),
@@ -160,7 +163,7 @@ def matched(results: Results) -> Chart | None:
         name="matched",
         figure=figures_cost.matched_pairs(table, results.unit, results.palette),
         data=table,
-        caption="Hollow: the change as it is. Filled: the same change with its width solved for the control's cost.",
+        caption="Hollow: the change unmatched. Filled: the same change, with its width solved for the control's cost.",
         alt="Difference to the control of each change, at its own cost and at the control's cost.",
     )
 

@@ -144,7 +144,7 @@ def warnings(results: Results, table: pd.DataFrame) -> list[str]:
         of = "members of the front" if study.search.sampler == "nsga2" else "candidates"
         said.append(f"{words.count(len(found), 'arm')} confirmed, not {study.search.confirm}: no more {of} finished.")
     return said + [
-        f"{axis.name} of {arm}, {told(one.values[axis.name])}, lies at the edge of the range that was searched, "
+        f"{axis.name} of {arm}, {told(one.values[axis.name])}, is at the edge of the range that was searched, "
         f"{axis.low:g} to {axis.high:g}{' (log)' * axis.log}: a better one may lie beyond."
         for arm, one in found.items()
         for axis in axes_of(results)

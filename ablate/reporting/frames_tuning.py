@@ -115,7 +115,7 @@ def _edge(results: Results, arm: str, name: str, value: float) -> str:
     span = results.plan.study.tuning.space[name]
     scale = " (log)" if span.log else ""
     return (
-        f"The best {name} of {arm}, {value:.3g}, lies at the edge of the range that was searched, {span.low:g} to "
+        f"The best {name} of {arm}, {value:.3g}, is at the edge of the range that was searched, {span.low:g} to "
         f"{span.high:g}{scale}: a better one may lie beyond."
     )
 

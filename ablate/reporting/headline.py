@@ -14,7 +14,7 @@ def headline(results: Results) -> str:
     """What came out, in one or two sentences."""
     judged = results.judgement
     if not judged.stands:
-        return "No verdict of this study stands, because the noise floor failed or could not be checked."
+        return "No verdict of this study is valid, because the noise floor failed or could not be checked."
     if judged.effects:
         return _factorial(results)
     if results.plan.study.design_kind == "add_one_in" and judged.verdicts:
@@ -28,7 +28,7 @@ def short_verdict(results: Results) -> str:
     """``"worse"``, or ``"1 worse, 2 undecided"``: for a title and a line of an index."""
     judged = results.judgement
     if not judged.stands:
-        return "no verdict stands"
+        return "no verdict is valid"
     if judged.effects:
         found = [effect.term for effect in _main(results) if effect.outcome in ("better", "worse")]
         return f"{', '.join(found)} matter{'s' * (len(found) == 1)}" if found else "no main effect was found"
@@ -72,8 +72,8 @@ def _told(results: Results, verdict: Verdict, *, whole: bool = True) -> str:
         words.OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=words.margin(results)) if whole else verdict.arm
     )
     told = f"{claim}: {_difference(results, contrast)}."
-    if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
-        told += f" About {contrast.seeds_to_settle} seeds would settle it."
+    if needed := words.seeds_to_settle(verdict):
+        told += f" About {needed} seeds would settle it."
     return told
 
 
@@ -114,13 +114,13 @@ def _factorial(results: Results) -> str:
     rest = list(dict.fromkeys(effect.term for effect in main if effect not in found))
     rest = [term for term in rest if term not in {effect.term for effect in found}]
     if not found:
-        told = "No main effect was told from zero."
+        told = "No main effect is significantly different from zero."
     else:
         told = f"{found[0].term} matters most: {_effect(results, found[0])}."
         if found[1:]:
             told += f" Then {'; '.join(f'{effect.term}, {_effect(results, effect)}' for effect in found[1:])}."
         if rest:
-            told += f" {_and(rest)} {'is' if len(rest) == 1 else 'are'} not told from zero."
+            told += f" {_and(rest)} {'is' if len(rest) == 1 else 'are'} not significantly different from zero."
     pairs = [e.term.replace(":", " and ") for e in results.judgement.effects if _interacts(e)]
     if pairs:
         told += (

@@ -14,8 +14,7 @@ from pydantic import Field
 from ablate.reporting.json_parts import NEXT, VERSION, Part, written
 from ablate.reporting.json_stability import PooledJson, StabilityJson
 from ablate.reporting.results import Costs
-from ablate.verdicts.registration import Registration
-from ablate.verdicts.verdict import Contrast, Effect, Judgement, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
 
 
 class ContrastJson(Part):
@@ -44,14 +43,14 @@ class ContrastJson(Part):
     arm_mean: float = Field(description="mean of the arm")
     sd_difference: float | None = Field(description="standard deviation of the differences")
     correlation: float | None = Field(description="of arm and control over the pairs")
-    detectable: float | None = Field(description="smallest true difference that so many runs find with 80 % power")
+    detectable: float | None = Field(description="smallest true difference that this many runs find with 80 % power")
     seeds_to_settle: int | None = Field(description="seeds that would settle the question at the margin; null: unknown")
     welch_low: float | None = Field(description="the interval that ignores the pairing")
     welch_high: float | None = Field(description="its other end")
     repeat_low: float | None = Field(description="where a repeat with as many new seeds is expected, at 1 - alpha")
     repeat_high: float | None = Field(description="its other end")
     median_difference: float | None = Field(description="of the differences")
-    outliers: list[int] = Field(description="seeds whose difference lies too far from the others for a normal sample")
+    outliers: list[int] = Field(description="seeds whose difference is too far from the others for a normal sample")
     asymmetric: bool | None = Field(description="whether the differences are more skewed than 95 % of normal samples")
     images_low: float | None = Field(description="interval for new test images as well as new seeds")
     images_high: float | None = Field(description="its other end")
@@ -63,45 +62,14 @@ class ContrastJson(Part):
     @classmethod
     def of(cls, contrast: Contrast) -> ContrastJson:
         """The contrast under the names of the schema."""
-        return cls(
-            arm=contrast.arm,
-            metric=contrast.metric,
+        return cls.like(
+            contrast,
             data_set=contrast.data_set or None,
             difference=contrast.mean_difference,
-            low=contrast.low,
-            high=contrast.high,
-            joint_low=contrast.joint_low,
-            joint_high=contrast.joint_high,
-            p=contrast.p,
-            adjusted_p=contrast.adjusted_p,
-            equivalence_p=contrast.equivalence_p,
             equivalence_adjusted_p=contrast.equivalence_holm_p,
-            tost_low=contrast.tost_low,
-            tost_high=contrast.tost_high,
             paired=contrast.control_runs is None,
-            n=contrast.n,
             control_n=contrast.n if contrast.control_runs is None else contrast.control_runs,
-            seeds=list(contrast.seeds),
-            differences=list(contrast.differences),
-            control_mean=contrast.control_mean,
-            arm_mean=contrast.arm_mean,
-            sd_difference=contrast.sd_difference,
-            correlation=contrast.correlation,
-            detectable=contrast.detectable,
-            seeds_to_settle=contrast.seeds_to_settle,
-            welch_low=contrast.welch_low,
-            welch_high=contrast.welch_high,
-            repeat_low=contrast.repeat_low,
-            repeat_high=contrast.repeat_high,
-            median_difference=contrast.median_difference,
-            outliers=list(contrast.outliers),
-            asymmetric=contrast.asymmetric,
-            images_low=contrast.images_low,
-            images_high=contrast.images_high,
-            seed_share=contrast.seed_share,
-            both_share=contrast.both_share,
-            image_share=contrast.image_share,
-            pooled=None if contrast.pooled is None else PooledJson.of(contrast.pooled),
+            pooled=None if contrast.pooled is None else PooledJson.like(contrast.pooled),
         )
 
 
@@ -127,22 +95,8 @@ class VerdictJson(Part):
     def of(cls, verdict: Verdict) -> VerdictJson:
         """The verdict under the names of the schema."""
         contrast = None if verdict.contrast is None else ContrastJson.of(verdict.contrast)
-        return cls(
-            arm=verdict.arm,
-            outcome=verdict.outcome,
-            difference=None if contrast is None else contrast.difference,
-            low=None if contrast is None else contrast.low,
-            high=None if contrast is None else contrast.high,
-            p=None if contrast is None else contrast.p,
-            adjusted_p=None if contrast is None else contrast.adjusted_p,
-            n=None if contrast is None else contrast.n,
-            why=verdict.why,
-            expected=verdict.expected,
-            held=verdict.held,
-            tested=verdict.tested,
-            settled_at=verdict.settled_at,
-            contrast=contrast,
-        )
+        numbers = ("difference", "low", "high", "p", "adjusted_p", "n")
+        return cls.like(verdict, contrast=contrast, **{name: getattr(contrast, name, None) for name in numbers})
 
 
 class EffectJson(Part):
@@ -158,24 +112,7 @@ class EffectJson(Part):
     p: float = Field(description="exact sign-flip p of the seeds' estimates, not adjusted")
     adjusted_p: float = Field(description="adjusted over all effects")
     outcome: Outcome = Field(description="the verdict")
-    aliases: list[str] = Field(description="effects of a fractional design that cannot be told from this one")
-
-    @classmethod
-    def of(cls, effect: Effect) -> EffectJson:
-        """The effect under the names of the schema."""
-        return cls(
-            term=effect.term,
-            contrast=effect.contrast,
-            estimate=effect.estimate,
-            low=effect.low,
-            high=effect.high,
-            joint_low=effect.joint_low,
-            joint_high=effect.joint_high,
-            p=effect.p,
-            adjusted_p=effect.adjusted_p,
-            outcome=effect.outcome,
-            aliases=list(effect.aliases),
-        )
+    aliases: list[str] = Field(description="effects of a fractional design that cannot be distinguished from this one")
 
 
 class FailureRateJson(Part):
@@ -235,34 +172,23 @@ class JudgementJson(Part):
     ) -> JudgementJson:
         """The judgement under the names of the schema; ``following``: commands to run next."""
         floor, seal, under_seal = judgement.noise_floor, judgement.registration, judgement.as_sealed
-        return cls(
+        return cls.like(
+            judgement,
             control=control,
-            metric=judgement.metric,
-            higher_is_better=judgement.higher_is_better,
-            alpha=judgement.alpha,
             margin=judgement.margin or None,
-            num_contrasts=judgement.num_contrasts,
-            num_seeds=judgement.num_seeds,
-            stands=judgement.stands,
             verdicts=[VerdictJson.of(one) for one in judgement.verdicts],
             noise_floor=None if floor is None else VerdictJson.of(floor),
             per_set=[ContrastJson.of(one) for one in judgement.per_set],
             exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
             steps=[ContrastJson.of(one) for one in judgement.steps],
-            effects=[EffectJson.of(one) for one in judgement.effects],
+            effects=[EffectJson.like(one) for one in judgement.effects],
             stability=None if judgement.stability is None else StabilityJson.of(judgement.stability),
-            failure_rates=[
-                FailureRateJson(
-                    arm=arm, failed=one.failed, of=one.of, upper=one.upper, p=one.p, adjusted_p=one.adjusted_p
-                )
-                for arm, one in judgement.failure_rates.items()
-            ],
-            registration=None if seal is None else _registration(seal),
+            failure_rates=[FailureRateJson.like(one, arm=arm) for arm, one in judgement.failure_rates.items()],
+            registration=None if seal is None else RegistrationJson.like(seal),
             as_sealed=None if under_seal is None else cls.of(under_seal, control=control, costs=costs),
-            warnings=list(judgement.statements),
-            method=judgement.method,
+            warnings=judgement.statements,
             costs={arm: dict(cost) for arm, cost in costs.items()},
-            next=list(following),
+            next=following,
         )
 
 
@@ -278,7 +204,3 @@ def judgement_json(
         following: commands to run next.
     """
     return written(JudgementJson.of(judgement, control=control, costs=costs, following=following))
-
-
-def _registration(found: Registration) -> RegistrationJson:
-    return RegistrationJson(is_confirmatory=found.is_confirmatory, reasons=list(found.reasons), sentence=found.sentence)

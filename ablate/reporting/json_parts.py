@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 from pydantic import BaseModel, ConfigDict
 
 VERSION = "version of this schema"
@@ -12,6 +14,12 @@ class Part(BaseModel):
     """A JSON object: closed, and its keys are the fields' aliases."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @classmethod
+    def like(cls, source: object, **given: Any) -> Self:
+        """The JSON object of ``source``: its attributes of the fields' names, but for those fields that are given."""
+        same = [name for name in cls.model_fields if name not in given and hasattr(source, name)]
+        return cls(**{name: getattr(source, name) for name in same}, **given)
 
 
 def written(document: Part) -> str:

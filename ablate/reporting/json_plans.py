@@ -15,7 +15,7 @@ from ablate.reporting.json_parts import NEXT, VERSION, Part
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
     from ablate.design.plan import Arm, CampaignPlan
-    from ablate.reporting.listing import Listing
+    from ablate.reporting.listing import Listing, Row
     from ablate.reporting.results import Costs
     from ablate.verdicts.verdict import Contrast
 
@@ -33,6 +33,18 @@ class ListedJson(Part):
     minutes: float | None = Field(description="an estimate for all trials, ``jobs`` at a time; null: likewise")
     next: list[str] = Field(description="the command that shows its plan, then the one that runs it")
 
+    @classmethod
+    def of(cls, row: Row) -> ListedJson:
+        """The row under the names of the schema."""
+        return cls.like(
+            row.study,
+            study=row.study.name,
+            file=str(row.path),
+            done=row.done,
+            next=[f"{row.command} --plan", row.command],
+            **{name: getattr(row.expected, name, None) for name in ("arms", "trials", "minutes")},
+        )
+
 
 class ListJson(Part):
     """`ablate study --list --json`: every study that a name reaches."""
@@ -46,24 +58,7 @@ class ListJson(Part):
     @classmethod
     def of(cls, listing: Listing) -> ListJson:
         """The listing under the names of the schema."""
-        return cls(
-            jobs=listing.jobs,
-            problems=list(listing.problems),
-            studies=[
-                ListedJson(
-                    study=row.study.name,
-                    budget=row.study.budget,
-                    question=row.study.question,
-                    file=str(row.path),
-                    arms=None if row.expected is None else row.expected.arms,
-                    trials=None if row.expected is None else row.expected.trials,
-                    done=row.done,
-                    minutes=None if row.expected is None else row.expected.minutes,
-                    next=[f"{row.command} --plan", row.command],
-                )
-                for row in listing.rows
-            ],
-        )
+        return cls.like(listing, studies=[ListedJson.of(row) for row in listing.rows])
 
 
 class ChangeJson(Part):
@@ -177,15 +172,7 @@ class PlanJson(Part):
             metric=study.decision.metric,
             margin=study.decision.margin,
             alpha=study.decision.alpha,
-            data=DataJson(
-                name=data.name,
-                train=data.num_train,
-                test=data.num_test,
-                channels=data.channels,
-                height=data.height,
-                width=data.width,
-                classes=data.num_classes,
-            ),
+            data=DataJson.like(data, train=data.num_train, test=data.num_test, classes=data.num_classes),
             arms=_arms(plan, costs),
             trials=expected.trials,
             exploring=expected.tuning,
@@ -195,15 +182,7 @@ class PlanJson(Part):
             minutes=None if expected.minutes is None else expected.minutes * left / expected.trials,
             measured_arms=expected.measured,
             disk_bytes=round(disk_bytes(plan, expected.trials, jobs)),
-            power=PowerJson(
-                seeds=power.seeds,
-                num_contrasts=power.num_contrasts,
-                sd=power.sd,
-                detectable=power.detectable,
-                equivalence_power=power.equivalence_power,
-                seeds_to_settle=power.seeds_to_settle,
-                can_decide=not reach,
-            ),
+            power=PowerJson.like(power, can_decide=not reach),
             warnings=[said for said in (reach, small_maps(plan)) if said],
             next=[command] if left else [f"python -m ablate.report {study.name}"],
         )
@@ -236,7 +215,7 @@ def _planned(
     return PlannedArmJson(
         arm=arm.name,
         found=True,
-        changes=[ChangeJson(field=one.field, before=one.before, after=one.after) for one in arm.changes],
+        changes=[ChangeJson.like(one) for one in arm.changes],
         seeds=len(plan.arm_trials(arm.name)),
         params=None if params is None else int(params),
         macs=None if macs is None else int(macs),
@@ -271,15 +250,11 @@ class CheckJson(Part):
     @classmethod
     def of(cls, check: Check, plan: CampaignPlan, *, command: str) -> CheckJson:
         """The check under the names of the schema; ``command`` runs the study."""
-        return cls(
+        return cls.like(
+            check,
             study=plan.study.name,
             campaign=plan.study.digest,
-            trials=check.trials,
-            records=check.records,
-            never_run=check.never_run,
-            sound=check.sound,
-            faults=[FaultJson(where=one.where, message=one.message, remedy=one.remedy) for one in check.faults],
-            repaired=list(check.repaired),
+            faults=[FaultJson.like(one) for one in check.faults],
             next=_remedies(check, command),
         )
 

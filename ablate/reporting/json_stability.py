@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from ablate.reporting.json_parts import Part
-from ablate.verdicts.random_effects import Pooled
 from ablate.verdicts.stability import Stability, TermStability, Word
 from ablate.verdicts.verdict import Outcome
 
@@ -21,20 +20,6 @@ class PooledJson(Part):
     heterogeneity_p: float = Field(description="Cochran's Q test of equal effects on all data sets")
     prediction_low: float | None = Field(description="interval for the effect on a new data set")
     prediction_high: float | None = Field(description="its other end")
-
-    @classmethod
-    def of(cls, found: Pooled) -> PooledJson:
-        """The mean under the names of the schema."""
-        return cls(
-            num_sets=found.num_sets,
-            standard_error=found.standard_error,
-            p=found.p,
-            tau=found.tau,
-            i_squared=found.i_squared,
-            heterogeneity_p=found.heterogeneity_p,
-            prediction_low=found.prediction_low,
-            prediction_high=found.prediction_high,
-        )
 
 
 class LevelJson(Part):
@@ -77,27 +62,11 @@ class TermJson(Part):
     @classmethod
     def of(cls, term: TermStability) -> TermJson:
         """The contrast under the names of the schema."""
-        return cls(
-            term=term.term,
-            word=term.word,
-            why=term.why,
-            levels=[
-                LevelJson(
-                    level=one.level,
-                    own=one.own,
-                    n=one.n,
-                    difference=one.estimate,
-                    standard_error=one.standard_error,
-                    low=one.low,
-                    high=one.high,
-                    adjusted_p=one.adjusted_p,
-                    outcome=one.outcome,
-                    why=one.why,
-                )
-                for one in term.levels
-            ],
-            interactions=[InteractionJson(**vars(one)) for one in term.interactions],
-            pooled=None if term.pooled is None else PooledJson.of(term.pooled),
+        return cls.like(
+            term,
+            levels=[LevelJson.like(one, difference=one.estimate) for one in term.levels],
+            interactions=[InteractionJson.like(one) for one in term.interactions],
+            pooled=None if term.pooled is None else PooledJson.like(term.pooled),
         )
 
 
@@ -113,10 +82,4 @@ class StabilityJson(Part):
     @classmethod
     def of(cls, found: Stability) -> StabilityJson:
         """The levels under the names of the schema."""
-        return cls(
-            field=found.field,
-            alpha=found.alpha,
-            num_seeds=found.num_seeds,
-            exploratory=found.exploratory,
-            terms=[TermJson.of(one) for one in found.terms],
-        )
+        return cls.like(found, terms=[TermJson.of(one) for one in found.terms])

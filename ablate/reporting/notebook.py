@@ -1,4 +1,4 @@
-"""The report notebook, executed for one campaign: an .ipynb with its outputs, which runs again where it lies."""
+"""The report notebook, executed for one campaign: an .ipynb with its outputs, which can be run again in its folder."""
 
 from __future__ import annotations
 

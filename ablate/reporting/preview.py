@@ -184,7 +184,7 @@ def _time(expected: Forecast, jobs: int, done: int) -> str:
     if 0 < expected.measured < expected.arms:
         source = f"measured speeds of {expected.measured} of {words.count(expected.arms, 'arm')}"
     if expected.minutes is None:
-        return "not known: how long the code of your own takes is measured by its first trial"
+        return "not known: the first trials measure how long your own code takes"
     minutes = expected.minutes * left / expected.trials
     return f"about {_minutes(minutes)} for {words.count(jobs, 'trial')} at a time ({source})"
 
@@ -238,7 +238,7 @@ def print_check(check: Check, study: str) -> None:
     for done in check.repaired:
         console.print(text(f"repaired: {done}"))
     if check.never_run:
-        console.print(text(f"{study} was never run here: 0 of {check.trials} trials have a record"))
+        console.print(text(f"{study}, as it is planned here, was never run: 0 of {check.trials} trials have a record"))
         return
     for fault in check.faults:
         console.print(text(f"{fault.where}: {fault.message} (remedy: {fault.remedy})", "yellow"))

@@ -1,4 +1,4 @@
-"""How a campaign goes, live: a bar a running trial in a terminal, plain lines elsewhere."""
+"""Live progress of a campaign: a bar for each running trial in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

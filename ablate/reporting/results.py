@@ -27,15 +27,15 @@ Costs = Mapping[str, Mapping[str, float | int | None]]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Results:
-    """What a campaign found. Its repr is the verdicts; in a notebook it is their table.
+    """The results of a campaign. It prints as the verdicts; in a notebook it shows their table.
 
     Attributes:
-        plan: study, data, arms and trials as they were planned.
+        plan: study, data, arms and trials as planned.
         costs: arm -> cost field -> number; an arm or a field may be missing.
         records: trial key -> Record; two arms that are the same net share their records.
         judgement: the verdicts.
         needed: keys of the trials that the verdicts need; None: all of the plan.
-        rank_factors: gives Optuna's importance of each factor; called when a report is written, since it takes seconds.
+        rank_factors: returns Optuna's importance of each factor. A report calls it; it takes seconds.
     """
 
     plan: CampaignPlan

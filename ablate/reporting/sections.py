@@ -73,7 +73,7 @@ def _answer(results: Results) -> Iterator[Part | None]:
 def _importance(results: Results, effects: pd.DataFrame) -> Iterator[Part | None]:
     """Optuna's view of a factorial study beside the linear model's."""
     ranked = frames.importance(results, effects) if not effects.empty else effects
-    yield Table(tables.importance_rows(ranked), "Optuna's importance of each factor beside its main effect")
+    yield Table(tables.importance_rows(ranked), "Optuna's importance of each factor, with its main effect")
     yield Prose(words.importance_differs(ranked), "rule")
 
 
@@ -87,9 +87,6 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
         tables.verdict_rows(results),
         f"{unit.axis}, arm minus control, paired by seed: {words.count(len(judged.verdicts), 'arm')}",
         folded=many,
-    )
-    yield Table(
-        tables.failure_rows(results), "How often training failed: it diverged, or ended far worse than the rest"
     )
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
     yield Prose(judged.method, "rule")
@@ -227,7 +224,9 @@ def _exploratory(results: Results) -> Iterator[Part | None]:
 
 def _trials(results: Results) -> Iterator[Part | None]:
     trials = frames.trials(results)
-    caption = f"{words.count(len(trials), 'planned trial')} and what came of {'it' if len(trials) == 1 else 'them'}"
+    caption = (
+        f"{words.count(len(trials), 'planned trial')} with {'its result' if len(trials) == 1 else 'their results'}"
+    )
     yield Table(tables.record_rows(results, trials), caption, folded=True)
 
 

@@ -1,4 +1,4 @@
-"""The Python face of a study: run it, look at its results, and take tidy frames of them."""
+"""A study from Python: run it, look at its results, and get them as tidy frames."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def run(study: Study, options: RunOptions | None = None, *, progress: bool = True) -> Results:
-    """Trains what is missing, and returns the results of the study.
+    """Trains what is missing and returns the results of the study.
 
     Args:
         study: as loaded.
-        options: the runs folder, trials at a time, device and the rest; None: the defaults.
-        progress: whether to print how it goes.
+        options: runs folder, trials at a time, device and so on; None: the defaults.
+        progress: whether to show progress.
 
     Raises:
         AblateError: the study, the data or the runs folder cannot be used.
@@ -49,14 +49,14 @@ def run(study: Study, options: RunOptions | None = None, *, progress: bool = Tru
 
 
 def results(study: Study, options: RunOptions | None = None) -> Results:
-    """The results of a study that was run, from its records. Trains nothing.
+    """Returns the results of a study that was run, from its records. Trains nothing.
 
     Args:
         study: as loaded.
         options: the runs folder; None: the default.
 
     Raises:
-        AblateError: this study, as it is, was not run in the runs folder.
+        AblateError: the runs folder has no campaign of this study as it is now.
     """
     how = options or RunOptions()
     return results_from(load(how, study.name, study.digest), how.runs)
@@ -71,19 +71,19 @@ def predictions(
     seed: int | None = None,
     options: RunOptions | None = None,
 ) -> pd.DataFrame:
-    """What a trained net of the study says of images; it is trained first, where none was kept.
+    """Shows images to a trained net of the study and returns its answers. Trains the net first if none was kept.
 
     Args:
         study: as loaded.
-        arm: whose net.
+        arm: the arm whose net is used.
         images: PNG or JPEG files.
-        test: else test images by index; all of them where neither is given.
-        seed: of the net; None: the first that was kept.
+        test: indices of test images, in place of files; all test images if neither is given.
+        seed: the seed of the net; None: the first that was kept.
         options: the runs folder; None: the default.
 
     Returns:
-        A row an image: image, true, predicted, probability, second, second_probability, right, and a column
-        ``p(CLASS)`` for each class; ``true`` and ``right`` are None for image files.
+        One row per image: image, true, predicted, probability, second, second_probability, right, and a column
+        ``p(CLASS)`` for each class. ``true`` and ``right`` are None for image files.
 
     Raises:
         AblateError: the arm, the net or an image cannot be used.
@@ -100,13 +100,13 @@ def predictions(
 
 
 def records(study: Study, options: RunOptions | None = None) -> pd.DataFrame:
-    """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran.
+    """One row per planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran.
 
     Args:
         study: as loaded.
         options: the runs folder; None: the default.
 
     Raises:
-        AblateError: this study, as it is, was not run in the runs folder.
+        AblateError: the runs folder has no campaign of this study as it is now.
     """
     return results(study, options).frame()

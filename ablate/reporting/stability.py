@@ -95,7 +95,7 @@ def against_margin(found: Pooled, margin: float) -> str:
     """What the prediction interval says of a new data set."""
     low, high = found.prediction_low, found.prediction_high
     if low is None or high is None:
-        return "two data sets foretell nothing"
+        return "two data sets predict nothing"
     if -margin < low and high < margin:
         return "within the margin"
     if low >= margin or high <= -margin:
@@ -126,7 +126,7 @@ def rule(results: Results) -> str:
     each = f"{words.count(found.num_seeds, 'paired seed')} at every level; the study's own is {found.own}."
     told = [
         each,
-        f"No verdict depends on this section; it has an alpha of its own ({found.alpha:g}).",
+        f"No verdict depends on this section; it has its own alpha ({found.alpha:g}).",
         "At each level the contrasts are judged by the study's rule.",
         "Holds: the same is shown at every level.",
         "Changes sign: differences of both signs are found.",
@@ -148,7 +148,7 @@ def _over_sets(found: Stability) -> str:
     )
     if k < FEW_SETS:
         told += (
-            f" {k} data sets say what holds on these {k}. They can hardly foretell another one: with so few degrees of "
+            f" {k} data sets show what holds on these {k}. They can hardly predict another one: with so few degrees of "
             f"freedom the intervals are wide, and an exact test over data sets needs {FEW_SETS}."
         )
     return told

@@ -216,25 +216,6 @@ def simple_effect_rows(results: Results) -> pd.DataFrame:
     )
 
 
-def failure_rows(results: Results) -> pd.DataFrame:
-    """How often each arm's training failed, and the highest rate its seeds do not exclude; empty if none did."""
-    rates = results.judgement.failure_rates
-    if not any(rate.failed for rate in rates.values()):
-        return pd.DataFrame()
-    return pd.DataFrame(
-        [
-            {
-                "arm": arm,
-                "failed": f"{rate.failed} of {rate.of}",
-                "highest rate not excluded": f"{rate.upper:.0%}",
-                "p against the control": p_text(rate.p),
-                "adjusted p": p_text(rate.adjusted_p),
-            }
-            for arm, rate in rates.items()
-        ]
-    )
-
-
 def compute_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """What each arm computes, for one image."""
     control = table.loc[table["arm"] == CONTROL, "macs"]

@@ -1,4 +1,4 @@
-"""What stands in the terminal at the end of a study: question, verdicts in words, and the table of numbers."""
+"""What the terminal shows at the end of a study: question, verdicts in words, and the table of numbers."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def sentence(results: Results, verdict: Verdict) -> str:
         behind = [proper(verdict.why.rstrip("."))]
     else:
         behind = [evidence(results, contrast)]
-        if verdict.outcome == "undecided" and (contrast.seeds_to_settle or 0) > contrast.n:
-            behind.append(f"about {contrast.seeds_to_settle} seeds would settle it")
+        if needed := seeds_to_settle(verdict):
+            behind.append(f"about {needed} seeds would settle it")
     if verdict.expected:
         behind.append(f"expected: {expectation(verdict)}")
     told = ", ".join(part for part in behind if part)
@@ -130,6 +130,14 @@ def evidence(results: Results, contrast: Contrast) -> str:
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
         difference += f" {span}"
     return ", ".join([means, difference, f"{which} {p_text(p)}", count(contrast.n, "paired seed")])
+
+
+def seeds_to_settle(verdict: Verdict) -> int | None:
+    """How many seeds would settle an undecided verdict; None where so few seeds as there are cannot tell."""
+    contrast = verdict.contrast
+    if verdict.outcome != "undecided" or contrast is None or contrast.n < FEWEST_SEEDS:
+        return None
+    return contrast.seeds_to_settle if (contrast.seeds_to_settle or 0) > contrast.n else None
 
 
 def absolute(results: Results, value: float) -> str:
@@ -203,7 +211,7 @@ def gravest(results: Results) -> list[str]:
     """What the reader must know before any verdict: why the study does not stand, then every other statement."""
     told = [proper(statement) for statement in results.judgement.statements]
     if not results.judgement.stands and not told:
-        told = ["The noise floor failed or could not be checked: no verdict of this study stands."]
+        told = ["The noise floor failed or could not be checked: no verdict of this study is valid."]
     return told
 
 
@@ -234,9 +242,16 @@ def change(arm: Arm, study: Study) -> str:
 
 def _moved(change: Change, *, alone: bool) -> str:
     """``"bottleneck: linear → relu"``; the field alone where it moves a whole table of stages."""
-    before, after = ("none" if value == "" else value for value in (change.before, change.after))
-    whole = f"{change.field}: {before} → {after}" if alone else f"{change.field} → {after}"
-    return _unbroken(whole if len(whole) <= LONGEST_CHANGE else change.field)
+    before, after = (_level(value) for value in (change.before, change.after))
+    told = [f"{change.field}: {before} → {after}"] * alone + [f"{change.field} → {after}", change.field]
+    return _unbroken(next((one for one in told if len(one) <= LONGEST_CHANGE), change.field))
+
+
+def _level(value: object) -> str:
+    """A level as a study file writes it; a keyword that is not written has its function's default."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "default" if value == "" else str(value)
 
 
 def _unbroken(text: str) -> str:

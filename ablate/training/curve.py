@@ -1,4 +1,4 @@
-"""The learning curve that training of the user's own reports, kept on disk so that a resumed trial has all of it."""
+"""The learning curve that the user's own training reports, kept on disk so that a resumed trial has all of it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,10 @@ def prepare(spec: DataSpec, root: Path, cache: Path, *, download: bool = True, r
     Raises:
         DataError: which file, what was found, what was expected, how to get it.
     """
-    return _prepared(spec, root, cache, download, report)[0]
+    path, arrays = _prepared(spec, root, cache, download, report)
+    if spec.name not in KNOWN:
+        _training_parts(path, arrays, spec)
+    return path
 
 
 def load_images(
@@ -85,6 +88,19 @@ def load_images(
     ``file`` is the prepared file where it lies elsewhere than its name leads to, as on another machine.
     """
     path, arrays = _prepared(spec, root, cache, download, report, file)
+    train, val = _training_parts(path, arrays, spec)
+    mean, std = _statistics(train.images)
+    return Images(
+        *_tensors(train), *_tensors(val), *_tensors(arrays.test), info=_info(spec, arrays), mean=mean, std=std
+    )
+
+
+def _training_parts(path: Path, arrays: Arrays, spec: DataSpec) -> tuple[Part, Part]:
+    """What is trained on, and what validates.
+
+    Raises:
+        DataError: there are too few images for both.
+    """
     train, val = arrays.train, arrays.val
     if val is None:
         held_back = stratified(train.labels, spec.validation, spec.split_seed)
@@ -97,10 +113,7 @@ def load_images(
     train = _reduced(_with_label_noise(train, spec), spec)
     if len(train) < 2:
         raise DataError(f"{path}: {len(train)} training image is too few for batch norm, at least two are needed")
-    mean, std = _statistics(train.images)
-    return Images(
-        *_tensors(train), *_tensors(val), *_tensors(arrays.test), info=_info(spec, arrays), mean=mean, std=std
-    )
+    return train, val
 
 
 def _with_label_noise(train: Part, spec: DataSpec) -> Part:

@@ -1,4 +1,4 @@
-"""What a net answers on held-back images, and the record that comes of a trial."""
+"""A net's answers for held-back images, and the record of a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial of training of the user's own: a function called, or a command run, and its metrics made a record."""
+"""One trial of the user's own training: calls the function or runs the command, and makes a record of its metrics."""
 
 from __future__ import annotations
 

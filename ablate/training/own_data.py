@@ -1,4 +1,4 @@
-"""Makes an .npz of data of the user's own: of what a function returns, or of a folder of images."""
+"""Makes an .npz of the user's own data: of what a function returns, or of a folder of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A net of the user's own: made by a function at an import path, with initial weights from the trial's own stream."""
+"""The user's own net: made by a function at an import path, with initial weights from the trial's own stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training of the user's own returned: a table of numbers, checked."""
+"""What the user's own training returned: a table of numbers, checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports a function of the user's own: in worker processes only, since planning and reporting need its name alone."""
+"""Imports a user's function: in worker processes only, since planning and reporting need only its name."""
 
 from __future__ import annotations
 

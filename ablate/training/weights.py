@@ -65,15 +65,15 @@ class LoadReport:
 
 
 def load_weights(net: nn.Module, path: Path | str) -> LoadReport:
-    """Copies the numbers of every tensor whose name and shape the net has; the others are reported.
+    """Loads every tensor whose name and shape match the net, and reports the others.
 
     Args:
         net: changed in place, only if the whole file can be read.
         path: a .pt or .pth file of torch.save (a state dict, or a dict that holds one), or a .safetensors file.
 
     Raises:
-        WeightsError: the file is missing, truncated or no file of weights, holds more than plain tensors, holds numbers
-            that are not finite, or has no tensor that fits the net.
+        WeightsError: the file is missing, truncated or not a file of weights, contains anything but plain tensors,
+            contains numbers that are not finite, or has no tensor that fits the net.
 
     Example:
         >>> import tempfile

@@ -206,9 +206,8 @@ def _why_not_judged(arm: ArmResults, control: ArmResults, rule: Rule) -> str:
     first = rule.looks[0].seeds
     if min(arm.sound, control.sound) >= first:
         at = [one.name for one in (control, arm) if at_chance((one,), first, rule)]
-        return (
-            f"no better than chance on the test images: {' and '.join(at)}. It learned nothing that could be compared."
-        )
+        alike = "are both" if len(at) > 1 else "is"
+        return f"{' and '.join(at)} {alike} no better than chance on the test images, so there is nothing to compare."
     faults = [one.fault for one in (control, arm) if one.sound < first]
     again = (
         "Run the study again to fill the gap"

@@ -329,7 +329,7 @@ def _withheld(one: Verdict) -> Verdict:
     return Verdict(
         arm=one.arm,
         outcome="not judged",
-        why="the noise floor did not pass, so no verdict of these runs stands.",
+        why="the noise floor did not pass, so no verdict of these runs is valid.",
         contrast=one.contrast,
         expected=one.expected,
     )

@@ -22,9 +22,9 @@ from ablate.verdicts.verdict import Judgement, Verdict
 METHOD = (
     "Over data sets: the mean of a random-effects model (variance between data sets by REML, interval after Hartung "
     "and Knapp). Better and worse: the exact two-sided sign-flip p of the data sets' mean differences, each data set "
-    "one unit, adjusted over the arms, is at most alpha, and the interval of the mean lies on one side of zero. "
+    "one unit, adjusted over the arms, is at most alpha, and the interval of the mean does not contain zero. "
     "Equivalent (no worse): the tests against the margin on the same units, and the interval of the mean at "
-    "1 - 2 alpha lies within the margin (on the good side of it). The contrasts of single data sets are not adjusted; "
+    "1 - 2 alpha is within the margin (on the good side of it). The contrasts of single data sets are not adjusted; "
     "no verdict rests on one of them alone."
 )
 
@@ -171,6 +171,6 @@ def _heterogeneity(arm: str, found: Pooled) -> str:
         f"({100 * found.i_squared:.0f} % of the variance)"
     )
     if found.prediction_low is None or found.prediction_high is None:
-        return f"{spread_between}; two data sets are too few to foretell the effect on a new one."
+        return f"{spread_between}; two data sets are too few to predict the effect on a new one."
     low, high = (wording.number(end, signed=True) for end in (found.prediction_low, found.prediction_high))
     return f"{spread_between}; on a new data set it is expected between {low} and {high}."

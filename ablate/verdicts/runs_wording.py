@@ -23,13 +23,13 @@ UNKNOWN = (
 NO_MARGIN = "No margin was declared (--margin), so no arm can come out equivalent or no worse."
 PAIRED = (
     "Better and worse, for paired arms: the exact two-sided sign-flip p, adjusted over the arms, is at most alpha, and "
-    "the t interval of the paired differences lies on one side of zero. P-values are adjusted by step-down max-T where "
-    "all arms have the same pairs, else by Holm's procedure."
+    "the t interval of the paired differences does not contain zero. P-values are adjusted by step-down max-T where "
+    "all arms have the same pairs, otherwise by Holm's procedure."
 )
 UNPAIRED = (
     "Better and worse, for arms without pairs: the permutation p of Welch's t (exact up to 200,000 splits, else 99,999 "
-    "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval lies on one "
-    "side of zero."
+    "sampled ones), adjusted over the arms by Holm's procedure, is at most alpha, and Welch's interval does not "
+    "contain zero."
 )
 
 
@@ -127,7 +127,7 @@ def method(samples: Sequence[Sample], *, no_worse: bool = False) -> str:
 
 def floor_failed(floor: Verdict) -> str:
     """The gravest statement."""
-    return f"The noise floor failed: no verdict of these runs stands. {floor.arm} against the control: {floor.why}"
+    return f"The noise floor failed: no verdict of these runs is valid. {floor.arm} against the control: {floor.why}"
 
 
 def floor_passed(floor: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""What is reported beside the verdicts, and decides none of them: further metrics, steps, factorial effects."""
+"""What is reported with the verdicts but decides none of them: further metrics, steps, factorial effects."""
 
 from __future__ import annotations
 

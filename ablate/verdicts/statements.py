@@ -1,4 +1,4 @@
-"""What a reader must know beside the table of verdicts, and the rule in words."""
+"""What a reader must know in addition to the table of verdicts, and the rule in words."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ablate.verdicts.verdict import FailureRate, Verdict
 
 DIFFERENT = (
     "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
-    "contrasts by step-down max-T, is at most alpha and the t interval lies on one side of zero."
+    "contrasts by step-down max-T, is at most alpha and the t interval does not contain zero."
 )
 EQUIVALENT = (
-    "Equivalent: two one-sided tests against the margin (t tests, Holm-adjusted, and their exact twins), whose "
-    "interval at 1 - 2 alpha then lies within the margin; it goes before better and worse."
+    "Equivalent: two one-sided tests against the margin (Holm-adjusted t tests, and exact tests), whose interval at "
+    "1 - 2 alpha is then within the margin; it takes precedence over better and worse."
 )
 NO_WORSE = (
-    "No worse: a one-sided test against the margin (t test, Holm-adjusted, and its exact twin), whose bound at "
-    "1 - alpha then lies within the margin; it goes before worse, and better goes before it."
+    "No worse: a one-sided test against the margin (a Holm-adjusted t test, and an exact test), whose bound at "
+    "1 - alpha is then within the margin; it takes precedence over worse, and better over it."
 )
 
 
@@ -135,7 +135,7 @@ def _floor(floor: Verdict | None, rule: Rule, *, stands: bool) -> str:
     if stands:
         return f"{_passed(floor, rule)} {itself[0].upper()}{itself[1:]}"
     found = "could not be checked" if floor.outcome == "not judged" else "failed"
-    return f"The noise floor {found}: no verdict of this study stands; {itself}"
+    return f"The noise floor {found}: no verdict of this study is valid; {itself}"
 
 
 def _passed(floor: Verdict, rule: Rule) -> str:
@@ -149,7 +149,7 @@ def _passed(floor: Verdict, rule: Rule) -> str:
     size = contrast.detectable if contrast else None
     told = "" if size is None else wording.amount(size, rule.metric, rule.unit)
     could = f"; it would have found one of {told} with 80 % power" if told else ""
-    own = " It was tuned on its own, with tuning seeds of its own." if rule.tuned else ""
+    own = " It was tuned separately, with its own tuning seeds." if rule.tuned else ""
     return f"The noise floor passed, no difference was found{could}.{own}"
 
 

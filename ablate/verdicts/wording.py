@@ -76,7 +76,7 @@ def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int
     if reach is None:
         parts.append("the exact test cannot reach its level with any number of seeds")
     elif reach > contrast.n:
-        parts.append(f"with so few seeds the exact test cannot reach its level at all: {reach} are needed")
+        parts.append(f"with this few seeds the exact test cannot reach its level: {reach} are needed")
     elif contrast.detectable is not None:
         size = _size(contrast, contrast.detectable)
         parts.append(f"the smallest difference that these seeds find with 80 % power is {size}")
@@ -121,7 +121,7 @@ def outlying(verdicts: tuple[Verdict, ...]) -> str:
     if not each:
         return ""
     return (
-        f"Seeds whose difference lies far from the others: {'; '.join(each)}. Means and intervals of so few seeds do "
+        f"Seeds whose difference is far from the others: {'; '.join(each)}. Means and intervals of so few seeds do "
         "not describe rare failures; compare the medians and the failure rates."
     )
 
@@ -156,8 +156,8 @@ def failures(rates: Mapping[str, FailureRate], alpha: float) -> str:
 def _against(rate: FailureRate, alpha: float) -> str:
     if rate.adjusted_p is None:
         return ""
-    told = "another rate than the control's" if rate.adjusted_p <= alpha else "not told from the control's rate"
-    return f"; {told}, Fisher's adjusted p {share(rate.adjusted_p)}"
+    told = "different" if rate.adjusted_p <= alpha else "not distinguishable"
+    return f"; {told} from the control's rate, Fisher's adjusted p {share(rate.adjusted_p)}"
 
 
 def tuning_luck(
@@ -167,7 +167,7 @@ def tuning_luck(
     if not tuned:
         return ()
     if blocks > 1:
-        told = f"Each of the {blocks} seeds confirms a tuning of its own, with tuning seeds and settings of its own"
+        told = f"Each of the {blocks} seeds confirms its own tuning, with its own tuning seeds and settings"
         return (
             f"{told}: intervals and p-values hold for new tunings with new seeds, the luck of the tuning included.",
         )
@@ -182,7 +182,7 @@ def tuning_luck(
     )
     shown = f" By the tuning's own trials on validation data: {each}." if each else ""
     once = "The recipes were tuned once: intervals and p-values hold for these recipes with new seeds"
-    return (f"{once}, and the luck of the tuning is in none of them.{shown}",)
+    return (f"{once}, and do not include the luck of the tuning.{shown}",)
 
 
 def search_luck(found: Sequence[Luck], metric: str) -> tuple[str, ...]:
@@ -208,6 +208,4 @@ def pairing(verdicts: tuple[Verdict, ...]) -> str:
     idle = [verdict.arm for verdict in verdicts if verdict.contrast and verdict.contrast.pairing_helps is False]
     if not idle:
         return ""
-    return (
-        f"Pairing by seed gains nothing for {', '.join(idle)}: compare Welch's interval, shown beside the paired one."
-    )
+    return f"Pairing by seed gains nothing for {', '.join(idle)}: compare Welch's interval, shown with the paired one."

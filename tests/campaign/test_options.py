@@ -14,9 +14,9 @@ from ablate.study import parser, run_options
 
 COMMAND_LINE = set(
     """
-    --budget --check --cpus-per-trial --data --data-root --device --epochs --executor --expect --forget
-    --gpus-per-trial --help --jobs --json --list --no-report --optuna-storage --plan --quiet --ray-address --repair
-    --retries --runs --schema --seeds --set --threads --time-limit --tracking-uri
+    --budget --check --cpus-per-trial --data --data-root --device --epochs --executor --expect --figure --forget
+    --gpus-per-trial --help --jobs --json --list --new --no-report --optuna-storage --plan --quiet --ray-address
+    --repair --retries --runs --schema --seeds --set --threads --time-limit --tracking-uri --version
     """.split()  # noqa: SIM905 - easier to read
 )
 

@@ -17,7 +17,7 @@ from fire import ENVIRONMENT, uninterrupted
 
 from ablate.campaign.executor import Event, Executor, Finished, Job, Lost, Progress, Trainer
 from ablate.campaign.options import CampaignStopped, RunOptions
-from ablate.campaign.ray_executor import NODES_LOST, RayExecutor, owner_of, scratch
+from ablate.campaign.ray_executor import NODES_LOST, RayExecutor, data_file_of, owner_of, scratch
 from ablate.campaign.records import RecordStore
 from ablate.campaign.run import run_campaign
 from ablate.errors import AblateError
@@ -138,11 +138,11 @@ def test_data_that_were_lost_with_a_node_are_put_there_again_and_no_trial_is_bla
     job = Job(trial=plan_of("control").trials[0], store=RecordStore(tmp_path, "faults"), data_root=None, cache=tmp_path)
     (tmp_path / "mnist5k.npz").write_bytes(b"data")
     assert executor.capacity
-    held, _ = executor._parcel(job)
-    assert executor._parcel(job)[0] is held
+    held, _ = executor._parcel(data_file_of(job))
+    assert executor._parcel(data_file_of(job))[0] is held
     end = executor._lost(job.key, ray.exceptions.ObjectLostError("0", "", ""))
     assert end.blameless
-    assert executor._parcel(job)[0] is not held
+    assert executor._parcel(data_file_of(job))[0] is not held
     executor.close()
 
 
@@ -159,7 +159,7 @@ def test_a_job_that_names_its_data_file_gets_that_one(connected: Any, tmp_path: 
         cache=tmp_path,
         data_file=tmp_path / "named.npz",
     )
-    assert ray.get(executor._parcel(job)[0]).tobytes() == b"the named one"
+    assert ray.get(executor._parcel(data_file_of(job))[0]).tobytes() == b"the named one"
     executor.close()
 
 
@@ -205,11 +205,11 @@ def test_a_cluster_of_its_own_is_ended_with_the_executor(tmp_path: Path) -> None
         found += executor.events(0.5)
     assert isinstance(found[-1], Finished)
     (tmp_path / "mnist5k.npz").write_bytes(b"data")
-    stale, _ = executor._parcel(job)
+    stale, _ = executor._parcel(data_file_of(job))
     executor.close()
     assert not ray.is_initialized()
     assert executor.capacity
-    fresh, _ = executor._parcel(job)
+    fresh, _ = executor._parcel(data_file_of(job))
     assert fresh != stale
     assert ray.get(fresh).tobytes() == b"data"
     executor.close()

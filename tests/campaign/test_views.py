@@ -172,7 +172,7 @@ class ViewContract:
             pusher.put(item)
         assert until(lambda: bool(said))
         time.sleep(0.3)
-        assert said == [f"It is away. Training goes on; every record is on disk, and {view.name} gets it later."]
+        assert said == [f"It is away. Training continues; every record is on disk, and {view.name} gets it later."]
         view.before = lambda call, item: None
         assert pusher.finish(Conclusion()) == 0
         assert said[1:] == [f"{view.name} answers again."]

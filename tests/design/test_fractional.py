@@ -110,7 +110,9 @@ def test_a_fraction_that_there_is_not_is_refused(changes: dict[str, object], mes
 
 def test_a_design_states_its_resolution_and_what_cannot_be_told_apart() -> None:
     told = str(construct(tuple("abcde"), 8))  # D = AB, E = AC
-    assert told.startswith("8 of 32 combinations were run, a fraction of resolution III. These cannot be told apart: ")
+    assert told.startswith(
+        "8 of 32 combinations were run, a fraction of resolution III. These cannot be distinguished: "
+    )
     assert "b = a:d" in told
     assert "a = b:d = c:e" in told
     assert str(construct(tuple("abcde"), 16)).endswith("no main effect or two-way interaction is mixed with another.")

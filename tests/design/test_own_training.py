@@ -93,6 +93,12 @@ def test_a_plan_is_read_back_as_it_was_without_the_source(here: Path) -> None:
     assert again.to_json() == text
 
 
+def test_epochs_of_a_call_are_answered_with_the_field_of_the_control() -> None:
+    wanted = {"lr": 0.1, "layers": 2, "epochs": 3}
+    assert "for one call, --set control.epochs=VALUE" in refused(control=wanted, recipe={"epochs": 2})
+    assert "for one call" not in refused(recipe={"epochs": 2})
+
+
 def test_edited_code_makes_other_trials(here: Path) -> None:
     before = {trial.key for trial in plan().trials}
     (here / "own_module.py").write_text(TRAINER.replace("1.0", "2.0"))

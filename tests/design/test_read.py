@@ -308,6 +308,16 @@ def test_an_unknown_study_lists_the_known_ones(name: str) -> None:
         load_study(name)
 
 
+def test_the_name_of_a_file_in_the_current_folder_is_answered_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(GOOD)
+    with pytest.raises(StudyError, match=r"study 'mine': .*for the file here, give mine\.toml"):
+        load_study("mine")
+    assert load_study("mine.toml").name == "mine"
+
+
 def test_listing_studies_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"

@@ -74,7 +74,7 @@ BAD_CSV = {
     "no_seed": ("arm,run,acc\nbase,0,1\n", r"has no column 'seed' \(--seed-column\)"),
     "no_arm": ("name,seed,acc\nbase,0,1\n", r"has no column 'arm' \(--arm-column\)"),
     "semicolons": ("arm;seed;acc\nbase;0;1\n", "there: arm;seed;acc"),
-    "doubled_column": ("arm,seed,acc,acc\nbase,0,1,2\n", "line 1: the column 'acc' is there twice"),
+    "doubled_column": ("arm,seed,acc,acc\nbase,0,1,2\n", "line 1: the column 'acc' appears twice"),
     "doubled_run": (
         "arm,seed,acc\nbase,0,1\nnew,0,1\nbase,0,2\n",
         "line 4: arm 'base' has seed 0 twice, first in line 2",
@@ -120,7 +120,7 @@ BAD_LINES = {
     "truncated": ('{"arm": "base", "seed": 0, "acc": 1}\n{"arm": "ne', "line 2: is no JSON object"),
     "a_list": ("[1, 2]\n", r"line 1: must be a JSON object, got \[1, 2\]"),
     "deep": ("[" * 100_000 + "\n", "line 1: is no JSON object"),
-    "doubled_key": ('{"arm": "base", "seed": 0, "acc": 1, "acc": 2}\n', "the key 'acc' is there twice"),
+    "doubled_key": ('{"arm": "base", "seed": 0, "acc": 1, "acc": 2}\n', "the key 'acc' appears twice"),
     "absent": ('{"arm": "base", "seed": 0, "acc": 1}\n{"arm": "new", "seed": 0}\n', "line 2: has no 'acc'"),
     "null": ('{"arm": "base", "seed": 0, "acc": null}\n', "line 1, column 'acc': must be a number, got None"),
     "true": ('{"arm": "base", "seed": 0, "acc": true}\n', "column 'acc': must be a number, got True"),

@@ -34,6 +34,13 @@ def test_what_it_writes_can_be_planned_by_the_command_that_it_prints(
     assert "relu_bottleneck" in capsys.readouterr().out
 
 
+def test_a_name_may_end_with_toml(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "studies").mkdir()
+    assert command.main(["--new", "mine.toml"]) == 0
+    assert capsys.readouterr().out.endswith("Next: python -m ablate.study mine --plan\n")
+    assert [path.name for path in (here / "studies").iterdir()] == ["mine.toml"]
+
+
 def test_every_commented_choice_is_allowed(here: Path) -> None:
     text = TEMPLATE.format(call="all", title="All")
     chosen = re.sub(r"^# (?=\[|[\w.]+ +=)", "", text, flags=re.MULTILINE)

@@ -135,7 +135,7 @@ def test_a_sandglass_block_is_spatial_reduce_expand_spatial_between_wide_tensors
     ("fields", "said"),
     [
         ({"shortcut": "expansions", "residual": "classic"}, "'expansions' is of inverted blocks"),
-        ({"shortcut": "expansions", "conv": "fused"}, "needs an expansion of its own"),
+        ({"shortcut": "expansions", "conv": "fused"}, "needs a separate expansion"),
         ({"conv": "fused", "residual": "classic"}, "'fused' is of inverted blocks"),
         ({"groups": 2}, "above 1 goes with conv = 'full', got conv = 'depthwise'"),
         ({"se_ratio": 0.5, "residual": "sandglass"}, "'inverted' or 'classic'"),

@@ -141,8 +141,8 @@ def test_beyond_a_number_of_seeds_dots_are_thinned_and_the_figure_says_so() -> N
     assert f"drawn: {MAX_DOTS} of {many:,} seeds an arm" in words(figure)
 
 
-def test_the_wide_intervals_of_two_seeds_do_not_shrink_the_dots_to_a_point() -> None:
-    scores = pd.DataFrame({"arm": ["control", "control"], "seed": [0, 1], "value": [90.0, 92.0]})
+def test_the_wide_intervals_of_three_seeds_do_not_shrink_the_dots_to_a_point() -> None:
+    scores = pd.DataFrame({"arm": ["control"] * 3, "seed": [0, 1, 2], "value": [90.0, 90.0, 92.0]})
     figure = figures.accuracy_by_arm(
         scores, frames.summary(scores, ("control",)), ACCURACY, {"control": CONTROL_COLOUR}
     )

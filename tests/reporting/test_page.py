@@ -140,6 +140,9 @@ def test_one_epoch_has_no_learning_curve(make_findings: Callable[..., Results]) 
 def test_two_seeds_have_no_interval_but_a_word(make_findings: Callable[..., Results]) -> None:
     text = Page(render_page(make_findings(plan={"seeds": 2}))[0]).text
     assert "too few seeds" in text
+    assert "the large dot is the mean, too few seeds for an interval" in text
+    assert "leave the frame" not in text
+    assert "would settle it" not in text
 
 
 @pytest.mark.parametrize("changes", [{"drop": 3}, {"plan": {"seeds": 1}, "drop": 1}, {"drop": 24}])

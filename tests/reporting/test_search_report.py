@@ -128,7 +128,7 @@ def test_a_value_at_the_edge_of_its_range_is_told() -> None:
     edge = replace(one, values={**one.values, "recipe.lr": 0.1})
     moved = replace(results.plan, search=tuple(edge if found is one else found for found in results.plan.search))
     said = frames_search.warnings(replace(results, plan=moved), frames_search.candidates(results))
-    assert any(text.startswith("recipe.lr of best_1, 0.1, lies at the edge") for text in said)
+    assert any(text.startswith("recipe.lr of best_1, 0.1, is at the edge") for text in said)
 
 
 def test_the_terminal_says_what_each_confirmed_arm_changes(

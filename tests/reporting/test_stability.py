@@ -69,11 +69,11 @@ def test_the_sentence_names_levels_word_and_sizes(results: Results) -> None:
 
 def test_the_rule_says_what_does_not_rest_on_it_and_what_three_data_sets_can(results: Results) -> None:
     told = stability.rule(having(results, found(exploratory="it was not sealed")))
-    assert "No verdict depends on this section; it has an alpha of its own (0.05)." in told
+    assert "No verdict depends on this section; it has its own alpha (0.05)." in told
     assert told.endswith("Exploratory: it was not sealed.")
     told = stability.rule(having(results, found("data.name", ("mnist", "mnist5k", "kmnist"))))
     assert "2 degrees of freedom, the interval for a new data set has 1." in told
-    assert "3 data sets say what holds on these 3." in told
+    assert "3 data sets show what holds on these 3." in told
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_rule_says_what_does_not_rest_on_it_and_what_three_data_sets_can(res
         ((0.0, 0.0, 0.0, 0.0), 0.05, "within the margin"),
         ((-0.02, -0.021, -0.019, -0.02), 0.0199, "of one sign, its size is open"),
         ((-0.02, 0.02, -0.02, 0.02), 0.005, "open"),
-        ((-0.02, 0.02), 0.005, "two data sets foretell nothing"),
+        ((-0.02, 0.02), 0.005, "two data sets predict nothing"),
     ],
 )
 def test_a_new_data_set_is_held_against_the_margin(sizes: tuple[float, ...], margin: float, told: str) -> None:

@@ -100,7 +100,7 @@ def test_a_best_setting_at_the_edge_is_said_and_so_is_an_arm_of_which_none_finis
     first, second, _ = frames_tuning.warnings(results, frames_tuning.scores(results))
     assert first.startswith("The best lr of relu_bottleneck, 0.0")
     assert first.endswith(
-        "lies at the edge of the range that was searched, 0.001 to 0.1 (log): a better one may lie beyond."
+        "is at the edge of the range that was searched, 0.001 to 0.1 (log): a better one may lie beyond."
     )
     assert second == "No setting of full finished: it was compared under the recipe as written."
 
@@ -175,4 +175,4 @@ def test_where_each_seed_has_a_tuning_of_its_own_every_block_has_its_row(make_fi
     assert not any("not over" in told for told in frames_tuning.warnings(made, table))
     judged = judge(made.plan, made.records)
     assert judged.sensitivities == ()
-    assert any(told.startswith("Each of the 3 seeds confirms a tuning of its own") for told in judged.statements)
+    assert any(told.startswith("Each of the 3 seeds confirms its own tuning") for told in judged.statements)

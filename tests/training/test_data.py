@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -153,11 +154,14 @@ def test_every_class_of_the_synthetic_set_is_even_in_both_parts(images: Images) 
     assert images.train_labels.bincount().tolist() == [144] * 4
 
 
-def test_a_validation_part_that_would_leave_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [prepare, load_images])
+def test_a_validation_part_that_would_leave_nothing_to_train_on_is_refused_before_any_trial(
+    tmp_path: Path, read: Callable[[DataSpec, Path, Path], object]
+) -> None:
     images, labels = np.zeros((2, 4, 4), np.uint8), np.arange(2)
     np.savez(tmp_path / "two.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
     with pytest.raises(DataError, match="2 training images are too few"):
-        load_images(DataSpec(name=str(tmp_path / "two.npz")), tmp_path, tmp_path)
+        read(DataSpec(name=str(tmp_path / "two.npz")), tmp_path, tmp_path)
 
 
 def test_a_fraction_of_the_training_images_is_of_every_class_alike_and_holds_the_smaller_ones(digits: Path) -> None:

@@ -88,13 +88,13 @@ def test_two_seeds_train_alike_where_nothing_that_they_move_is_in_the_recipe(ima
 
 
 def test_the_report_says_what_its_intervals_cover() -> None:
-    told = covered(("order", "split"))
+    told = covered(planned("order", "split").study)
     assert told == (
         "Seeds move the order of the images and which training images are held back for validation; intervals cover "
         "these. They do not cover initial weights, augmentation and dropout and the test images."
     )
     plan = planned("order")
-    assert judge(plan, {}).method.endswith(covered(("order",)))
+    assert judge(plan, {}).method.endswith(covered(plan.study))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_split_is_refused_where_a_file_brings_its_own_validation_images(tmp_path
         for kind in ("images", "labels")
     }
     np.savez(file, **{name: array.astype(np.uint8) for name, array in arrays.items()})
-    with pytest.raises(StudyError, match="brings validation images of its own"):
+    with pytest.raises(StudyError, match="has its own validation images"):
         planned(*SOURCES, data={"name": str(file)}, recipe={"batch_size": 16})
     half = {"name": str(file), "fraction": 0.5}  # which half is trained on is drawn anew
     assert planned(*SOURCES, data=half, recipe={"batch_size": 16}).trials

@@ -64,7 +64,7 @@ def test_a_collapsed_seed_is_named_with_the_median_and_counted_as_a_failure(camp
     assert found.failure_rates["a"].failed == 1
     assert found.failure_rates["a"].upper == pytest.approx(scipy_stats.beta.ppf(0.95, 2, 11))
     assert any("far from the others: a seed 3 (median difference" in one for one in found.statements)
-    assert any("a 1 of 12 (up to 34 % is not excluded; not told from" in one for one in found.statements)
+    assert any("a 1 of 12 (up to 34 % is not excluded; not distinguishable from" in one for one in found.statements)
 
 
 def test_an_equivalent_arm_says_which_failure_rate_its_seeds_do_not_exclude(campaign: Make) -> None:
@@ -84,8 +84,8 @@ def test_an_arm_that_diverges_more_often_is_told_from_the_control(campaign: Make
     p = scipy_stats.fisher_exact([[7, 1], [0, 8]]).pvalue
     assert found.failure_rates["a"].adjusted_p == pytest.approx(2 * p)
     (told,) = [one for one in found.statements if "far worse than the others" in one]
-    assert "a 7 of 8 (up to 99 % is not excluded; another rate than the control's" in told
-    assert "b 1 of 8 (up to 47 % is not excluded; not told from the control's rate" in told
+    assert "a 7 of 8 (up to 99 % is not excluded; different from the control's rate" in told
+    assert "b 1 of 8 (up to 47 % is not excluded; not distinguishable from the control's rate" in told
 
 
 def test_a_skewed_equivalence_says_what_it_assumes(campaign: Make) -> None:

@@ -159,7 +159,8 @@ def test_two_seeds_that_agree_prove_nothing(campaign: Make) -> None:
 def test_an_arm_at_chance_gets_no_verdict(campaign: Make) -> None:
     found = judged(campaign({"control": CONTROL, "a": np.full(10, 0.104), "b": BETTER}))
     assert outcomes(found) == {"a": "not judged", "b": "better"}
-    assert "no better than chance" in found.verdict("a").why
+    why = found.verdict("a").why
+    assert why == "a is no better than chance on the test images, so there is nothing to compare."
     assert found.verdict("a").contrast is not None
 
 
@@ -206,7 +207,7 @@ def test_the_noise_floor_of_a_tuned_study_says_that_it_was_tuned_on_its_own(camp
     tuning = {"trials": 2, "space": {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
     values = {"control": CONTROL, "a": WORSE, "noise_floor": AGAIN}
     found = judged(campaign(values, noise_floor=True, tuning=tuning))
-    assert any("It was tuned on its own, with tuning seeds of its own." in one for one in found.statements)
+    assert any("It was tuned separately, with its own tuning seeds." in one for one in found.statements)
 
 
 def test_equivalence_is_shown_with_the_interval_of_its_tests(campaign: Make) -> None:
@@ -223,7 +224,7 @@ def test_a_noise_floor_with_a_difference_voids_every_verdict_and_says_so_first(c
     found = judged(campaign({"control": CONTROL, "a": WORSE, "noise_floor": floor}, noise_floor=True))
     assert not found.stands
     assert outcomes(found) == {"a": "not judged"}
-    assert found.statements[0].startswith("The noise floor failed: no verdict of this study stands")
+    assert found.statements[0].startswith("The noise floor failed: no verdict of this study is valid")
     assert found.effects == ()
 
 

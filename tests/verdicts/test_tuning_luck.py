@@ -64,7 +64,7 @@ def test_settings_that_failed_are_left_out_and_an_unfinished_tuning_has_no_row(c
     assert found.sensitivities[0].settings == 2
     alone = tuned(campaign, {"control": (0.90, 0.95, 0.93)})
     assert alone.sensitivities == ()
-    assert "luck of the tuning is in none of them." in alone.statements[-1]
+    assert "do not include the luck of the tuning." in alone.statements[-1]
 
 
 def test_a_study_that_tunes_nothing_says_nothing_of_it(campaign: Make) -> None:
