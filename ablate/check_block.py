@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from ablate.design.imported import own_block
-from ablate.errors import AblateError
+from ablate.command_line import exit_status
+from ablate.design.own_block import own_block
 from ablate.measure.modules import module_cost
 from ablate.model.parts import OwnPart
 from ablate.model.spec import BlockSpec
@@ -22,28 +22,33 @@ SIDES = (9, 8)  # height and width, one of them odd
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints what each case costs, or what is wrong with it; 1 where anything is."""
+    """Prints what each case costs, or what is wrong with it; 1 where anything is, 2 where there is no such block."""
     parser = argparse.ArgumentParser(prog="python -m ablate.check_block", description=__doc__)
     parser.add_argument("path", help="import path of the class, PACKAGE.MODULE:CLASS")
     path = parser.parse_args(arguments).path
-    failures = 0
-    for channels, out, stride in CASES:
-        case = f"{channels} -> {out} channels, stride {stride}"
-        try:
-            found = own_block(path)
-            spec = BlockSpec(residual=path, source=found.digest, place=found.place)
-            block = make_block(OwnPart(spec=spec, in_channels=channels, out_channels=out, stride=stride))
-            problems = list(broken(block, channels))
-        except AblateError as error:
-            print(f"{path}: {error}", file=sys.stderr)  # noqa: T201
-            return 1
-        for problem in problems:
-            print(f"{case}: {problem}", file=sys.stderr)  # noqa: T201
-        failures += len(problems)
-        if not problems:
-            cost, _ = module_cost(block, (channels, *SIDES), by_fvcore=False)
-            print(f"{case}: {cost.params:,} parameters, {cost.macs:,} MACs on {SIDES[0]}x{SIDES[1]} pixels")  # noqa: T201
-    return 1 if failures else 0
+    failures: list[str] = []
+    status = exit_status(
+        "check_block", lambda: failures.extend(failure for case in CASES for failure in check(path, *case))
+    )
+    return status or int(bool(failures))
+
+
+def check(path: str, channels: int, out: int, stride: int) -> list[str]:
+    """What is wrong with a block of these channels and this stride, printed; else what it costs.
+
+    Raises:
+        AblateError: there is no such block, or it cannot be made.
+    """
+    found = own_block(path)
+    spec = BlockSpec(residual=path, source=found.digest, place=found.place)
+    block = make_block(OwnPart(spec=spec, in_channels=channels, out_channels=out, stride=stride))
+    case, problems = f"{channels} -> {out} channels, stride {stride}", list(broken(block, channels))
+    for problem in problems:
+        print(f"{case}: {problem}", file=sys.stderr)  # noqa: T201
+    if not problems:
+        cost, _ = module_cost(block, (channels, *SIDES), by_fvcore=False)
+        print(f"{case}: {cost.params:,} parameters, {cost.macs:,} MACs on {SIDES[0]}x{SIDES[1]} pixels")  # noqa: T201
+    return problems
 
 
 def broken(block: nn.Module, channels: int) -> Iterator[str]:

@@ -16,8 +16,9 @@ from ablate.campaign.resources import Layout
 from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import KNOWN, DataInfo
 from ablate.design.identity import digest
-from ablate.design.imported import Imported, Model, needs_import
+from ablate.design.imported import Imported, Model
 from ablate.design.initial import weights_file
+from ablate.design.own_block import is_ours, residual_of
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
@@ -144,7 +145,7 @@ def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int, sa
     counted: dict[str, Cost] = {}
     for arm in arms:
         recipe = arm.recipe
-        if isinstance(arm.spec, NetSpec) and not needs_import(arm.spec):
+        if is_ours(arm.spec):
             specs[arm.name] = arm.spec
             counted[arm.name] = cost(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
         else:
@@ -174,7 +175,7 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
 def _own_path(model: Model) -> str:
     if isinstance(model, Imported):
         return model.path
-    return ", ".join(dict.fromkeys(stage.block.residual for stage in model.stages if stage.block.is_own))
+    return residual_of(model)
 
 
 def _say_shared(arms: Sequence[Arm], nets: Mapping[str, NetSpec | Module], say: Say) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from ablate.design.imported import Imported, Model, changes_between, imported, is_path, moved
+from ablate.design.imported import Imported, Model, changes_between, imported, is_path, lacking
+from ablate.design.own_block import moved, residual_of, unread_by_block
 from ablate.design.own_training import own_training_of
 from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study
 from ablate.design.unread import unread
@@ -88,6 +89,8 @@ def control_of(study: Study, images: Images) -> Setup:
         FieldsError: every field of ``[control]`` that is unknown or holds a value that is not allowed.
     """
     spec = own_training_of(study) if study.own_training else named_net(study.control, images, "control")
+    if not study.own_training and (errors := lacking_errors(spec, "control")):
+        raise FieldsError(errors)
     return Setup(spec=spec, recipe=study.recipe, data=study.data)
 
 
@@ -193,7 +196,22 @@ def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str
     errors += more
     if errors:
         raise FieldsError(errors)
-    return Setup(spec=moved(start, fields), recipe=recipe, data=data)
+    spec = moved(start, fields)
+    if errors := lacking_errors(spec, key) + unread_errors(spec, fields, key):
+        raise FieldsError(errors)
+    return Setup(spec=spec, recipe=recipe, data=data)
+
+
+def lacking_errors(spec: Model, key: str) -> list[FieldError]:
+    """A FieldError for each keyword without which an imported net cannot be made."""
+    path = spec.path if isinstance(spec, Imported) else ""
+    return [FieldError(f"{key}.{name}", f"is missing: {path} cannot be called without it") for name in lacking(spec)]
+
+
+def unread_errors(spec: Model, fields: Iterable[str], key: str) -> list[FieldError]:
+    """A FieldError for each field that a net's own block does not read."""
+    messages = {name: unread_by_block(residual_of(spec), name) for name in fields}
+    return [FieldError(f"{key}.{name}", message) for name, message in messages.items() if message]
 
 
 def _changed_training(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> Setup:

@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ablate.design.source import SourceError, bound_names, digest_of, find, keywords_of, parsed
+from ablate.design.source import Parameters, SourceError, bound_names, digest_of, find, parameters_of, parsed
 from ablate.design.study import Level
 from ablate.errors import SpecError, nearest
 from ablate.formats import refuse_unknown
-from ablate.model.spec import BlockSpec, Change, NetSpec, diff
+from ablate.model.spec import Change, NetSpec, diff
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
-BLOCK_ARGUMENTS = ("in_channels", "out_channels", "stride")  # that the class of a block must take
+CHANNEL_NAMES = ("in_channels", "in_chans")  # keywords that the data decide; the second one is timm's
+CLASS_NAMES = ("num_classes",)
 _RULE = "must be written PACKAGE.MODULE:FUNCTION"
 
 
@@ -65,11 +66,11 @@ class Imported:
                 raise SpecError(name, f"cannot be a keyword of {self.path}: it is no name in Python")
             if not isinstance(value, str | int | float | bool):
                 raise SpecError(name, f"must be text, a number, true or false, got {value!r}")
-        known = _keywords(self.module, self.function) if changes else None
+        taken = parameters(self) if changes else None
         for name in changes:
-            if known is not None and name not in known:
-                allowed = ", ".join(known) or "none"
-                raise SpecError(name, f"is not a keyword of {self.path}{nearest(name, known)} (it takes: {allowed})")
+            if taken is not None and not taken.any_name and name not in taken.names:
+                told = f"{nearest(name, taken.names)} (it takes: {', '.join(taken.names) or 'none'})"
+                raise SpecError(name, f"is not a keyword of {self.path}{told}")
         merged = {**dict(self.keywords), **changes}
         return replace(self, keywords=tuple(sorted(merged.items())))
 
@@ -90,57 +91,6 @@ class Imported:
 
 
 Model = NetSpec | Imported  # what an arm trains
-
-
-def needs_import(model: Model) -> bool:
-    """Whether a net, or a block of it, is of the user's own, so that nothing counts it without importing it."""
-    return not isinstance(model, NetSpec) or model.has_own_block
-
-
-def moved(model: Model, changes: Mapping[str, Any]) -> Model:
-    """The net with ``changes``, and with the digest of the source of its own blocks.
-
-    Raises:
-        SpecError: an unknown name, a value that is not allowed, or an import path that leads nowhere.
-    """
-    return with_source(model.with_changes(dict(changes)))
-
-
-def with_source(model: Model) -> Model:
-    """The net with the digest of its own blocks' source, read from disk.
-
-    Raises:
-        SpecError: of the field ``residual``, where an import path leads nowhere or the class lacks an argument.
-    """
-    if not isinstance(model, NetSpec):
-        return model
-    stages = tuple(replace(stage, block=_block_with_source(stage.block)) for stage in model.stages)
-    return replace(model, stages=stages)
-
-
-def _block_with_source(block: BlockSpec) -> BlockSpec:
-    if not block.is_own:
-        return replace(block, source="", place="")
-    found = own_block(block.residual)
-    known = _keywords(found.module, found.function)
-    missing = [name for name in BLOCK_ARGUMENTS if known is not None and name not in known]
-    if missing:
-        raise SpecError(
-            "residual", f"= {block.residual!r} must take {', '.join(missing)} (it takes: {', '.join(known or ())})"
-        )
-    return replace(block, source=found.digest, place=found.place)
-
-
-def own_block(path: str) -> Imported:
-    """The class at the import path of a block, found and read but not imported.
-
-    Raises:
-        SpecError: of the field ``residual``, where the path leads nowhere.
-    """
-    try:
-        return imported(path)
-    except SpecError as error:
-        raise SpecError("residual", error.message.replace("leads to no function", "leads to no class")) from error
 
 
 def imported(path: str, keywords: Mapping[str, Level] | None = None) -> Imported:
@@ -177,12 +127,21 @@ def _check_function(file: Any, function: str) -> None:
         raise SourceError(f"{file} has no {function!r}{nearest(function, there)}")
 
 
-def _keywords(module: str, function: str) -> tuple[str, ...] | None:
+def parameters(function: Imported) -> Parameters | None:
+    """What a function can be called with, read from its source; None where that does not show."""
     try:
-        found = find(module)
-        return keywords_of(parsed(found.file), function) if found.file is not None else None
+        found = find(function.module)
+        return parameters_of(parsed(found.file), function.function) if found.file is not None else None
     except SourceError:
         return None
+
+
+def lacking(model: Model) -> tuple[str, ...]:
+    """The keywords that an imported net cannot be made without, and that neither the study nor the data give."""
+    if not isinstance(model, Imported) or (taken := parameters(model)) is None:
+        return ()
+    given = {*dict(model.keywords), *CHANNEL_NAMES, *CLASS_NAMES}
+    return tuple(name for name in taken.required if name not in given)
 
 
 def model_from_dict(plain: Mapping[str, Any], what: str = "net") -> Model:

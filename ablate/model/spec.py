@@ -113,7 +113,9 @@ class BlockSpec:
         return isinstance(self.residual, str) and ":" in self.residual
 
     def _check_together(self) -> None:
-        """Refuses what another field leaves without meaning."""
+        """Refuses what another field leaves without meaning; a block of the user's own reads what it likes."""
+        if self.is_own:
+            return
         if self.residual != "inverted":
             if self.shortcut == "expansions":
                 raise SpecConflictError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ablate.design.imported import needs_import
+from ablate.design.own_block import is_ours
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm
 from ablate.model.layers import layers
 from ablate.reporting.results import Results
@@ -76,7 +76,7 @@ def cost_by_block(results: Results) -> pd.DataFrame:
         return pd.DataFrame(columns=["arm", "place", "macs"])
     seen: set[tuple[tuple[str, int], ...]] = set()
     for arm in results.plan.arms:
-        if needs_import(arm.spec):
+        if not is_ours(arm.spec):
             continue
         places: dict[str, int] = {}
         for layer in layers(arm.spec, data.height, data.width):

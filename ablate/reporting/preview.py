@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ablate.design.imported import needs_import
+from ablate.design.own_block import OFFERED, is_ours, residual_of, unread_by_block
 from ablate.design.own_training import OwnTraining
 from ablate.design.search import confirmed_names
 from ablate.reporting import words
@@ -100,6 +100,7 @@ def print_plan(
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan, seen).sentences)),
         *([("costs", "those of an imported net are counted when the study is run")] if _uncounted(plan, costs) else []),
+        *([("blocks", told)] if (told := own_blocks(plan)) else []),
         *([("maps", f"warning: {small}")] if (small := small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
@@ -129,11 +130,18 @@ def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
     ]
 
 
+def own_blocks(plan: CampaignPlan) -> str:
+    """A sentence on each block of the user's own: which fields of blocks it does not read."""
+    paths = dict.fromkeys(path for arm in plan.arms if (path := residual_of(arm.spec)))
+    idle = {path: [name for name in OFFERED if unread_by_block(path, name)] for path in paths}
+    return "\n".join(f"{path} does not read {', '.join(names)}" for path, names in idle.items() if names)
+
+
 def small_maps(plan: CampaignPlan) -> str:
     """A sentence on the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
     from ablate.model.layers import layers, tiny_maps
 
-    ours = [(arm.name, arm.spec) for arm in plan.arms if not needs_import(arm.spec)]
+    ours = [(arm.name, arm.spec) for arm in plan.arms if is_ours(arm.spec)]
     counts = {name: len(tiny_maps(layers(spec, plan.data.height, plan.data.width))) for name, spec in ours}
     small = [f"{count} in {name}" for name, count in counts.items() if count]
     if not small:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ablate.design.imported import BLOCK_ARGUMENTS, Imported
+from ablate.design.imported import Imported
+from ablate.design.own_block import BLOCK_ARGUMENTS, OFFERED, residual_of
 from ablate.model.nets import Net, initialise
 from ablate.model.parts import OwnPart
-from ablate.model.spec import BLOCK_FIELDS, NetSpec
+from ablate.model.spec import NetSpec
 from ablate.training.user_code import UserCodeError, load_function, told
 
 
@@ -26,7 +28,7 @@ def make_block(part: OwnPart) -> nn.Module:
     source = Imported(path=path, digest=part.spec.source, place=part.spec.place)
     given = {name: getattr(part, name) for name in BLOCK_ARGUMENTS}
     called = load_function(source)
-    given |= {name: getattr(part.spec, name) for name in _asked(called) if name in BLOCK_FIELDS}
+    given |= {name: getattr(part.spec, name) for name in _asked(called)}
     call = f"{path}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
     try:
         block = called(**given)
@@ -45,11 +47,14 @@ def make_block(part: OwnPart) -> nn.Module:
     return block
 
 
-def _asked(called: object) -> list[str]:
+def _asked(called: Callable[..., object]) -> list[str]:
+    """The fields of a block that the signature names; all of them where it takes any name."""
     try:
-        return list(inspect.signature(called).parameters)  # type: ignore[arg-type]
+        parameters = inspect.signature(called).parameters
     except (TypeError, ValueError):
         return []
+    any_name = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    return [name for name in OFFERED if any_name or name in parameters]
 
 
 def make_net(spec: NetSpec) -> Net:
@@ -71,4 +76,4 @@ def _blocks(spec: NetSpec) -> list[bool]:
 
 def as_imported(spec: NetSpec) -> Imported:
     """The block of a net under its import path, for messages."""
-    return next(Imported(path=stage.block.residual) for stage in spec.stages if stage.block.is_own)
+    return Imported(path=residual_of(spec))

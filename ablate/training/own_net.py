@@ -17,7 +17,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ablate.design.datasets import DataInfo
-from ablate.design.imported import Imported, Model, needs_import
+from ablate.design.imported import CHANNEL_NAMES, CLASS_NAMES, Imported, Model
+from ablate.design.own_block import is_ours
 from ablate.design.trial import Seeds
 from ablate.errors import nearest
 from ablate.model.nets import build
@@ -25,9 +26,6 @@ from ablate.model.spec import NetSpec
 from ablate.training.own_block import as_imported, make_net
 from ablate.training.streams import generator, seed_globally, stream_seed
 from ablate.training.user_code import UserCodeError, load_function, told
-
-CHANNEL_NAMES = ("in_channels", "in_chans")  # timm's
-CLASS_NAMES = ("num_classes",)
 
 
 def build_model(model: Model, info: DataInfo, seed: int | Seeds) -> nn.Module:
@@ -41,7 +39,7 @@ def build_model(model: Model, info: DataInfo, seed: int | Seeds) -> nn.Module:
     Raises:
         UserCodeError: the function cannot be called, or returns no net that takes these images.
     """
-    if isinstance(model, NetSpec) and needs_import(model):
+    if isinstance(model, NetSpec) and not is_ours(model):
         with drawn_by_shape(stream_seed(seed, "weights")):
             return make_net(model)
     if isinstance(model, NetSpec):

@@ -10,7 +10,7 @@ import torch
 from ablate.check_block import main
 from ablate.design.datasets import DataInfo
 from ablate.design.identity import digest, identity
-from ablate.design.imported import moved
+from ablate.design.own_block import moved
 from ablate.design.source import look_in
 from ablate.errors import SpecError
 from ablate.model.spec import NetSpec
@@ -101,6 +101,29 @@ def test_the_check_tells_each_failure(
 ) -> None:
     assert main([write(tmp_path, module, **code)]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_the_check_tells_a_path_that_leads_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["block_absent:Mine"]) == 2
+    assert "there is no module 'block_absent'" in capsys.readouterr().err
+
+
+def test_what_makes_no_module_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "block_of_text.py").write_text("def Mine(in_channels, out_channels, stride):\n    return 'text'\n")
+    look_in(tmp_path)
+    spec = moved(net(), {"residual": "block_of_text:Mine"})
+    info = DataInfo(name="x", channels=3, height=12, width=12, num_classes=4, num_train=8, num_test=4)
+    with pytest.raises(UserCodeError, match="block_of_text:Mine.in_channels=32.*must make a torch.nn.Module, got str"):
+        build_model(spec, info, 0)
+
+
+def test_two_blocks_of_the_same_shapes_start_alike(tmp_path: Path) -> None:
+    info = DataInfo(name="x", channels=3, height=12, width=12, num_classes=4, num_train=8, num_test=4)
+    made = [
+        build_model(moved(net(), {"residual": write(tmp_path, name)}), info, 0).state_dict()
+        for name in ("block_alike", "block_alike_too")
+    ]
+    assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
 
 
 def test_a_wrong_shape_in_training_is_a_sentence(tmp_path: Path) -> None:
