@@ -35,9 +35,9 @@ class Tally:
     def sentence(self) -> str:
         """For a list of studies."""
         asked = f"{count(self.campaigns, 'campaign')} asked {count(self.contrasts, 'contrast')}"
-        open_ones = f" and {self.not_judged} {'is' if self.not_judged == 1 else 'are'} not judged" * bool(self.not_judged)
+        left = f" and {self.not_judged} {'is' if self.not_judged == 1 else 'are'} not judged" if self.not_judged else ""
         return (
-            f"{asked}, {self.sealed} of them sealed beforehand; {self.different} came out different{open_ones}. If no "
+            f"{asked}, {self.sealed} of them sealed beforehand; {self.different} came out different{left}. If no "
             f"arm differed, up to {count(self.by_chance, 'campaign')} would show a difference by chance. Corrected "
             f"over all campaigns (Holm), {len(self.survive)} {'stays' if len(self.survive) == 1 else 'stay'} different."
         )

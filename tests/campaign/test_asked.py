@@ -45,7 +45,7 @@ def test_a_study_that_was_asked_again_with_other_seeds_counts_again(tmp_path: Pa
     assert found is not None
     assert (found.campaigns, found.contrasts, found.sealed, found.different, found.not_judged) == (3, 3, 3, 1, 0)
     assert found.survive == ()  # p = 2 / 2^6, times 3
-    assert found.sentence.startswith("3 campaigns asked 3 contrasts, 3 of them sealed beforehand; 1 came out different.")
+    assert "3 campaigns asked 3 contrasts, 3 of them sealed beforehand; 1 came out different." in found.sentence
 
 
 def test_a_contrast_without_all_its_records_is_asked_and_not_judged(tmp_path: Path) -> None:
