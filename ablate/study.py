@@ -260,12 +260,14 @@ def check(options: argparse.Namespace) -> int:
 
 def show_list(options: argparse.Namespace) -> int:
     """Lists the studies."""
-    from ablate.campaign.done import done_of
+    from ablate.campaign.done import asked_of, done_of
     from ablate.campaign.resources import expected_jobs
     from ablate.reporting.listing import listing
 
     how = run_options(options)
     found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
+    if tally := asked_of(how.runs):
+        found = dataclasses.replace(found, asked=tally.sentence)
     if options.json:
         from ablate.reporting.json_parts import written
         from ablate.reporting.json_plans import ListJson
