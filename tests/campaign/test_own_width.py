@@ -89,7 +89,7 @@ def test_width_mult_is_solved_for_a_block_of_the_users_own(tmp_path: Path) -> No
     assert equal.match is not None
     net = build_model(equal.spec, DATA, 0)
     counted, _ = module_cost(net, (1, DATA.height, DATA.width), by_fvcore=False)
-    assert counted.macs == equal.match.reached == pytest.approx(control.match.target, rel=0.05)  # type: ignore[union-attr]
+    assert counted.macs == equal.match.reached == pytest.approx(control.match.target, rel=0.1)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_a_field_that_it_does_not_read_is_refused_in_arms_factors_steps_and_leve
 
 
 def test_a_search_leaves_out_what_it_does_not_read(folder: Path) -> None:
-    space = "[control]\nnet = 'mobilenet_v2_mnist'\nexpand_ratio = 6\n[factors]\nresidual = ['inverted', 'planned_blocks:Plain']\nexpand_ratio = [3, 6]\n"
+    own = "[control]\nnet = 'mobilenet_v2_mnist'\nexpand_ratio = 6\n"
+    space = f"{own}[factors]\nresidual = ['inverted', 'planned_blocks:Plain']\nexpand_ratio = [3, 6]\n"
     search = f"{space}[design]\nkind = 'search'\n[search]\nconfirm = 1\ntrials = "
     assert plan(folder, f"{search}3").study.search.trials == 3
     assert "must be at most 3, the different candidates" in refusal(folder, f"{search}4")

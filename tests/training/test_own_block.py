@@ -113,7 +113,7 @@ def test_what_makes_no_module_is_a_sentence(tmp_path: Path) -> None:
     look_in(tmp_path)
     spec = moved(net(), {"residual": "block_of_text:Mine"})
     info = DataInfo(name="x", channels=3, height=12, width=12, num_classes=4, num_train=8, num_test=4)
-    with pytest.raises(UserCodeError, match="block_of_text:Mine.in_channels=32.*must make a torch.nn.Module, got str"):
+    with pytest.raises(UserCodeError, match=r"block_of_text:Mine.in_channels=32.*must make a torch.nn.Module, got str"):
         build_model(spec, info, 0)
 
 
