@@ -16,6 +16,7 @@ import pytest
 
 from ablate import report as report_command
 from ablate import study as study_command
+from ablate.command_line import overrides
 
 STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
 SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
@@ -225,7 +226,7 @@ def test_set_reads_values_as_a_study_file_would() -> None:
     options = study_command.parser().parse_args(
         ["x", "--set", "recipe.lr=1e-3", "--set", "recipe.flip=true", "--set", "recipe.optimizer=sgd", "--epochs", "2"]
     )
-    assert study_command.overrides(options) == {
+    assert overrides(options) == {
         "recipe.lr": 1e-3,
         "recipe.flip": True,
         "recipe.optimizer": "sgd",
