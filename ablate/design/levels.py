@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from ablate.design.arms import Arm, Images, Setup, not_a_field, outside
 from ablate.design.imported import Imported
 from ablate.design.own_block import residual_of, unread_by_block
-from ablate.design.study import DataSpec, Level, Plan, Recipe, Study, Tuning
+from ablate.design.study import DataSpec, Level, Plan, Recipe, Study
+from ablate.design.tuning_fields import Tuning
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError, field_errors

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
     from ablate.design.sealed import SealedPlan
+    from ablate.design.study import Decision
     from ablate.verdicts.verdict import Contrast
 
 PLAIN_WIDTH = 100
@@ -96,6 +97,7 @@ def print_plan(
         *_trained(plan),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
         *([("search", words.search_text(study))] if study.searched else []),
+        *([("co-primary", _co_primary(study.decision))] if study.decision.co_primary else []),
         ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
         *([("stability", _levels(plan))] if plan.levels else []),
         ("time", _time(expected, jobs, done)),
@@ -110,6 +112,10 @@ def print_plan(
     for name, value in lines:
         grid.add_row(text(name, "bold"), text(value))
     console.print(grid)
+
+
+def _co_primary(decision: Decision) -> str:
+    return "; ".join(f"{name}, margin {one.margin:g}" for name, one in decision.co_primary.items())
 
 
 def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
