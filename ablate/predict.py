@@ -142,13 +142,13 @@ def document(trained: TrainedNet, frame: pd.DataFrame, folder: Path) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input, 130 interrupted."""
     options = parser().parse_args(arguments)
+    return exit_status("predict", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
     out = sys.stdout
-    try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            return exit_status("predict", lambda: run(options, out))
-    except KeyboardInterrupt:
-        print("ablate predict: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        run(options, out)
 
 
 if __name__ == "__main__":

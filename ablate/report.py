@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import exit_status
 from ablate.errors import AblateError
 from ablate.paths import default_runs
 
@@ -135,24 +136,21 @@ def make(options: argparse.Namespace) -> list[Path]:
     return [publish(results, runs) if name == "html" else path for name, path in made.items()]
 
 
+def run(options: argparse.Namespace) -> None:
+    """Does what the command line asks for."""
+    options.stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        if options.list:
+            show_list(options)
+            return
+        for path in [make_all(options)] if options.all else make(options):
+            print(f"Report: {path}")  # noqa: T201
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input, 130 interrupted; an earlier report then stays as it was."""
     options = parser().parse_args(arguments)
-    options.stdout = sys.stdout
-    try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            if options.list:
-                show_list(options)
-                return 0
-            for path in [make_all(options)] if options.all else make(options):
-                print(f"Report: {path}")  # noqa: T201
-    except AblateError as error:
-        print(f"ablate report: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("ablate report: interrupted; the earlier report is as it was", file=sys.stderr)  # noqa: T201
-        return 130
-    return 0
+    return exit_status("report", lambda: run(options), interrupted="interrupted; the earlier report is as it was")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import ablate
-from ablate.command_line import add_fields, overrides
+from ablate.command_line import add_fields, exit_status, overrides
 from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs, redact
 
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from ablate.reporting.results import Results
 
 EXIT_UNEXPECTED = 1
-EXIT_WRONG_INPUT = 2
 EXIT_INCOMPLETE = 3
-EXIT_INTERRUPTED = 130
 INSTEAD = ("--json", "--list", "--plan", "--check", "--repair")  # of a command line: without these it runs the study
 
 
@@ -308,26 +305,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 not as expected, 2 wrong input, 3 trials missing or failed, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(given)
-    options.out, options.command = sys.stdout, again([one for one in given if one not in INSTEAD])
-    try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            status = run(options)
-            if options.list or options.plan:
-                options.out.flush()
-            return status
-    except AblateError as error:
-        print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
-        if not error.resumable:
-            return EXIT_WRONG_INPUT
-    except BrokenPipeError:
-        if not (options.list or options.plan):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as head, has what it wants
-        return 0
-    except KeyboardInterrupt:
-        print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
-    print(f"To resume: {again(given)}", file=sys.stderr)  # noqa: T201
-    return EXIT_INTERRUPTED
+    options.command = again([one for one in given if one not in INSTEAD])
+    return exit_status("study", lambda: _run(options), resume=again(given))
+
+
+def _run(options: argparse.Namespace) -> int:
+    options.out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        return run(options)
 
 
 def again(arguments: list[str]) -> str:

@@ -36,7 +36,8 @@ EDITS: dict[str, tuple[Edit, ...]] = {
         Edit(
             "ablate/model/spec.py",
             '        _check_level(self, "se_gate", SE_GATES)\n',
-            '        _check_level(self, "se_gate", SE_GATES)\n        _check_number(self, "extra", 0, 64, whole=True)\n',
+            '        _check_level(self, "se_gate", SE_GATES)\n'
+            '        _check_number(self, "extra", 0, 64, whole=True)\n',
         ),
         Edit(
             "ablate/model/parts.py",

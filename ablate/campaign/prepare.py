@@ -24,7 +24,8 @@ from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import DataSpec
 from ablate.errors import AblateError
-from ablate.files import write_whole
+from ablate.files import read_whole, write_whole
+from ablate.formats import LARGEST, parse
 from ablate.measure.cost import Cost, cost
 from ablate.model.spec import NetSpec
 from ablate.model.torchvision_weights import WeightsError
@@ -231,7 +232,11 @@ def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int)
 
 def _kept(path: Path) -> ArmCost | None:
     try:
-        plain = json.loads(path.read_text())
-        return plain if isinstance(plain, dict) else None
-    except (OSError, ValueError):
+        plain = parse(read_whole(path))
+    except (OSError, ValueError, AblateError):
         return None
+    return plain if isinstance(plain, dict) and all(map(_is_cost, plain.values())) else None
+
+
+def _is_cost(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST)

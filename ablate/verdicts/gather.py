@@ -16,6 +16,7 @@ from ablate.verdicts.stats import Floats, above_chance_p
 CHANCE = "test_accuracy"  # chance is a matter of accuracy, whichever metric decides
 # An arm must beat chance this clearly, in its mean accuracy, before anything is said of it.
 CHANCE_LEVEL = 0.001
+LARGEST = 1e100  # of a metric: the squares of larger ones overflow
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _fault(trial: Trial, record: Record | None, needed: set[str]) -> str:
     if record.status != "finished":
         reason = record.reason.strip().splitlines()
         return f"seed {trial.seed} of {trial.arm} {record.status}" + (f" ({reason[0]})" if reason else "")
-    unusable = sorted(name for name in needed if not math.isfinite(record.metrics.get(name, math.nan)))
+    unusable = sorted(name for name in needed if not abs(record.metrics.get(name, math.nan)) < LARGEST)
     if unusable:
         return f"seed {trial.seed} of {trial.arm} has no finite {' nor '.join(unusable)}"
     return ""
