@@ -1,20 +1,35 @@
-"""What several commands share: options of the command line, and the exit status."""
+"""What several commands share: options of the command line, what they set, output, and the exit status."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TextIO
 
-from ablate.errors import AblateError
-from ablate.paths import default_data_root, default_runs
+from ablate.errors import AblateError, Problem, StudyError
+from ablate.paths import default_data_root, default_runs, redact
+
+EXIT_WRONG_INPUT = 2
+EXIT_INTERRUPTED = 130
+STANDARD_ERROR = 2
 
 
-def add_budget(parser: argparse.ArgumentParser) -> None:
-    """``--budget``."""
-    parser.add_argument(
+def add_fields(group: argparse._ActionsContainer) -> None:
+    """What is studied: ``--budget``, and the fields that are changed last."""
+    group.add_argument(
         "--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file"
+    )
+    group.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds for each arm")
+    group.add_argument("--epochs", type=int, metavar="N", help="recipe.epochs")
+    group.add_argument("--data", metavar="NAME", help="data.name: a data set, or the path of an .npz file")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any other field: recipe.lr=0.01"
     )
 
 
@@ -28,11 +43,99 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def exit_status(command: str, action: Callable[[], object]) -> int:
-    """0 after the action, or 2 after a wrong input, whose message is printed."""
+def overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The fields that the command line sets, by dotted key.
+
+    Raises:
+        StudyError: a --set that is not KEY=VALUE.
+    """
+    named = {"plan.seeds": options.seeds, "recipe.epochs": options.epochs, "data.name": options.data}
+    found: dict[str, object] = {key: value for key, value in named.items() if value is not None}
+    for text in options.set:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise StudyError([Problem("--set", "", f"takes KEY=VALUE, such as recipe.lr=0.01; got {text!r}")])
+        found[key.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> object:
+    """A value as a study file would write it; text may go without its quotes."""
     try:
-        action()
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, ValueError):
+        return text
+
+
+def exit_status(
+    command: str, action: Callable[[], int | None], *, interrupted: str = "interrupted", resume: str = ""
+) -> int:
+    """The status that the action returned, or a sentence for what stopped it and 2; after Ctrl-C 130.
+
+    Args:
+        command: its name, for the sentence.
+        action: what it does; returns its exit status, or None for 0.
+        interrupted: what is said after Ctrl-C.
+        resume: the command that resumes; said where the action was stopped and can be resumed.
+    """
+    _open_streams()
+    try:
+        status = action()
+        sys.stdout.flush()
+        return status or 0
     except AblateError as error:
-        print(f"ablate {command}: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+        _say(command, str(error))
+        if not error.resumable:
+            return EXIT_WRONG_INPUT
+    except OSError as error:
+        _say(command, f"{redact(error.filename or 'files')}: cannot be read or written ({error.strerror or error})")
+        return EXIT_WRONG_INPUT
+    except MemoryError:
+        _say(command, "memory ran out")
+        return EXIT_WRONG_INPUT
+    except KeyboardInterrupt:
+        _say(command, interrupted)
+    if resume:
+        with contextlib.suppress(OSError):
+            print(f"To resume: {resume}", file=sys.stderr)  # noqa: T201
+    return EXIT_INTERRUPTED
+
+
+def _say(command: str, message: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody listens there any more
+        print(f"ablate {command}: {message}", file=sys.stderr)  # noqa: T201
+        sys.stderr.flush()
+
+
+def _open_streams() -> None:
+    """Gives the command streams that cannot stop it: closed ones, a reader that has left, another encoding."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass  # else the next file that is opened would be taken for standard output
+    os.close(handle)
+    if sys.stdout is None or sys.stdout is sys.__stdout__:
+        sys.stdout = _stream(1, sys.stdout)
+    if sys.stderr is None:
+        sys.stderr = _stream(STANDARD_ERROR, None)
+
+
+def _stream(handle: int, before: TextIO | None) -> TextIO:
+    buffered = before is not None and not before.line_buffering
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lasting(handle, "w", closefd=False)),
+        encoding=before.encoding if before else "utf-8",
+        errors="backslashreplace",  # a character that the encoding lacks is written as its escape
+        line_buffering=not buffered,
+    )
+
+
+class _Lasting(io.FileIO):
+    """A stream whose reader may leave, as ``head`` does: what is written after that is dropped, and work goes on."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(content)

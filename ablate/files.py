@@ -6,12 +6,16 @@ import contextlib
 import fcntl
 import glob
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from ablate.errors import AblateError
+
+MOST_BYTES = 2**30  # of a file that is read whole
 READABLE = 0o644  # a temporary file is its owner's alone, a report is for others too
 LEFT_S = 3600  # what nobody has written to for so long is nobody's any more
 
@@ -40,6 +44,26 @@ def write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file; a pipe would be waited for, and a device never ends.
+
+    Raises:
+        AblateError: it is no regular file, or one of more than 1 GiB.
+        OSError: it is missing or cannot be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise AblateError(f"{path}: is not a file")
+        if found.st_size > MOST_BYTES:
+            raise AblateError(f"{path}: must have at most {MOST_BYTES >> 30} GiB, got {found.st_size >> 30}")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
 
 
 def make_whole(path: Path, make: Callable[[Path], object]) -> None:

@@ -1,14 +1,20 @@
-"""Files of other versions: a field that an older one lacks has its default, an unknown one is refused by name."""
+"""Fields that a file holds: one that an older version lacks has its default, an unknown or mistyped one is refused."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ablate.errors import AblateError
 
 T = TypeVar("T")
+Test = Callable[[Any], bool]
+LARGEST = 2**63  # a longer whole number overflows where numpy or sqlite takes it
 
 
 def check_format(what: str, found: object, known: int) -> None:
@@ -26,6 +32,18 @@ def check_format(what: str, found: object, known: int) -> None:
         )
 
 
+def parse(text: str | bytes) -> Any:
+    """JSON that anybody may have written.
+
+    Raises:
+        ValueError: it is no JSON, no UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def build(kind: type[T], plain: Mapping[str, Any], what: str) -> T:
     """A dataclass from the fields that a file holds.
 
@@ -35,9 +53,14 @@ def build(kind: type[T], plain: Mapping[str, Any], what: str) -> T:
         what: of which file, for an error, with its format: "record of format 1".
 
     Raises:
-        AblateError: an unknown field.
+        AblateError: an unknown field, or a value of another type than the field's.
     """
-    refuse_unknown(set(plain) - {field.name for field in dataclasses.fields(kind)}, kind.__name__, what)  # type: ignore[arg-type]
+    tests = _tests(kind)  # type: ignore[arg-type]
+    refuse_unknown(set(plain) - set(tests), kind.__name__, what)
+    for name, value in plain.items():
+        expected, test = tests[name]
+        if not test(value):
+            raise AblateError(f"the {what} is damaged: {name} in {kind.__name__} must be {expected}, got {value!r:.60}")
     return kind(**plain)
 
 
@@ -48,3 +71,44 @@ def refuse_unknown(names: Iterable[str], place: str, what: str) -> None:
         raise AblateError(
             f"the {what} has the {told} in {place}, unknown to this version of ablate: a newer version wrote it"
         )
+
+
+@functools.cache
+def _tests(kind: Any) -> dict[str, tuple[str, Test]]:
+    """For each field of a dataclass its type as written, and whether a value is of it."""
+    names = vars(sys.modules[kind.__module__])
+    return {field.name: (str(field.type), _test(_evaluated(field.type, names))) for field in dataclasses.fields(kind)}
+
+
+def _evaluated(written: Any, names: dict[str, Any]) -> Any:
+    try:
+        return eval(written, names) if isinstance(written, str) else written  # noqa: S307 - our own source
+    except NameError:  # imported for the type checker alone: a part that our code built before, not text of a file
+        return Any
+
+
+def _test(kind: Any) -> Test:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        tests = [_test(one) for one in inner]
+        return lambda value: any(test(value) for test in tests)
+    if origin is Literal:
+        return lambda value: isinstance(value, str) and value in inner
+    if origin is tuple:
+        item = _test(inner[0])
+        return lambda value: isinstance(value, tuple | list) and all(map(item, value))  # JSON has lists
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        name, content = map(_test, inner)
+        return lambda value: isinstance(value, origin) and all(map(name, value)) and all(map(content, value.values()))
+    return _SIMPLE.get(kind, lambda value: kind is Any or not isinstance(kind, type) or isinstance(value, kind))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+_SIMPLE: dict[Any, Test] = {
+    int: _is_whole,
+    float: lambda value: isinstance(value, float) or _is_whole(value),
+    NoneType: lambda value: value is None,
+}

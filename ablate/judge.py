@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import exit_status
 from ablate.errors import AblateError, one_of
 from ablate.paths import default_runs, tracking_uri
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ablate.verdicts.verdict import Judgement
 
 EXIT_NOT_HELD = 1
-EXIT_WRONG_INPUT = 2
 EXPECTED = ("better", "worse", "equivalent", "no worse", "different", "undecided")
 # Words in a metric's name that say that less of it is better, so that a direction must be named.
 LESS_IS_BETTER = {
@@ -195,11 +195,12 @@ def _with_note(found: Judgement, unlabelled: int) -> Judgement:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 judged, 1 an expectation did not hold or is not decided, 2 wrong input."""
     options = parser().parse_args(arguments)
-    try:
-        found = judgement(options)
-    except AblateError as error:
-        print(f"ablate judge: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_WRONG_INPUT
+    return exit_status("judge", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judges and prints; whether all that was expected held, as an exit status."""
+    found = judgement(options)
     if options.json:
         from ablate.reporting.json_output import judgement_json
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import exit_status
 from ablate.errors import AblateError
 from ablate.paths import default_runs
 
@@ -49,11 +50,9 @@ def campaigns(options: argparse.Namespace) -> list[SealedPlan]:
     Raises:
         AblateError: there are none.
     """
-    from ablate.campaign.records import PLANS, sealed_plans
+    from ablate.campaign.records import every_sealed_plan
 
-    names = {path.name.rsplit(".", 2)[0] for path in (options.runs / PLANS).glob("*.json")}
-    found = [one for name in sorted(names) for one in sealed_plans(options.runs, name)]
-    found = [one for one in found if options.study in (None, one.plan.study.name)]
+    found = [one for one in every_sealed_plan(options.runs) if options.study in (None, one.plan.study.name)]
     if not found:
         which = f" of the study {options.study!r}" if options.study else ""
         raise AblateError(f"{options.runs}: holds no campaign{which}; run a study first")
@@ -70,18 +69,14 @@ def results_of(options: argparse.Namespace, study: str, digest: str | None, runs
 def show_list(options: argparse.Namespace) -> None:
     """A line a campaign: study, budget, data, seeds, digest, when it was sealed, and how far it is; then the tally.
 
-    The tally says how many contrasts the newest campaigns of all studies asked, and how many would differ by chance.
+    The tally says how many contrasts all campaigns of the runs folder asked, and how many would differ by chance.
     """
+    from ablate.campaign.done import asked_of
     from ablate.reporting.preview import print_campaigns
 
-    held = campaigns(options)
-    print_campaigns(held, options.runs)
-    if held:
-        from ablate.verdicts.tally import tally
-
-        newest = {one.plan.study.name: one.plan.study.digest for one in held}  # one judgement a study
-        found = [results_of(options, name, digest) for name, digest in newest.items()]
-        print(tally([(one.plan, one.judgement) for one in found]).sentence)  # noqa: T201
+    print_campaigns(campaigns(options), options.runs)
+    if tally := asked_of(options.runs):
+        print(tally.sentence)  # noqa: T201
 
 
 def make_all(options: argparse.Namespace) -> Path:
@@ -141,24 +136,21 @@ def make(options: argparse.Namespace) -> list[Path]:
     return [publish(results, runs) if name == "html" else path for name, path in made.items()]
 
 
+def run(options: argparse.Namespace) -> None:
+    """Does what the command line asks for."""
+    options.stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        if options.list:
+            show_list(options)
+            return
+        for path in [make_all(options)] if options.all else make(options):
+            print(f"Report: {path}")  # noqa: T201
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 wrong input, 130 interrupted; an earlier report then stays as it was."""
     options = parser().parse_args(arguments)
-    options.stdout = sys.stdout
-    try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            if options.list:
-                show_list(options)
-                return 0
-            for path in [make_all(options)] if options.all else make(options):
-                print(f"Report: {path}")  # noqa: T201
-    except AblateError as error:
-        print(f"ablate report: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("ablate report: interrupted; the earlier report is as it was", file=sys.stderr)  # noqa: T201
-        return 130
-    return 0
+    return exit_status("report", lambda: run(options), interrupted="interrupted; the earlier report is as it was")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import ablate
-from ablate.errors import AblateError, Problem, StudyError
+from ablate.command_line import add_fields, exit_status, overrides
+from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs, redact
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from ablate.reporting.results import Results
 
 EXIT_UNEXPECTED = 1
-EXIT_WRONG_INPUT = 2
 EXIT_INCOMPLETE = 3
-EXIT_INTERRUPTED = 130
 INSTEAD = ("--json", "--list", "--plan", "--check", "--repair")  # of a command line: without these it runs the study
 
 
@@ -40,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
     _add_modes(new.add_argument_group("instead of training"))
-    _add_fields(new.add_argument_group("what is studied"))
+    add_fields(new.add_argument_group("what is studied"))
     _add_run_options(new.add_argument_group("where and how it runs"))
     _add_cluster_options(new.add_argument_group("on a Ray cluster (docs/cluster.md)"))
     return new
@@ -56,18 +53,6 @@ def _add_modes(group: argparse._ArgumentGroup) -> None:
     do.add_argument("--repair", action="store_true", help="check, pull records from MLflow, and push to both views")
     group.add_argument(
         "--figure", type=Path, metavar="FILE", help="with --plan: draw the power of the seeds to a .svg or .png"
-    )
-
-
-def _add_fields(what: argparse._ArgumentGroup) -> None:
-    what.add_argument(
-        "--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file"
-    )
-    what.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds for each arm")
-    what.add_argument("--epochs", type=int, metavar="N", help="recipe.epochs")
-    what.add_argument("--data", metavar="NAME", help="data.name: a data set, or the path of an .npz file")
-    what.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="any other field: recipe.lr=0.01"
     )
 
 
@@ -124,30 +109,6 @@ def run_options(options: argparse.Namespace) -> RunOptions:
     from ablate.campaign.options import RunOptions
 
     return RunOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(RunOptions)})
-
-
-def overrides(options: argparse.Namespace) -> dict[str, object]:
-    """The fields that the command line sets, by dotted key.
-
-    Raises:
-        StudyError: a --set that is not KEY=VALUE.
-    """
-    named = {"plan.seeds": options.seeds, "recipe.epochs": options.epochs, "data.name": options.data}
-    found: dict[str, object] = {key: value for key, value in named.items() if value is not None}
-    for text in options.sets:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise StudyError([Problem("--set", "", f"takes KEY=VALUE, such as recipe.lr=0.01; got {text!r}")])
-        found[key.strip()] = _value(value.strip())
-    return found
-
-
-def _value(text: str) -> object:
-    """A value as a study file would write it; text may go without its quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError):
-        return text
 
 
 def make(options: argparse.Namespace) -> CampaignPlan:
@@ -260,12 +221,14 @@ def check(options: argparse.Namespace) -> int:
 
 def show_list(options: argparse.Namespace) -> int:
     """Lists the studies."""
-    from ablate.campaign.done import done_of
+    from ablate.campaign.done import asked_of, done_of
     from ablate.campaign.resources import expected_jobs
     from ablate.reporting.listing import listing
 
     how = run_options(options)
     found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
+    if tally := asked_of(how.runs):
+        found = dataclasses.replace(found, asked=tally.sentence)
     if options.json:
         from ablate.reporting.json_parts import written
         from ablate.reporting.json_plans import ListJson
@@ -342,26 +305,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 not as expected, 2 wrong input, 3 trials missing or failed, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(given)
-    options.out, options.command = sys.stdout, again([one for one in given if one not in INSTEAD])
-    try:
-        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-            status = run(options)
-            if options.list or options.plan:
-                options.out.flush()
-            return status
-    except AblateError as error:
-        print(f"ablate study: {error}", file=sys.stderr)  # noqa: T201
-        if not error.resumable:
-            return EXIT_WRONG_INPUT
-    except BrokenPipeError:
-        if not (options.list or options.plan):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, such as head, has what it wants
-        return 0
-    except KeyboardInterrupt:
-        print("ablate study: interrupted", file=sys.stderr)  # noqa: T201
-    print(f"To resume: {again(given)}", file=sys.stderr)  # noqa: T201
-    return EXIT_INTERRUPTED
+    options.command = again([one for one in given if one not in INSTEAD])
+    return exit_status("study", lambda: _run(options), resume=again(given))
+
+
+def _run(options: argparse.Namespace) -> int:
+    options.out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        return run(options)
 
 
 def again(arguments: list[str]) -> str:

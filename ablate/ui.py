@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.command_line import exit_status
 from ablate.errors import AblateError, one_of
 from ablate.paths import default_runs, redact, tracking_uri
 from ablate.serve import LOCAL, TOKEN, Application, Guard, bind, mlflow_application, optuna_application, serve
@@ -130,19 +131,19 @@ def _open(link: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Serves until Ctrl-C or SIGTERM."""
     options = parser().parse_args(arguments)
+    return exit_status("ui", lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the link and serves."""
     port = options.port if options.port is not None else OPTUNA_PORT if options.optuna else MLFLOW_PORT
-    try:
-        with bind(options.host, port) as listener:
-            application, page = (_optuna if options.optuna else _mlflow)(options)
-            token, port = secrets.token_urlsafe(24), listener.getsockname()[1]
-            link = _link(options.host, port, token, page)
-            _say(options.host, port, link, "optuna-dashboard" if options.optuna else "MLflow")
-            _open(link)
-            serve(Guard(application, token, port), listener)
-    except AblateError as error:
-        print(f"ablate ui: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    with bind(options.host, port) as listener:
+        application, page = (_optuna if options.optuna else _mlflow)(options)
+        token, port = secrets.token_urlsafe(24), listener.getsockname()[1]
+        link = _link(options.host, port, token, page)
+        _say(options.host, port, link, "optuna-dashboard" if options.optuna else "MLflow")
+        _open(link)
+        serve(Guard(application, token, port), listener)
 
 
 def _say(host: str, port: int, link: str, what: str) -> None:

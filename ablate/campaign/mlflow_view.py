@@ -88,7 +88,9 @@ class MlflowView:
         self.store = MlflowStore(uri, runs / "artifacts")
         self._sealed = sealed
         self._folder = runs
-        self._writer = hashlib.sha256(f"{socket.gethostname()}:{runs}".encode()).hexdigest()[:16]
+        self._writer = hashlib.sha256(f"{socket.gethostname()}:{runs}".encode(errors="surrogateescape")).hexdigest()[
+            :16
+        ]
         self._campaign = ""
         self._arms: dict[str, str] = {}
         self._runs: dict[str, TrialRun] = {}

@@ -16,14 +16,16 @@ from ablate.campaign.resources import Layout
 from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import KNOWN, DataInfo
 from ablate.design.identity import digest
-from ablate.design.imported import Imported
+from ablate.design.imported import Imported, Model
 from ablate.design.initial import weights_file
+from ablate.design.own_block import is_ours, residual_of
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import DataSpec
 from ablate.errors import AblateError
-from ablate.files import write_whole
+from ablate.files import read_whole, write_whole
+from ablate.formats import LARGEST, parse
 from ablate.measure.cost import Cost, cost
 from ablate.model.spec import NetSpec
 from ablate.model.torchvision_weights import WeightsError
@@ -144,7 +146,7 @@ def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int, sa
     counted: dict[str, Cost] = {}
     for arm in arms:
         recipe = arm.recipe
-        if isinstance(arm.spec, NetSpec):
+        if is_ours(arm.spec):
             specs[arm.name] = arm.spec
             counted[arm.name] = cost(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
         else:
@@ -159,7 +161,6 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
     from ablate.measure.modules import module_cost
     from ablate.training.own_net import answer, build_model
 
-    assert isinstance(arm.spec, Imported)
     try:
         net = build_model(arm.spec, data, 0)
         answer(net, arm.spec, data)
@@ -168,8 +169,14 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
     shape, recipe = (data.channels, data.height, data.width), arm.recipe
     counted, remarks = module_cost(net, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     for remark in remarks:
-        say(f"cost of {arm.name} ({arm.spec.path}): {remark}")
+        say(f"cost of {arm.name} ({_own_path(arm.spec)}): {remark}")
     return net, counted
+
+
+def _own_path(model: Model) -> str:
+    if isinstance(model, Imported):
+        return model.path
+    return residual_of(model)
 
 
 def _say_shared(arms: Sequence[Arm], nets: Mapping[str, NetSpec | Module], say: Say) -> None:
@@ -225,7 +232,11 @@ def _path(plan: CampaignPlan, arm: Arm, folder: Path, device: str, threads: int)
 
 def _kept(path: Path) -> ArmCost | None:
     try:
-        plain = json.loads(path.read_text())
-        return plain if isinstance(plain, dict) else None
-    except (OSError, ValueError):
+        plain = parse(read_whole(path))
+    except (OSError, ValueError, AblateError):
         return None
+    return plain if isinstance(plain, dict) and all(map(_is_cost, plain.values())) else None
+
+
+def _is_cost(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST)

@@ -21,7 +21,8 @@ from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.study import Study
 from ablate.errors import AblateError
-from ablate.files import Locked, locked, write_whole
+from ablate.files import Locked, locked, read_whole, write_whole
+from ablate.formats import parse
 from ablate.provenance import commit
 
 RECORDS, CHECKPOINTS, PLANS = "records", "checkpoints", "plans"
@@ -72,7 +73,7 @@ class RecordStore:
         try:
             with os.scandir(self.records) as entries:
                 return {entry.name[:-5] for entry in entries if entry.name.endswith(".json")}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return set()
 
     def read(self, key: str) -> Record | None:
@@ -83,13 +84,13 @@ class RecordStore:
         """
         path = self.path(key)
         try:
-            record = Record.from_json(path.read_text(encoding="utf-8"))
+            record = Record.from_json(read_whole(path).decode())
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
             raise AblateError(f"{path}: not a record: {error}") from error
         except AblateError as error:
-            raise AblateError(f"{path}: {error}") from error
+            raise AblateError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
         if record.key != key:
             raise AblateError(f"{path}: is the record of trial {record.key}")
         return record
@@ -185,10 +186,10 @@ class RecordStore:
 
 def _holder(text: str) -> str:
     try:
-        plain = json.loads(text)
+        plain = parse(text)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(plain["since"]))
         return f"process {plain['pid']} on {plain['host']} since {since}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return "another process"
 
 
@@ -212,11 +213,11 @@ def writable(runs: Path) -> Iterator[None]:
 def _check_layout(runs: Path) -> None:
     path = runs / "layout.json"
     try:
-        layout = int(json.loads(path.read_text())["layout"])
+        layout = int(parse(read_whole(path))["layout"])
     except FileNotFoundError:
         write_whole(path, json.dumps({"layout": LAYOUT}).encode())
         return
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise AblateError(f"{path}: must hold {{'layout': {LAYOUT}}}; remove the file to have it made again") from None
     if layout > LAYOUT:
         raise AblateError(
@@ -251,15 +252,21 @@ def sealed_plans(runs: Path, study: str) -> list[SealedPlan]:
     found = []
     for path in (runs / PLANS).glob(f"{glob.escape(study)}.*.json"):
         with contextlib.suppress(OSError, AblateError, UnicodeDecodeError):
-            found.append(SealedPlan.from_json(path.read_text(encoding="utf-8")))
+            found.append(SealedPlan.from_json(read_whole(path).decode()))
     return sorted((one for one in found if one.plan.study.name == study), key=lambda one: one.sealed_at)
+
+
+def every_sealed_plan(runs: Path) -> list[SealedPlan]:
+    """Every sealed plan of a runs folder: study by study in the order of their names, each oldest first."""
+    names = {path.name.rsplit(".", 2)[0] for path in (runs / PLANS).glob("*.json")}
+    return [one for name in sorted(names) for one in sealed_plans(runs, name)]
 
 
 def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
     """The plan as it was first run in this runs folder; it is sealed now if it was not before."""
     path = plan_path(runs, plan.study)
     try:
-        return SealedPlan.from_json(path.read_text(encoding="utf-8"))
+        return SealedPlan.from_json(read_whole(path).decode())
     except FileNotFoundError:
         pass
     except (AblateError, UnicodeDecodeError):

@@ -23,7 +23,8 @@ from ablate.design.identity import digest
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.errors import AblateError
-from ablate.files import write_whole
+from ablate.files import read_whole, write_whole
+from ablate.formats import parse
 
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEADLINE_S = 120.0  # for what a view lacks when the campaign is over
@@ -294,8 +295,8 @@ class Pusher:
     def _is_current(self, conclusion: Conclusion) -> bool:
         state = self._view.state()
         try:
-            return state is not None and json.loads(self._stamp.read_text()) == [state, self._content(conclusion)]
-        except (OSError, ValueError):
+            return state is not None and parse(read_whole(self._stamp)) == [state, self._content(conclusion)]
+        except (OSError, ValueError, AblateError):
             return False
 
     def _remember(self, conclusion: Conclusion) -> None:

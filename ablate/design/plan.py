@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, Values, 
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
-from ablate.formats import build, check_format, refuse_unknown
+from ablate.formats import build, check_format, parse, refuse_unknown
 from ablate.model.spec import Change
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
@@ -35,6 +36,7 @@ __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan"
 PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
+KEY = re.compile(r"[0-9a-f]{16}")  # of a trial; its record, weights and folder have it as their name
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -132,7 +134,7 @@ class CampaignPlan:
             AblateError: the text is not a plan, or was written by a newer version.
         """
         try:
-            plain = json.loads(text)
+            plain = parse(text)
             check_format("plan", plain["format"], PLAN_FORMAT)
             what = f"plan of format {plain['format']}"
             refuse_unknown(set(plain) - set(_PARTS), cls.__name__, what)
@@ -140,12 +142,13 @@ class CampaignPlan:
             data = build(DataInfo, plain["data"], what)
             arms = tuple(_arm_from_plain(study, arm, what) for arm in plain["arms"])
             made = trials(study, arms, data)
-            for trial, (arm, seed, key) in zip(made, plain["trials"], strict=True):
+            for trial, (arm, seed, _) in zip(made, plain["trials"], strict=True):
                 if (trial.arm, trial.seed) != (arm, seed):
                     raise AblateError(f"the plan's trial of {arm} with seed {seed} is out of place")
-                # The records lie under the keys of that day, even if the formula has moved on since.
-                vars(trial)["key"] = key
+            _set_keys(made, [key for _, _, key in plain["trials"]])
             named = {arm.name: arm for arm in arms}
+            if strays := sorted({arm.parent for arm in arms} - {*named, CONTROL}):
+                raise ValueError(f"an arm is one step away from {strays[0]!r:.60}, which is no arm of it")
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
             search = tuple(_candidate_from_plain(study, data, one, what) for one in plain.get("search", []))
             to_find = study.search.confirm * (study.searched and not _found(arms))
@@ -162,7 +165,7 @@ class CampaignPlan:
                 to_find=to_find,
                 levels=levels,
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise AblateError(f"not a plan: {error}") from error
 
 
@@ -191,10 +194,15 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
         "recipe": recipe,
         "data": study.data if data is None else _model(DataSpec, data, what),
         "settings": tuple(plain.get("settings", ())),
-        "changes": tuple(Change(*change) for change in plain.get("changes", ())),
+        "changes": tuple(_change_from_plain(change, what) for change in plain.get("changes", ())),
         "match": None if plain.get("match") is None else build(Match, plain["match"], what),
     }
     return build(Arm, known, what)
+
+
+def _change_from_plain(plain: list[Any], what: str) -> Change:
+    moved, before, after = plain
+    return build(Change, {"field": moved, "before": before, "after": after}, what)
 
 
 def _spec_from_plain(plain: dict[str, Any], what: str) -> Model:
@@ -225,8 +233,7 @@ def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain
     settings = []
     for values, keys in plain["settings"]:
         made = setting(study, arms[plain["arm"]], data, values, plain.get("block", 0))
-        for trial, key in zip(made.trials, keys, strict=True):
-            vars(trial)["key"] = key
+        _set_keys(made.trials, keys)
         settings.append(made)
     return ArmTuning(arm=plain["arm"], settings=tuple(settings), block=plain.get("block", 0))
 
@@ -241,10 +248,21 @@ def _candidate_from_plain(study: Study, data: DataInfo, plain: dict[str, Any], w
     rungs = []
     for epochs, keys in plain["rungs"]:
         made = rung(study, arm, data.digest, epochs)
-        for trial, key in zip(made.trials, keys, strict=True):
-            vars(trial)["key"] = key
+        _set_keys(made.trials, keys)
         rungs.append(made)
     return build(Candidate, {**plain, "arm": arm, "rungs": tuple(rungs)}, what)
+
+
+def _set_keys(made: Sequence[Trial], keys: Sequence[str]) -> None:
+    """Gives trials the keys that their records have, even if the formula has moved on since.
+
+    Raises:
+        ValueError: the plan has more or fewer, or one that would name a file elsewhere.
+    """
+    for trial, key in zip(made, keys, strict=True):
+        if not KEY.fullmatch(key):
+            raise ValueError(f"a key must be 16 hex digits, got {key!r:.60}")
+        vars(trial)["key"] = key
 
 
 def _found(arms: Sequence[Arm]) -> bool:
@@ -294,7 +312,7 @@ def _trial(study: Study, arm: Arm, place: int, data: DataInfo) -> Trial:
         recipe=trained.recipe,
         data_digest=data.digest,
         keep_weights=study.keep_weights,
-        metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
+        metrics=(*study.decision.metrics, *study.decision.also) if study.own_training else (),
         **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
     )
 

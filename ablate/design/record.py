@@ -7,22 +7,30 @@ import dataclasses
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ablate.errors import AblateError
-from ablate.formats import build, check_format
+from ablate.formats import build, check_format, parse
 
 if TYPE_CHECKING:
     from ablate.design.trial import Trial
 
 Status = Literal["finished", "diverged", "failed"]
 FORMAT = 1
+MOST_PREDICTIONS = 2**26  # bytes: one or two for each test image
+YEAR_10000 = 253_402_300_800  # seconds since 1970; no calendar has later dates
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPoint:
-    """One epoch of a learning curve; accuracies from 0 to 1, rates after the epoch's last step."""
+    """One epoch of a learning curve; accuracies from 0 to 1, rates after the epoch's last step.
+
+    Attributes:
+        step_losses, step_accuracies: of training within the epoch, each the mean over one of several equal parts of
+            its steps; about 100 parts in a trial. Empty in records of earlier versions.
+    """
 
     epoch: int
     train_loss: float
@@ -30,11 +38,19 @@ class EpochPoint:
     val_loss: float
     val_accuracy: float
     lr: float
+    step_losses: tuple[float, ...] = ()
+    step_accuracies: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], what: str) -> Self:
+        """The point that a file holds; ``what`` names the file in an error."""
+        lists = {name: tuple(plain[name]) for name in ("step_losses", "step_accuracies") if name in plain}
+        return build(cls, {**plain, **lists}, what)
 
     @property
     def values(self) -> dict[str, float]:
-        """Every number of the epoch by its name."""
-        return {name: value for name, value in vars(self).items() if name != "epoch"}
+        """Every number of the whole epoch by its name."""
+        return {name: value for name, value in vars(self).items() if name != "epoch" and not isinstance(value, tuple)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,20 +157,20 @@ class Record:
             AblateError: the text is not a record, was changed since it was written, or was written by a newer version.
         """
         try:
-            plain: dict[str, Any] = json.loads(text)
+            plain: dict[str, Any] = parse(text)
             found = plain.pop("format")
             check_format("record", found, FORMAT)
             _check_sum(text, plain.pop("sha256"), {**plain, "format": found})
             what = f"record of format {found}"
             for name in ("predictions", "correct"):
                 if name in plain:
-                    plain[name] = zlib.decompress(base64.b64decode(plain[name]))
+                    plain[name] = _inflated(base64.b64decode(plain[name]))
             plain["curve"] = tuple(_point(point, what) for point in plain.get("curve", ()))
             plain["notes"] = tuple(plain.get("notes", ()))
             measured = plain.get("measured", {})
             plain["measured"] = build(Measured, {**measured, "settings": tuple(measured.get("settings", ()))}, what)
             return build(cls, plain, what)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise AblateError(f"not a record: {error}") from error
 
     def same_result(self, other: Record) -> bool:
@@ -163,8 +179,21 @@ class Record:
         return mine.to_json() == theirs.to_json()  # as text, so that nan equals nan
 
 
+def _inflated(content: bytes) -> bytes:
+    """What zlib compressed; a small text can hold far more than fits in memory.
+
+    Raises:
+        ValueError, zlib.error: it is longer than any record's, or damaged.
+    """
+    stream = zlib.decompressobj()
+    found = stream.decompress(content, MOST_PREDICTIONS)
+    if not stream.eof:
+        raise ValueError(f"its predictions are cut off, or have more than {MOST_PREDICTIONS >> 20} MiB")
+    return found
+
+
 def _point(plain: dict[str, Any], what: str) -> Point:
-    return build(ReportedPoint, plain, what) if "metrics" in plain else build(EpochPoint, plain, what)
+    return build(ReportedPoint, plain, what) if "metrics" in plain else EpochPoint.of(plain, what)
 
 
 def _checksum(plain: dict[str, Any]) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from ablate.design.plan import CampaignPlan, setting
+from ablate.design.record import YEAR_10000
 from ablate.design.trial import Trial
 from ablate.design.tuning import own_values
 from ablate.errors import AblateError
+from ablate.formats import parse
 
 SEAL_FORMAT = 1
 
@@ -47,12 +49,15 @@ class SealedPlan:
             AblateError: the text is not a sealed plan, or one of another format.
         """
         try:
-            plain = json.loads(text)
+            plain = parse(text)
             if plain["format"] != SEAL_FORMAT:
                 raise AblateError(f"the sealed plan has format {plain['format']}, this version reads {SEAL_FORMAT}")
             plan = CampaignPlan.from_json(json.dumps(plain["plan"]))
-            return cls(plan=plan, sealed_at=float(plain["sealed_at"]), commit=str(plain["commit"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            sealed_at = float(plain["sealed_at"])
+            if not 0 <= sealed_at < YEAR_10000:
+                raise ValueError(f"sealed_at must be seconds since 1970, got {sealed_at}")
+            return cls(plan=plan, sealed_at=sealed_at, commit=str(plain["commit"]))
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise AblateError(f"not a sealed plan: {error}") from error
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ablate.design.plan import CampaignPlan
 from ablate.errors import AblateError
-from ablate.files import write_whole
+from ablate.files import read_whole, write_whole
+from ablate.formats import parse
 from ablate.reporting.parts import Chart
 from ablate.reporting.results import Results
 
@@ -39,8 +40,8 @@ def _slug(text: str) -> str:
 def is_current(results: Results, folder: Path) -> bool:
     """Whether the report in ``folder`` shows just these results."""
     try:
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stamp = parse(read_whole(folder / STAMP))
+    except (OSError, ValueError, AblateError):
         return False
     return isinstance(stamp, dict) and stamp.get("results") == results.digest and (folder / PAGE).is_file()
 

@@ -53,6 +53,8 @@ def labels(results: Results, arms: Sequence[str]) -> Answers:
             given = _predictions(record, results.plan.data.num_classes)
             right = np.unpackbits(np.frombuffer(record.correct, np.uint8), count=len(given)).astype(bool)
             known = known if len(known) else np.full(len(given), NO_LABEL)
+            if len(known) != len(given):
+                continue  # of other images than the first record's
             known[right] = given[right]
     return known
 
@@ -78,7 +80,7 @@ def confusion(results: Results, arm: str) -> pd.DataFrame:
 
 def _counts(given: Answers, known: Answers, classes: int) -> NDArray[np.float64]:
     """How often each label was given each answer, a seed."""
-    seen = known != NO_LABEL
+    seen = (known != NO_LABEL) & (known < classes) & (given < classes).all(axis=0)  # anything can be in a file
     cells = known[seen] * classes + given[:, seen]
     return np.bincount(cells.ravel(), minlength=classes**2).reshape(classes, classes) / len(given)
 

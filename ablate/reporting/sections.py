@@ -10,6 +10,7 @@ import pandas as pd
 from ablate.reporting import (
     charts,
     charts_search,
+    co_primary,
     frames,
     frames_search,
     frames_tuning,
@@ -88,6 +89,7 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
         f"{unit.axis}, arm minus control, paired by seed: {words.count(len(judged.verdicts), 'arm')}",
         folded=many,
     )
+    yield Table(co_primary.rows(results), "Co-primary metrics: they share alpha with the verdicts above")
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
     yield Prose(judged.method, "rule")
     yield Prose(
@@ -207,7 +209,7 @@ def _curves(results: Results) -> Iterator[Part | None]:
         yield from charts.reported_curves(results)
     else:
         yield charts.validation_curves(results)
-        yield charts.training_curves(results)
+        yield from charts.training_curves(results)
     if curves["epoch"].nunique() > 1:
         axis = results.unit_of(curve_metric(results.plan.study)).axis.replace("val ", "validation ")
         yield Table(tables.curve_rows(results, curves), f"{axis[0].upper()}{axis[1:]}, mean over seeds")

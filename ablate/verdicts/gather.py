@@ -16,6 +16,7 @@ from ablate.verdicts.stats import Floats, above_chance_p
 CHANCE = "test_accuracy"  # chance is a matter of accuracy, whichever metric decides
 # An arm must beat chance this clearly, in its mean accuracy, before anything is said of it.
 CHANCE_LEVEL = 0.001
+LARGEST = 1e100  # of a metric: the squares of larger ones overflow
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class ArmResults:
 
 def gather(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, ArmResults]:
     """Each arm's results by name, the control's and the noise floor's included."""
-    needed = {plan.study.decision.metric, *([] if plan.study.own_training else [CHANCE])}
+    needed = {*plan.study.decision.metrics, *([] if plan.study.own_training else [CHANCE])}
     return {arm.name: _results(arm.name, plan.arm_trials(arm.name), records, needed) for arm in plan.arms}
 
 
@@ -95,7 +96,7 @@ def _fault(trial: Trial, record: Record | None, needed: set[str]) -> str:
     if record.status != "finished":
         reason = record.reason.strip().splitlines()
         return f"seed {trial.seed} of {trial.arm} {record.status}" + (f" ({reason[0]})" if reason else "")
-    unusable = sorted(name for name in needed if not math.isfinite(record.metrics.get(name, math.nan)))
+    unusable = sorted(name for name in needed if not abs(record.metrics.get(name, math.nan)) < LARGEST)
     if unusable:
         return f"seed {trial.seed} of {trial.arm} has no finite {' nor '.join(unusable)}"
     return ""

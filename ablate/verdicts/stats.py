@@ -170,7 +170,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 def above_chance_p(accuracy: float, chance: float, num_images: int) -> float:
     """One-sided binomial p of ``accuracy`` (0 to 1) on ``num_images`` images against guessing with ``chance``."""
-    hits = round(accuracy * num_images)
+    hits = round(min(accuracy, 1.0) * num_images)
     return 1.0 if hits <= 0 else float(special.bdtrc(hits - 1, num_images, chance))
 
 

@@ -7,43 +7,24 @@ its axe.min.js (nox fetches it with npm); its test is skipped where there is non
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablate.reporting.folders import write_report
-from ablate.reporting.formats import BROWSERS, print_pdf
+from ablate.reporting.formats import print_pdf
 from ablate.reporting.index import compare, write_index
 from ablate.reporting.results import Results
+from tests.reporting.chromium import BROKEN, CHROMIUM
 
-CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-DRIVER = shutil.which("chromedriver")
 AXE = os.environ.get("AXE_CORE")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-BROKEN = "return [...document.images].filter(one => !one.complete || !one.naturalWidth).map(one => one.alt)"
-EMPTY = "return [...document.querySelectorAll('svg')].filter(one => one.getBoundingClientRect().height < 40).length"
+EMPTY = """return [...document.querySelectorAll('figure')].filter(one =>
+  [...one.querySelectorAll('svg')].filter(svg => svg.getBoundingClientRect().height > 40).length != 1).length"""
+SMALL = """return [...document.querySelectorAll('svg.chart text')].filter(one => one.textContent.trim())
+  .map(one => one.getBoundingClientRect().height).filter(height => height > 0 && height < 9).length"""
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no Chromium with its driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in FLAGS:
-        options.add_argument(flag)
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield started
-    started.quit()
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +77,14 @@ def test_the_printed_report_is_a_pdf_with_its_folded_parts(pages: dict[str, Path
     made = print_pdf(pages["report"], tmp_path / "report.pdf")
     assert made.read_bytes().startswith(b"%PDF-")
     assert made.stat().st_size > 20_000
+
+
+def test_on_a_phone_the_main_figure_fits_and_every_letter_of_a_figure_can_be_read(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    look_at(browser, pages["report"], 390)
+    across, seen = browser.execute_script(
+        "const frame = document.querySelector('figure .wide'); return [frame.scrollWidth, frame.clientWidth]"
+    )
+    assert across == seen
+    assert browser.execute_script(SMALL) == 0

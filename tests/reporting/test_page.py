@@ -105,7 +105,7 @@ def test_question_answer_and_figure_come_first_and_everything_else_after(whole: 
     order = [
         "Does the ReLU after the projection", "Both arms are worse than the control. The largest difference is full",
         "Each dot is one seed's difference", "Paired by seed; exact sign-flip test", "Mean test accuracy (%) of every",
-        "Computation, one image", "Validation accuracy: every seed thin", "Provenance",
+        "Computation, one image", "Validation accuracy after each epoch: every seed thin", "Provenance",
     ]  # fmt: skip
     places = [text.index(part) for part in order]
     assert places == sorted(places)
