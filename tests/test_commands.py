@@ -156,11 +156,11 @@ def test_list_names_every_study_with_its_question(tmp_path: Path, command: Run) 
     assert "asked" not in listed.stdout  # no campaign, no tally
 
 
-def test_list_counts_what_the_runs_folder_asked(carried_out: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_list_counts_what_the_runs_folder_asked(carried_out: tuple[Path, Done], command: Run) -> None:
     folder, _ = carried_out
-    listed = json.loads(run("study", "--list", "--json", cwd=folder).stdout)
+    listed = json.loads(command("study", "--list", "--json", cwd=folder).stdout)
     assert listed["asked"].startswith("1 campaign asked 1 contrast, 1 of them sealed beforehand; 0 came out different")
-    assert "1 campaign asked 1 contrast" in run("study", "--list", cwd=folder).stdout
+    assert "1 campaign asked 1 contrast" in command("study", "--list", cwd=folder).stdout
 
 
 def test_help_and_list_answer_at_once(tmp_path: Path) -> None:
