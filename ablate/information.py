@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.command_line import exit_status
+from ablate.command_line import add_fields, exit_status, overrides
 from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ablate.design.plan import Arm, CampaignPlan
     from ablate.training.data import Images
 
-ONLY_WITH_STUDY = ("budget", "images", "data_root", "trained")
+ONLY_WITH_STUDY = ("budget", "seeds", "epochs", "data", "set", "images", "data_root", "trained")
 ONLY_WITHOUT_STUDY = ("dims", "draws")
 
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     spiral.add_argument("--dims", type=int, nargs="+", metavar="N", help="channels of the layers (2 3 5 15 30)")
     spiral.add_argument("--draws", type=int, metavar="N", help="random matrices for each (1000)")
     nets = new.add_argument_group("with a study")
-    nets.add_argument("--budget", metavar="NAME", help="quick (default) or a [budget.NAME] of the file")
+    add_fields(nets)
     nets.add_argument(
         "--trained",
         action="store_true",
@@ -58,8 +58,9 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         AblateError: an option of the other use, or a number out of range.
     """
+    unset = parser()
     for name in ONLY_WITHOUT_STUDY if options.study else ONLY_WITH_STUDY:
-        if getattr(options, name) is not None:
+        if getattr(options, name) != unset.get_default(name):
             word = "without" if options.study else "with"
             raise AblateError(f"--{name.replace('_', '-')} has a meaning only {word} a study")
     if options.images is not None and options.images < 2:
@@ -93,7 +94,7 @@ def channels(options: argparse.Namespace) -> None:
     from ablate.reporting.frames_information import printed_channels
 
     kept = {"keep_weights": True} if options.trained else {}
-    study = load_study(options.study, budget=options.budget or "quick", overrides=kept)
+    study = load_study(options.study, budget=options.budget, overrides={**overrides(options), **kept})
     plan = make_plan(study, options.data_root)
     arms, images = chosen(plan, options.arms), data_of(plan, options)
     frame = pd.concat([counted(plan, arm, images, options) for arm in arms], ignore_index=True)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.command_line import add_budget, add_folders, exit_status
+from ablate.command_line import add_fields, add_folders, exit_status, overrides
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--sizes", type=int, nargs="+", metavar="N", help="heights in pixels (default: 6 around training's)"
     )
-    add_budget(new)
+    add_fields(new.add_argument_group("what is studied"))
     add_folders(new)
     new.add_argument("--no-train", action="store_true", help="refuse if no trained net was kept")
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/input_sizes)")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     for size in options.sizes or ():
         if not 1 <= size <= LARGEST:
             raise AblateError(f"--sizes must be from 1 to {LARGEST}, got {size}")
-    study = load_study(options.study, budget=options.budget)
+    study = load_study(options.study, budget=options.budget, overrides=overrides(options))
     how = RunOptions(runs=options.runs, data_root=options.data_root)
     kept = {arm: kept_nets(study, arm, how) for arm in dict.fromkeys(options.arms or [CONTROL])}
     nets = [

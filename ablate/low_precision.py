@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.command_line import add_budget, add_folders, exit_status
+from ablate.command_line import add_fields, add_folders, exit_status, overrides
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "judges whether an arm loses more accuracy than the control. Train first, with keep_weights = true.",
     )
     new.add_argument("study", nargs="?", default="low_precision", metavar="STUDY", help="(default: %(default)s)")
-    add_budget(new)
+    add_fields(new.add_argument_group("what is studied"))
     new.add_argument("--bits", type=int, nargs="+", default=list(BITS), metavar="N", help="(default: 8 6 4)")
     add_folders(new)
     new.add_argument("--out", type=Path, metavar="DIR", help="where the CSV file is written (RUNS/low_precision)")
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
     for bits in options.bits:
         check_bits(bits)
-    study = load_study(options.study, budget=options.budget, overrides={"keep_weights": True})
+    study = load_study(options.study, budget=options.budget, overrides={**overrides(options), "keep_weights": True})
     where = RunOptions(runs=options.runs, data_root=options.data_root)
     plan = make_plan(study, where.data_root)
     if own := [arm.name for arm in plan.arms if isinstance(arm.spec, Imported)]:

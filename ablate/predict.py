@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ablate.command_line import add_budget, add_folders, exit_status
+from ablate.command_line import add_fields, add_folders, exit_status, overrides
 from ablate.errors import AblateError, one_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("rest", nargs="*", metavar="ARM | IMAGE", help="an arm (default: control), then PNG or JPEG files")
     new.add_argument("--test", type=int, nargs="+", metavar="N", help="test images by index (default: all of them)")
     new.add_argument("--seed", type=int, metavar="N", help="seed of the net (default: the first that was kept)")
-    add_budget(new)
+    add_fields(new.add_argument_group("what is studied"))
     add_folders(new)
     new.add_argument("--no-train", action="store_true", help="refuse if no trained net was kept")
     new.add_argument("--out", type=Path, metavar="DIR", help="where files are written (RUNS/predict/STUDY-ARM-SEED)")
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, out: TextIO) -> None:
     from ablate.reporting.predictions import mistakes, prediction_frame
     from ablate.reporting.progress import progress
 
-    study = load_study(options.study, budget=options.budget)
+    study = load_study(options.study, budget=options.budget, overrides=overrides(options))
     how = RunOptions(runs=options.runs, data_root=options.data_root)
     plan = make_plan(study, how.data_root)
     arm, files = arm_and_files(options.rest, [one.name for one in plan.arms])

@@ -50,11 +50,9 @@ def campaigns(options: argparse.Namespace) -> list[SealedPlan]:
     Raises:
         AblateError: there are none.
     """
-    from ablate.campaign.records import PLANS, sealed_plans
+    from ablate.campaign.records import every_sealed_plan
 
-    names = {path.name.rsplit(".", 2)[0] for path in (options.runs / PLANS).glob("*.json")}
-    found = [one for name in sorted(names) for one in sealed_plans(options.runs, name)]
-    found = [one for one in found if options.study in (None, one.plan.study.name)]
+    found = [one for one in every_sealed_plan(options.runs) if options.study in (None, one.plan.study.name)]
     if not found:
         which = f" of the study {options.study!r}" if options.study else ""
         raise AblateError(f"{options.runs}: holds no campaign{which}; run a study first")
@@ -71,18 +69,14 @@ def results_of(options: argparse.Namespace, study: str, digest: str | None, runs
 def show_list(options: argparse.Namespace) -> None:
     """A line a campaign: study, budget, data, seeds, digest, when it was sealed, and how far it is; then the tally.
 
-    The tally says how many contrasts the newest campaigns of all studies asked, and how many would differ by chance.
+    The tally says how many contrasts all campaigns of the runs folder asked, and how many would differ by chance.
     """
+    from ablate.campaign.done import asked_of
     from ablate.reporting.preview import print_campaigns
 
-    held = campaigns(options)
-    print_campaigns(held, options.runs)
-    if held:
-        from ablate.verdicts.tally import tally
-
-        newest = {one.plan.study.name: one.plan.study.digest for one in held}  # one judgement a study
-        found = [results_of(options, name, digest) for name, digest in newest.items()]
-        print(tally([(one.plan, one.judgement) for one in found]).sentence)  # noqa: T201
+    print_campaigns(campaigns(options), options.runs)
+    if tally := asked_of(options.runs):
+        print(tally.sentence)  # noqa: T201
 
 
 def make_all(options: argparse.Namespace) -> Path:

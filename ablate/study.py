@@ -7,14 +7,13 @@ import contextlib
 import dataclasses
 import json
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import ablate
-from ablate.command_line import exit_status
-from ablate.errors import AblateError, Problem, StudyError
+from ablate.command_line import add_fields, exit_status, overrides
+from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs, redact
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--version", action="version", version=f"ablate {ablate.__version__}")
     new.add_argument("study", nargs="?", metavar="NAME", help="a study's name, or the path of its .toml file")
     _add_modes(new.add_argument_group("instead of training"))
-    _add_fields(new.add_argument_group("what is studied"))
+    add_fields(new.add_argument_group("what is studied"))
     _add_run_options(new.add_argument_group("where and how it runs"))
     _add_cluster_options(new.add_argument_group("on a Ray cluster (docs/cluster.md)"))
     return new
@@ -54,18 +53,6 @@ def _add_modes(group: argparse._ArgumentGroup) -> None:
     do.add_argument("--repair", action="store_true", help="check, pull records from MLflow, and push to both views")
     group.add_argument(
         "--figure", type=Path, metavar="FILE", help="with --plan: draw the power of the seeds to a .svg or .png"
-    )
-
-
-def _add_fields(what: argparse._ArgumentGroup) -> None:
-    what.add_argument(
-        "--budget", default="quick", metavar="NAME", help="quick (default) or a [budget.NAME] of the file"
-    )
-    what.add_argument("--seeds", type=int, metavar="N", help="plan.seeds: paired seeds for each arm")
-    what.add_argument("--epochs", type=int, metavar="N", help="recipe.epochs")
-    what.add_argument("--data", metavar="NAME", help="data.name: a data set, or the path of an .npz file")
-    what.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="any other field: recipe.lr=0.01"
     )
 
 
@@ -122,30 +109,6 @@ def run_options(options: argparse.Namespace) -> RunOptions:
     from ablate.campaign.options import RunOptions
 
     return RunOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(RunOptions)})
-
-
-def overrides(options: argparse.Namespace) -> dict[str, object]:
-    """The fields that the command line sets, by dotted key.
-
-    Raises:
-        StudyError: a --set that is not KEY=VALUE.
-    """
-    named = {"plan.seeds": options.seeds, "recipe.epochs": options.epochs, "data.name": options.data}
-    found: dict[str, object] = {key: value for key, value in named.items() if value is not None}
-    for text in options.sets:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise StudyError([Problem("--set", "", f"takes KEY=VALUE, such as recipe.lr=0.01; got {text!r}")])
-        found[key.strip()] = _value(value.strip())
-    return found
-
-
-def _value(text: str) -> object:
-    """A value as a study file would write it; text may go without its quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError):
-        return text
 
 
 def make(options: argparse.Namespace) -> CampaignPlan:
@@ -258,12 +221,14 @@ def check(options: argparse.Namespace) -> int:
 
 def show_list(options: argparse.Namespace) -> int:
     """Lists the studies."""
-    from ablate.campaign.done import done_of
+    from ablate.campaign.done import asked_of, done_of
     from ablate.campaign.resources import expected_jobs
     from ablate.reporting.listing import listing
 
     how = run_options(options)
     found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
+    if tally := asked_of(how.runs):
+        found = dataclasses.replace(found, asked=tally.sentence)
     if options.json:
         from ablate.reporting.json_parts import written
         from ablate.reporting.json_plans import ListJson

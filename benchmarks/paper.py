@@ -2,24 +2,32 @@
 
     python benchmarks/paper.py
 
-runs `ablate.information` and `ablate.memory` as a user would, with their figures in docs/paper/, and writes the tables
-between the markers of the page.
+runs the commands that the page names as a user would, with their figures in docs/paper/, and writes the tables between
+the markers of the page. It trains the nets of studies/low_precision.toml and studies/mnist_digits.toml, unless the runs
+folder has them.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from ablate import information, memory
+from ablate import information, input_sizes, low_precision, memory, predict, study
+from ablate.design.read import load_study
 from ablate.measure.information import DIMS, reconstruct
 from ablate.model.layers import layers
 from ablate.model.zoo import NETS
+from ablate.paths import default_runs
 from ablate.reporting.frames_depth import printed_peaks, printed_splits, steps
 from ablate.reporting.frames_information import printed_reconstruction, summarise
-from ablate.reporting.markdown import table
+from ablate.reporting.input_sizes import printed_sizes
+from ablate.reporting.low_precision import judged, printed_scores
+from ablate.reporting.markdown import escape, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
 FIGURES = PAGE.with_suffix("")
@@ -47,8 +55,37 @@ def filled(page: str, made: dict[str, str]) -> str:
     return page
 
 
+def trained(runs: Path) -> dict[str, str]:
+    """Figures and tables of trained nets: those of a runs folder, or trained now."""
+    folder = ["--runs", str(runs), "--out", str(FIGURES)]
+    told: dict[str, str] = {}
+    for call, arguments in (
+        (study.main, ["low_precision", "--quiet", "--no-report", *folder[:2]]),
+        (predict.main, ["mnist_digits", *folder]),
+        (input_sizes.main, ["mnist_digits", *folder]),
+        (low_precision.main, ["low_precision", *folder]),
+    ):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            if call(arguments):
+                raise SystemExit(1)
+        told[call.__module__] = out.getvalue()
+    (FIGURES / "mnist_digits.png").rename(FIGURES / "input_sizes.png")
+    share = next(line for line in told["ablate.predict"].splitlines() if "test images are right" in line)
+    scores = pd.read_csv(FIGURES / "low_precision.csv")
+    rule = load_study("low_precision").decision
+    lines = [f"- {escape(line)}" for line in judged(scores, alpha=rule.alpha, margin=rule.margin)]
+    return {
+        "predictions": share,
+        "sizes": table(printed_sizes(pd.read_csv(FIGURES / "mnist_digits.csv"))),
+        "precision": "\n".join([table(printed_scores(scores)), "", *lines]),
+    }
+
+
 def main() -> int:
     """Draws the figures and fills the page."""
+    parser = argparse.ArgumentParser(description="Draws the figures of docs/paper.md and fills its tables.")
+    parser.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR", help="where trained nets are kept")
+    options = parser.parse_args()
     for call, arguments in (
         (information.main, []),
         (information.main, ["linear_bottleneck"]),
@@ -56,10 +93,10 @@ def main() -> int:
     ):
         if call([*arguments, "--out", str(FIGURES)]):
             return 1
+    PAGE.write_text(filled(PAGE.read_text(), tables() | trained(options.runs)))
     for kept in FIGURES.iterdir():
         if kept.suffix != ".png":
             kept.unlink()
-    PAGE.write_text(filled(PAGE.read_text(), tables()))
     return 0
 
 

@@ -28,6 +28,7 @@ TERMINAL = 92  # columns
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 CLOSE_ASSISTANT = """
 const title = [...document.querySelectorAll('*')].find(one => one.textContent === 'MLflow Assistant');

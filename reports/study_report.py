@@ -202,7 +202,7 @@ charts.cost_by_block(results)
 # %% [markdown]
 # ## Learning curves
 #
-# One row per trial and epoch. A study of one epoch has no curve to draw.
+# One row per trial and epoch. Training loss and training accuracy are drawn by step, about 100 points a trial.
 
 # %%
 curves = frames.curves(results)
@@ -212,13 +212,13 @@ curves
 charts.validation_curves(results)
 
 # %%
-charts.training_curves(results)
+display(*charts.training_curves(results))
 
 # %% [markdown]
 # Training of your own reports metrics of its own, a figure each.
 
 # %%
-charts.reported_curves(results)
+display(*charts.reported_curves(results))
 
 # %% [markdown]
 # ## Image by image

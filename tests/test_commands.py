@@ -16,6 +16,7 @@ import pytest
 
 from ablate import report as report_command
 from ablate import study as study_command
+from ablate.command_line import overrides
 
 STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
 SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
@@ -97,7 +98,7 @@ def test_the_report_in_other_formats_of_every_campaign_and_as_json(
     assert report_command.main(["--list", *runs]) == 0
     listed = capfd.readouterr().out
     assert "4 of 4" in listed
-    assert "1 study asked 1 contrast, 1 of them sealed beforehand" in listed  # the tally over the runs folder
+    assert "1 campaign asked 1 contrast, 1 of them sealed beforehand" in listed  # the tally over the runs folder
     assert report_command.main(["--all", *runs]) == 0
     assert "linear_bottleneck" in (folder / "runs/reports/index.html").read_text()
     capfd.readouterr()
@@ -153,6 +154,14 @@ def test_list_names_every_study_with_its_question(tmp_path: Path) -> None:
     assert listed.returncode == 0
     assert [name for name in STUDIES if name not in listed.stdout] == []
     assert "Does the bound of ReLU6" in listed.stdout
+    assert "asked" not in listed.stdout  # no campaign, no tally
+
+
+def test_list_counts_what_the_runs_folder_asked(carried_out: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = carried_out
+    listed = json.loads(run("study", "--list", "--json", cwd=folder).stdout)
+    assert listed["asked"].startswith("1 campaign asked 1 contrast, 1 of them sealed beforehand; 0 came out different")
+    assert "1 campaign asked 1 contrast" in run("study", "--list", cwd=folder).stdout
 
 
 def test_help_and_list_answer_at_once(tmp_path: Path) -> None:
@@ -217,7 +226,7 @@ def test_set_reads_values_as_a_study_file_would() -> None:
     options = study_command.parser().parse_args(
         ["x", "--set", "recipe.lr=1e-3", "--set", "recipe.flip=true", "--set", "recipe.optimizer=sgd", "--epochs", "2"]
     )
-    assert study_command.overrides(options) == {
+    assert overrides(options) == {
         "recipe.lr": 1e-3,
         "recipe.flip": True,
         "recipe.optimizer": "sgd",

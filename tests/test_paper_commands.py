@@ -50,6 +50,7 @@ def test_figure_7_of_a_trained_net(tmp_path: Path, capsys: pytest.CaptureFixture
     initial, trained = (pd.read_csv(tmp_path / f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
     assert list(initial["layer"]) == list(trained["layer"])
     assert not (initial["mean"] == trained["mean"]).any()
+    assert information.main(["small.toml", "--trained", "--epochs", "2"]) == 2  # which were never trained
     assert information.main(["small.toml", "--seed", "7", "--trained"]) == 2
     assert "seed must be one of 0, 1" in capsys.readouterr().err
 
@@ -58,6 +59,7 @@ def test_figure_7_of_a_trained_net(tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "said"),
     [
         (["--images", "3"], "--images has a meaning only with a study"),
+        (["--set", "recipe.lr=1"], "--set has a meaning only with a study"),
         (["relu6", "--draws", "3"], "--draws has a meaning only without a study"),
         (["relu6", "--images", "1"], "--images must be at least 2, got 1"),
         (["--dims", "1"], "dim must be from 2"),

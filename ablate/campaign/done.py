@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.options import RunOptions
-from ablate.campaign.records import RecordStore
+from ablate.campaign.records import RecordStore, every_sealed_plan, sealed_plans
 from ablate.campaign.schedule import unfold
 from ablate.design.plan import CampaignPlan, Trial, make_plan
 from ablate.design.record import Record
@@ -16,6 +16,7 @@ from ablate.design.study import Study
 from ablate.errors import AblateError
 
 if TYPE_CHECKING:
+    from ablate.verdicts.tally import Tally
     from ablate.verdicts.verdict import Contrast
 
 
@@ -51,6 +52,25 @@ def seen_of(plan: CampaignPlan, runs: Path) -> tuple[Contrast, ...]:
     store = RecordStore(runs, plan.study.name)
     schedule, records = unfold(plan, _reader(store, store.keys()))
     return seen_contrasts(schedule.plan, records)
+
+
+def asked_of(runs: Path) -> Tally | None:
+    """What all campaigns of a runs folder asked and found, those of one study with other rules or seeds included.
+
+    None where there is none.
+    """
+    sealed = every_sealed_plan(runs)
+    if not sealed:
+        return None
+    from ablate.verdicts.judge import judge
+    from ablate.verdicts.tally import tally
+
+    judged = []
+    for one in sealed:
+        store = RecordStore(runs, one.plan.study.name)
+        schedule, records = unfold(one.plan, _reader(store, store.keys()))
+        judged.append((schedule.plan, judge(schedule.plan, records, sealed_plans(runs, one.plan.study.name))))
+    return tally(judged)
 
 
 def _unfolded(plan: CampaignPlan, store: RecordStore, keys: Container[str]) -> tuple[CampaignPlan, tuple[Trial, ...]]:

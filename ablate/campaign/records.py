@@ -256,6 +256,12 @@ def sealed_plans(runs: Path, study: str) -> list[SealedPlan]:
     return sorted((one for one in found if one.plan.study.name == study), key=lambda one: one.sealed_at)
 
 
+def every_sealed_plan(runs: Path) -> list[SealedPlan]:
+    """Every sealed plan of a runs folder: study by study in the order of their names, each oldest first."""
+    names = {path.name.rsplit(".", 2)[0] for path in (runs / PLANS).glob("*.json")}
+    return [one for name in sorted(names) for one in sealed_plans(runs, name)]
+
+
 def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
     """The plan as it was first run in this runs folder; it is sealed now if it was not before."""
     path = plan_path(runs, plan.study)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _check_arms(study: Study, arms: Sequence[Arm]) -> None:
     """Whether what a judgement looks up is there.
 
     Raises:
-        ValueError: an arm is one step away from no arm, has a level of no factor, or all seeds are the same.
+        ValueError: an arm is one step away from no arm, the factors are not crossed, or all seeds are the same.
     """
     if errors := vary_errors(study):
         raise ValueError(f"{errors[0].key} {errors[0].message}")
@@ -211,8 +212,15 @@ def _check_arms(study: Study, arms: Sequence[Arm]) -> None:
     for arm in arms:
         if arm.parent not in names:
             raise ValueError(f"{arm.name} is one step away from {arm.parent!r:.60}, which is no arm of it")
-        if strays := set(arm.factors) - set(study.factors):
-            raise ValueError(f"{arm.name} has a level of {min(strays)!r:.60}, which is no factor of it")
+        known = set(arm.factors) == set(study.levels) and all(
+            arm.factors[name] in allowed for name, allowed in study.levels.items()
+        )
+        if arm.factors and not known:
+            raise ValueError(f"{arm.name} must have a level of each factor, and of no other")
+    cells = [tuple(arm.factors[name] for name in study.levels) for arm in arms if arm.factors]
+    every = math.prod(map(len, study.levels.values())) if study.design_kind == "factorial" else len(cells)
+    if len(set(cells)) < len(cells) or len(cells) != every:
+        raise ValueError("its arms must have every combination of levels once")
 
 
 def _change_from_plain(plain: list[Any], what: str) -> Change:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -24,7 +25,12 @@ YEAR_10000 = 253_402_300_800  # seconds since 1970; no calendar has later dates
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPoint:
-    """One epoch of a learning curve; accuracies from 0 to 1, rates after the epoch's last step."""
+    """One epoch of a learning curve; accuracies from 0 to 1, rates after the epoch's last step.
+
+    Attributes:
+        step_losses, step_accuracies: of training within the epoch, each the mean over one of several equal parts of
+            its steps; about 100 parts in a trial. Empty in records of earlier versions.
+    """
 
     epoch: int
     train_loss: float
@@ -32,11 +38,19 @@ class EpochPoint:
     val_loss: float
     val_accuracy: float
     lr: float
+    step_losses: tuple[float, ...] = ()
+    step_accuracies: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], what: str) -> Self:
+        """The point that a file holds; ``what`` names the file in an error."""
+        lists = {name: tuple(plain[name]) for name in ("step_losses", "step_accuracies") if name in plain}
+        return build(cls, {**plain, **lists}, what)
 
     @property
     def values(self) -> dict[str, float]:
-        """Every number of the epoch by its name."""
-        return {name: value for name, value in vars(self).items() if name != "epoch"}
+        """Every number of the whole epoch by its name."""
+        return {name: value for name, value in vars(self).items() if name != "epoch" and not isinstance(value, tuple)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +195,7 @@ def _inflated(content: bytes) -> bytes:
 
 
 def _point(plain: dict[str, Any], what: str) -> Point:
-    return build(ReportedPoint, plain, what) if "metrics" in plain else build(EpochPoint, plain, what)
+    return build(ReportedPoint, plain, what) if "metrics" in plain else EpochPoint.of(plain, what)
 
 
 def _checksum(plain: dict[str, Any]) -> str:

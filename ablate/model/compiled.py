@@ -1,6 +1,7 @@
-"""The C kernels of ``native/``, compiled once for this processor and kept: ``library()`` is them, or None.
+"""The C kernels of ``native/``: ``library()`` is them, or None.
 
-They need a C compiler that knows gcc's vectors (gcc or clang). Without one training runs on torch's own kernels.
+A wheel brings them compiled (variants.py). Elsewhere they are compiled once for this processor and kept, which needs a
+C compiler that knows gcc's vectors (gcc or clang). Without one training runs on torch's own kernels.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ from typing import Any
 from ablate.cpu import cpu_facts
 from ablate.errors import AblateError
 from ablate.files import write_whole
+from ablate.model.variants import FLAGS, LIMIT_S, SOURCES, file_of, suitable
 
-SOURCES = Path(__file__).parent / "native"
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared")
-LIMIT_S = 60  # for the compiler; it takes seconds
+NATIVE = "-march=native"
 
 _STATISTICS = [c_void_p] * 5 + [c_float] * 2  # gamma, beta, running mean and variance, batches, momentum, eps
 _SOURCE = [c_void_p, c_void_p, c_int, c_void_p]  # x, affine, activation, weight
@@ -62,38 +62,51 @@ def absence() -> str | None:
     return _tried()[1] or None
 
 
+def variant() -> str:
+    """The variant of the kernels that the wheel brought, such as "avx2"; empty where they were compiled here."""
+    return _tried()[2]
+
+
 @functools.cache
-def _tried() -> tuple[ctypes.CDLL | None, str]:
-    """The kernels, and why there are none."""
+def _tried() -> tuple[ctypes.CDLL | None, str, str]:
+    """The kernels, why there are none, and the wheel's variant that they are."""
     wanted = os.environ.get("ABLATE_KERNELS") or "fused"
     if wanted not in ("fused", "torch"):
         raise AblateError(f"$ABLATE_KERNELS must be fused or torch, got {wanted}")
-    compiler = _compiler()
     if wanted == "torch":
-        return None, ""
+        return None, "", ""
+    if brought := suitable(cpu_facts()[1]):
+        with contextlib.suppress(OSError, AttributeError):  # of another C library
+            return _opened(file_of(brought.name)), "", brought.name
+    compiler = _compiler()
     if compiler is None:
-        return None, "No C compiler was found"
+        return None, "No C compiler was found", ""
     name = " ".join(compiler)
     for folder in (_cache, _temporary):  # the former may be full, or lie where nothing may be run from
         try:
-            return _loaded(_made(compiler, folder())), ""
+            return _loaded(_made(compiler, folder())), "", ""
         except subprocess.TimeoutExpired:
-            return None, f"{name} did not finish within {LIMIT_S} s"
+            return None, f"{name} did not finish within {LIMIT_S} s", ""
         except (OSError, AttributeError, subprocess.SubprocessError):
             continue
-    return None, f"{name} cannot compile this package's kernels"
+    return None, f"{name} cannot compile this package's kernels", ""
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    found = ctypes.CDLL(str(path))
+    for name, arguments in SIGNATURES.items():
+        function = getattr(found, name)
+        function.argtypes, function.restype = arguments, None
+    return found
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
+    """The same of a file in the cache, which goes if it cannot be loaded."""
     try:
-        found = ctypes.CDLL(str(path))
-        for name, arguments in SIGNATURES.items():
-            function = getattr(found, name)
-            function.argtypes, function.restype = arguments, None
+        return _opened(path)
     except (OSError, AttributeError):
         path.unlink(missing_ok=True)
         raise
-    return found
 
 
 def _compiler() -> tuple[str, ...] | None:
@@ -110,7 +123,7 @@ def _made(compiler: Sequence[str], folder: Path) -> Path:
     sources = sorted(SOURCES.glob("*.[ch]"))
     version = _output([*compiler, "--version"])
     name, abilities = cpu_facts()
-    about = [version, name.encode(), *(word.encode() for word in (*sorted(abilities), *compiler, *FLAGS))]
+    about = [version, name.encode(), *(word.encode() for word in (*sorted(abilities), *compiler, *FLAGS, NATIVE))]
     digest = _sha256(b"\n".join([*about, *(source.read_bytes() for source in sources)]))
     start = f"kernels-{digest[:16]}"
     for kept in sorted(folder.glob(f"{start}-*.so")):
@@ -120,7 +133,7 @@ def _made(compiler: Sequence[str], folder: Path) -> Path:
     files = [str(source) for source in sources if source.suffix == ".c"]
     with tempfile.TemporaryDirectory(prefix="ablate-compiled-") as place:
         new = Path(place) / "kernels.so"
-        _output([*compiler, *FLAGS, "-o", str(new), *files, "-lm"])
+        _output([*compiler, *FLAGS, NATIVE, "-o", str(new), *files, "-lm"])
         content = new.read_bytes()
     path = folder / f"{start}-{_sha256(content)}.so"
     write_whole(path, content)

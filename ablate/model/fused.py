@@ -33,12 +33,15 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def kernels_name() -> str | None:
-    """What records call the compiled kernels, "native avx2" for one; None where there are none that can be used.
+    """What records call the compiled kernels: "native avx2" are made for this very processor, "wheel avx2" for all with
+    AVX2. None where there are none that can be used.
 
     Kernels that a compiler got wrong are not used: each process lets them prove themselves on a small net first.
     """
     if library() is None or not sound():
         return None
+    if brought := compiled.variant():
+        return f"wheel {brought}"
     return " ".join(["native", *[name for name in ("avx512f", "avx2", "asimd") if name in cpu_facts()[1]][:1]])
 
 

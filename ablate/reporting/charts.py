@@ -196,8 +196,7 @@ def _counted(results: Results) -> str:
     return "Memory is the inference peak, layer by layer. "
 
 
-def _learning(results: Results, column: str, name: str, label: str, told: str) -> Chart | None:
-    curves = frames.curves(results)
+def _learning(results: Results, curves: pd.DataFrame, column: str, name: str, label: str, told: str) -> Chart | None:
     curves = curves.dropna(subset=column) if column in curves else curves.head(0)
     if curves["epoch"].nunique() < 2:
         return None
@@ -207,28 +206,42 @@ def _learning(results: Results, column: str, name: str, label: str, told: str) -
         figure=figures.learning_curves(curves.assign(value=curves[column]), means, label, results.palette),
         data=means,
         caption=f"{told}: every seed thin, the mean thick.",
-        alt=f"{told} by epoch, a panel an arm.",
+        alt=f"{told} in the course of training, a panel an arm.",
     )
 
 
 def validation_curves(results: Results) -> Chart | None:
     """Validation accuracy by epoch."""
-    return _learning(results, "val_accuracy", "validation_curves", "validation accuracy (%)", "Validation accuracy")
+    told = "Validation accuracy after each epoch"
+    curves = frames.curves(results)
+    return _learning(results, curves, "val_accuracy", "validation_curves", "validation accuracy (%)", told)
 
 
-def training_curves(results: Results) -> Chart | None:
-    """Training loss by epoch."""
-    return _learning(results, "train_loss", "training_curves", "training loss (nats)", "Training loss")
+def training_curves(results: Results) -> list[Chart]:
+    """Training loss and training accuracy, each point the mean over a few steps."""
+    curves = frames.step_curves(results)
+    many = " over consecutive steps"
+    drawn = (
+        _learning(results, curves, "train_loss", "training_loss", "training loss (nats)", f"Training loss{many}"),
+        _learning(
+            results, curves, "train_accuracy", "training_accuracy", "training accuracy (%)", f"Training accuracy{many}"
+        ),
+    )
+    return [chart for chart in drawn if chart is not None]
 
 
-def reported_curves(results: Results) -> list[Chart | None]:
+def reported_curves(results: Results) -> list[Chart]:
     """What training of one's own reported by epoch, the deciding metric first."""
     first = curve_metric(results.plan.study)
-    names = dict.fromkeys([first, *frames.curves(results).columns.drop(["arm", "seed", "epoch"])])
-    return [
-        _learning(results, name, f"curve_{place}", results.unit_of(name).axis, name.replace("_", " ").capitalize())
+    curves = frames.curves(results)
+    names = dict.fromkeys([first, *curves.columns.drop(["arm", "seed", "epoch"])])
+    drawn = (
+        _learning(
+            results, curves, name, f"curve_{place}", results.unit_of(name).axis, name.replace("_", " ").capitalize()
+        )
         for place, name in enumerate(list(names)[:MOST_CURVES])
-    ]
+    )
+    return [chart for chart in drawn if chart is not None]
 
 
 def levels(results: Results) -> Chart | None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ablate.design.match import COST_FIELDS, images_seen
 from ablate.design.plan import CONTROL, NOISE_FLOOR
+from ablate.design.record import EpochPoint
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, ratio, unit
@@ -179,6 +180,28 @@ def curves(results: Results) -> pd.DataFrame:
         for arm, seed, point in points
     ]
     return pd.DataFrame(rows, columns=["arm", "seed", "epoch", *names])
+
+
+def step_curves(results: Results) -> pd.DataFrame:
+    """arm, seed, epoch, train_loss, train_accuracy in percent, at about 100 points of each trial's training.
+
+    ``epoch`` counts in fractions, such as 0.25. Records of earlier versions have a point an epoch.
+    """
+    rows = [
+        (trial.arm, trial.seed, point.epoch - 1 + (place + 1) / len(losses), loss, 100 * accuracy)
+        for trial, record in results.outcomes()
+        if record is not None
+        for point in record.curve
+        if isinstance(point, EpochPoint)
+        for losses, accuracies in [_within(point)]
+        for place, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "epoch", "train_loss", "train_accuracy"])
+
+
+def _within(point: EpochPoint) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Losses and accuracies of an epoch's parts; the whole epoch is one where the record tells no more."""
+    return (point.step_losses or (point.train_loss,)), (point.step_accuracies or (point.train_accuracy,))
 
 
 def mean_curves(table: pd.DataFrame, column: str, arms: tuple[str, ...]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ class ContrastJson(Part):
     sd_difference: float | None = Field(description="standard deviation of the differences")
     correlation: float | None = Field(description="of arm and control over the pairs")
     detectable: float | None = Field(description="smallest true difference that this many runs find with 80 % power")
-    seeds_to_settle: int | None = Field(description="seeds that would settle the question at the margin; null: unknown")
+    seeds_to_settle: int | None = Field(description="that settle it at the margin; null: too few here, or over 10,000")
     welch_low: float | None = Field(description="the interval that ignores the pairing")
     welch_high: float | None = Field(description="its other end")
     repeat_low: float | None = Field(description="where a repeat with as many new seeds is expected, at 1 - alpha")

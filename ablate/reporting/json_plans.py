@@ -54,6 +54,7 @@ class ListJson(Part):
     jobs: int = Field(description="trials at a time that the estimates are for")
     studies: list[ListedJson] = Field(description="one a study and budget")
     problems: list[str] = Field(description="what is wrong with a study file, one text a file")
+    asked: str = Field(description="what all campaigns of the runs folder asked and found; empty where there is none")
 
     @classmethod
     def of(cls, listing: Listing) -> ListJson:

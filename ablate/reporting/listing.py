@@ -41,11 +41,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All studies that a name reaches; ``problems`` of those that cannot be read; ``jobs``: trials at a time."""
+    """All studies that a name reaches; ``problems`` of those that cannot be read; ``jobs``: trials at a time.
+
+    ``asked`` is a sentence on what all campaigns of the runs folder asked and found; empty where there is none.
+    """
 
     jobs: int
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
+    asked: str = ""
 
 
 def listing(jobs: int, budget: str, overrides: Mapping[str, object], done: Callable[[Study], int]) -> Listing:

@@ -53,6 +53,8 @@ def print_studies(found: Listing, budget: str) -> None:
     console = screen(PLAIN_WIDTH)
     console.print(table)
     console.print(text(f"time: an estimate for {words.count(found.jobs, 'trial')} at a time on this machine", "dim"))
+    if found.asked:
+        console.print(text(found.asked))
     for message in found.problems:
         console.print(text(message, "yellow"))
 

@@ -207,7 +207,7 @@ def _curves(results: Results) -> Iterator[Part | None]:
         yield from charts.reported_curves(results)
     else:
         yield charts.validation_curves(results)
-        yield charts.training_curves(results)
+        yield from charts.training_curves(results)
     if curves["epoch"].nunique() > 1:
         axis = results.unit_of(curve_metric(results.plan.study)).axis.replace("val ", "validation ")
         yield Table(tables.curve_rows(results, curves), f"{axis[0].upper()}{axis[1:]}, mean over seeds")

@@ -135,7 +135,7 @@ def evidence(results: Results, contrast: Contrast) -> str:
 def seeds_to_settle(verdict: Verdict) -> int | None:
     """How many seeds would settle an undecided verdict; None where so few seeds as there are cannot tell."""
     contrast = verdict.contrast
-    if verdict.outcome != "undecided" or contrast is None or contrast.n < FEWEST_SEEDS:
+    if verdict.outcome != "undecided" or contrast is None:
         return None
     return contrast.seeds_to_settle if (contrast.seeds_to_settle or 0) > contrast.n else None
 

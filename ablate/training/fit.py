@@ -34,6 +34,7 @@ from ablate.training.processor import TORCH, kernels, processor
 from ablate.training.state import WEIGHTS, State, start
 from ablate.training.streams import generator
 
+POINTS = 100  # of a trial's training curve
 CHECK_EVERY = 50  # steps between looks at the loss: on a GPU each look waits for the device
 
 
@@ -114,7 +115,7 @@ def _epoch(state: State, feed: Feed) -> EpochPoint:
     epoch, steps = len(state.curve), feed.steps_per_epoch
     recipe, net, optimizer = state.trial.recipe, state.net, state.optimizer
     losses = torch.zeros(steps, device=feed.device)
-    correct = torch.zeros((), dtype=torch.int64, device=feed.device)
+    correct = torch.zeros(steps, dtype=torch.int64, device=feed.device)
     train_mode(net, recipe.freeze)
     state.seed_dropout(epoch)
     with state.clock.training(steps * feed.batch_size):
@@ -131,23 +132,30 @@ def _epoch(state: State, feed: Feed) -> EpochPoint:
             if state.average is not None:
                 state.average.update_parameters(net)
             losses[step] = loss.detach()
-            correct += (logits.detach().argmax(1) == hard(targets)).sum()
+            correct[step] = (logits.detach().argmax(1) == hard(targets)).sum()
             if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
                 _check_finite(losses[: step + 1], epoch * steps)
-        train_loss = losses.double().mean().item()
-        train_accuracy = correct.item() / (steps * feed.batch_size)
+        losses, right = losses.double().cpu(), correct.double().cpu()
     with state.clock.evaluating():
         val = evaluate(state.evaluated, feed, feed.images.val, feed.images.val_labels)
     if not math.isfinite(val.loss):
         raise DivergedError((epoch + 1) * steps, "validation loss")
     return EpochPoint(
         epoch=epoch + 1,
-        train_loss=train_loss,
-        train_accuracy=train_accuracy,
+        train_loss=losses.mean().item(),
+        train_accuracy=right.sum().item() / (steps * feed.batch_size),
         val_loss=val.loss,
         val_accuracy=val.accuracy,
         lr=rate,
+        step_losses=_parts(losses, recipe.epochs),
+        step_accuracies=_parts(right / feed.batch_size, recipe.epochs),
     )
+
+
+def _parts(values: Tensor, epochs: int) -> tuple[float, ...]:
+    """The means over equal parts of an epoch's steps, about ``POINTS`` in all epochs; a shorter rest is left out."""
+    width = min(len(values), math.ceil(len(values) * epochs / POINTS))
+    return tuple(round(part.mean().item(), 6) for part in values.split(width) if len(part) == width)
 
 
 def _check_finite(losses: Tensor, steps_before: int) -> None:

@@ -131,7 +131,7 @@ class State:
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
-        self.curve = [EpochPoint(**point) for point in saved["curve"]]
+        self.curve = [EpochPoint.of(point, "checkpoint") for point in saved["curve"]]
         self.notes = list(saved["notes"])
         self.clock = Clock(**(saved["clock"] | {"began": self.clock.began}))
         self.resumed = saved["resumed"] + 1

@@ -130,13 +130,17 @@ def judged(arm: ArmResults, control: ArmResults, decided: Decided, rule: Rule, n
 
 
 def with_power(contrast: Contrast, rule: Rule, alpha: float, num_contrasts: int) -> Contrast:
-    """What the paired seeds could have found, and how many would settle the question, at the spread seen."""
+    """What the paired seeds could have found, and how many would settle the question, at the spread seen.
+
+    Seeds that are too few for the exact test to decide anything are too few to plan with as well: two of them can show
+    a tenth of the true spread, or three times as much.
+    """
     sd = contrast.sd_difference
     if sd is None:
         return contrast
     last = rule.alpha * rule.looks[-1].share
     settle = None
-    if rule.margin:
+    if rule.margin and power.reachable(contrast.n, alpha):
         settle = power.seeds_to_settle(
             rule.margin, upper_sd(sd, contrast.n), alpha=last, num_contrasts=num_contrasts, no_worse=rule.no_worse
         )

@@ -1,4 +1,4 @@
-"""One alpha over many questions: what all studies of a runs folder asked, found, and would find by chance."""
+"""One alpha over many questions: what all campaigns of a runs folder asked, found, and would find by chance."""
 
 from __future__ import annotations
 
@@ -11,45 +11,48 @@ from ablate.verdicts.verdict import Judgement, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """The count over several studies.
+    """The count over several campaigns.
 
     Attributes:
-        studies, contrasts: that were asked.
+        campaigns, contrasts: that were asked.
         sealed: contrasts of judgements whose plan was sealed before the first trial.
         different: contrasts that were told from the control, those smaller than their margin included.
-        by_chance: if no arm of any study differed, the most studies in which a difference is expected all the same: the
-            sum of their alphas.
-        survive: (study, arm) of the contrasts that stay different after Holm over the studies.
+        not_judged: contrasts without a verdict, such as those whose seeds are not all trained.
+        by_chance: if no arm differed anywhere, the most campaigns that are expected to find a difference all the same:
+            the sum of their alphas.
+        survive: (study, arm) of the contrasts that stay different after Holm over the campaigns.
     """
 
-    studies: int
+    campaigns: int
     contrasts: int
     sealed: int
     different: int
+    not_judged: int
     by_chance: float
     survive: tuple[tuple[str, str], ...]
 
     @property
     def sentence(self) -> str:
         """For a list of studies."""
-        asked = f"{_count(self.studies, 'study', 'studies')} asked {_count(self.contrasts, 'contrast', 'contrasts')}"
-        studies = "study" if self.by_chance == 1 else "studies"
+        asked = f"{count(self.campaigns, 'campaign')} asked {count(self.contrasts, 'contrast')}"
+        left = f" and {self.not_judged} {'is' if self.not_judged == 1 else 'are'} not judged" if self.not_judged else ""
         return (
-            f"{asked}, {self.sealed} of them sealed beforehand; {self.different} came out different. If no arm "
-            f"differed, up to {self.by_chance:.2g} {studies} would show a difference by "
-            f"chance. Corrected over all studies (Holm), {len(self.survive)} stay different."
+            f"{asked}, {self.sealed} of them sealed beforehand; {self.different} came out different{left}. If no "
+            f"arm differed, up to {count(self.by_chance, 'campaign')} would show a difference by chance. Corrected "
+            f"over all campaigns (Holm), {len(self.survive)} {'stays' if len(self.survive) == 1 else 'stay'} different."
         )
 
 
 def tally(judged: Sequence[tuple[CampaignPlan, Judgement]]) -> Tally:
-    """Counts over judgements, one a study, and corrects over them.
+    """Counts over judgements, one a campaign, and corrects over them.
 
-    Every study holds its family-wise error at its own alpha. Over several studies the p-values of a study, which are
-    adjusted within it, are multiplied by Holm's factor of the study: the number of studies whose smallest p is not
-    below its own. The probability that any arm of any study is wrongly among ``survive`` is then at most alpha.
+    Every campaign holds its family-wise error at its own alpha. Over several, the p-values of a campaign, which are
+    adjusted within it, are multiplied by Holm's factor of the campaign: the number of campaigns whose smallest p is not
+    below its own. The probability that any arm of any campaign is wrongly among ``survive`` is then at most alpha.
 
     Args:
-        judged: plan and judgement of each study; of two judgements of one study give the sealed one.
+        judged: plan and judgement of each campaign. A study that was asked again, with other seeds or another rule, is
+            another campaign: whoever shows only the last one has looked more than once.
     """
     ranked = sorted(judged, key=lambda pair: _smallest(pair[1]))
     survive: list[tuple[str, str]] = []
@@ -64,10 +67,11 @@ def tally(judged: Sequence[tuple[CampaignPlan, Judgement]]) -> Tally:
         ]
     every = [judgement for _, judgement in judged]
     return Tally(
-        studies=len(every),
+        campaigns=len(every),
         contrasts=sum(one.num_contrasts for one in every),
         sealed=sum(one.num_contrasts for one in every if one.registration and one.registration.is_confirmatory),
         different=sum(_is_different(verdict, one) for one in every for verdict in one.verdicts),
+        not_judged=sum(verdict.outcome == "not judged" for one in every for verdict in one.verdicts),
         by_chance=sum(one.alpha for one in every if one.num_contrasts),
         survive=tuple(survive),
     )
@@ -91,5 +95,6 @@ def _is_different(verdict: Verdict, judgement: Judgement) -> bool:
     return outside and _p(verdict) <= judgement.alpha
 
 
-def _count(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
+def count(number: float, noun: str) -> str:
+    """``"1 contrast"``, ``"0.05 contrasts"``."""
+    return f"{number:.3g} {noun}{'s' * (number != 1)}"

@@ -47,8 +47,8 @@ class Contrast:
         detectable: the smallest true difference that this many seeds find with 80 % power, at the spread seen; None
             where the exact test cannot reach its level, or from one seed.
         seeds_to_settle: seeds after which a true difference of the margin is found, and a true zero shown equivalent,
-            each with 80 % power at the upper 80 % confidence limit of the spread seen; None when the spread is unknown
-            or more than 10,000 would do.
+            each with 80 % power at the upper 80 % confidence limit of the spread seen; None where the exact test cannot
+            reach its level, or more than 10,000 would be needed.
         margin_power, exaggeration: probability (0 to 1) that these seeds find a true difference of the margin, and how
             many times its size it then seems on average; None where the spread is not known or it is hardly ever found.
         images_low, images_high: interval that holds for new test images as well as new seeds (crossed bootstrap);

@@ -80,10 +80,10 @@ def why_undecided(contrast: Contrast, *, margin: float, alpha: float, reach: int
     elif contrast.detectable is not None:
         size = _size(contrast, contrast.detectable)
         parts.append(f"the smallest difference that these seeds find with 80 % power is {size}")
-    if contrast.seeds_to_settle is not None and contrast.seeds_to_settle > contrast.n:
-        parts.append(f"about {contrast.seeds_to_settle} seeds would settle it at the margin")
-    elif contrast.sd_difference is not None and contrast.seeds_to_settle is None:
-        parts.append(f"more than 10,000 seeds would be needed to settle it at the margin of {_size(contrast, margin)}")
+        if contrast.seeds_to_settle is None:
+            parts.append(f"more than 10,000 seeds would be needed at the margin of {_size(contrast, margin)}")
+        elif contrast.seeds_to_settle > contrast.n:
+            parts.append(f"about {contrast.seeds_to_settle} seeds would settle it at the margin")
     parts += [told] if (told := more_of_what(contrast)) else []
     return "; ".join(parts) + "."
 

@@ -115,6 +115,8 @@ def test_the_command_prints_and_writes_answers_and_mistakes(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--set", "recipe.lr=0.01"], "was not trained with its weights kept"),
+        (["--epochs", "0"], "recipe.epochs"),
         (["rellu"], "the arm must be one of control, relu; got 'rellu'; did you mean 'relu'?"),
         (["relu"], "relu, seed 0 of study 'small' was not trained with its weights kept"),
         (["--seed", "7"], "the seed must be one of 0, 1; got '7'"),

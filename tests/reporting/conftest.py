@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ablate.design.record import EpochPoint, Measured, Record
 from ablate.design.study import Study
 from ablate.reporting.results import Results
 from ablate.verdicts.verdict import Contrast, Effect, Judgement, Verdict
+from tests.reporting.chromium import started
 
 DATA = DataInfo(name="mnist5k", channels=1, height=28, width=28, num_classes=10, num_train=4000, num_test=1000)
 LABELS = np.arange(DATA.num_test) % DATA.num_classes
@@ -140,6 +141,13 @@ def judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         noise_floor=floor, effects=effects, method="Paired by seed; exact sign-flip test; Holm.",
         statements=(f"{len(missing)} planned seeds have no record.",) if missing else (),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium under selenium; skips where there is none."""
+    with started() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,43 +7,21 @@ its axe.min.js (nox fetches it with npm); its test is skipped where there is non
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablate.reporting.folders import write_report
-from ablate.reporting.formats import BROWSERS, print_pdf
+from ablate.reporting.formats import print_pdf
 from ablate.reporting.index import compare, write_index
 from ablate.reporting.results import Results
+from tests.reporting.chromium import BROKEN, CHROMIUM
 
-CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-DRIVER = shutil.which("chromedriver")
 AXE = os.environ.get("AXE_CORE")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-BROKEN = "return [...document.images].filter(one => !one.complete || !one.naturalWidth).map(one => one.alt)"
 EMPTY = "return [...document.querySelectorAll('svg')].filter(one => one.getBoundingClientRect().height < 40).length"
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no Chromium with its driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in FLAGS:
-        options.add_argument(flag)
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield started
-    started.quit()
 
 
 @pytest.fixture(scope="module")

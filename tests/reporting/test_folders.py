@@ -64,7 +64,7 @@ def test_a_report_is_a_page_with_a_picture_and_the_data_of_each_figure(results: 
     page = write_report(results, tmp_path / "here")
     assert page == tmp_path / "here" / "report.html"
     names = {path.stem for path in (tmp_path / "here" / "figures").iterdir()}
-    assert names >= {"by_arm", "differences", "validation_curves", "training_curves"}
+    assert names >= {"by_arm", "differences", "validation_curves", "training_loss", "training_accuracy"}
     for name in names:
         assert (tmp_path / "here" / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         assert f'id="figure-{name}"' in page.read_text(encoding="utf-8")

@@ -92,6 +92,18 @@ def test_mean_curves_average_over_seeds(results: Results) -> None:
     assert list(dict.fromkeys(means["arm"])) == list(results.arms)
 
 
+def test_training_is_drawn_by_step_where_the_record_has_the_steps(results: Results) -> None:
+    (trial, record), *_ = results.outcomes()
+    assert record is not None
+    coarse = frames.step_curves(results)
+    assert set(coarse["epoch"]) == {1.0, 2.0, 3.0, 4.0}
+    first = dataclasses.replace(record.curve[0], step_losses=(3.0, 2.0), step_accuracies=(0.1, 0.3))
+    finer = dataclasses.replace(record, curve=(first, *record.curve[1:]))
+    table = frames.step_curves(dataclasses.replace(results, records={**results.records, trial.key: finer}))
+    own = table[(table["arm"] == trial.arm) & (table["seed"] == trial.seed)].head(2)
+    assert own[["epoch", "train_loss", "train_accuracy"]].to_numpy().tolist() == [[0.5, 3.0, 10.0], [1.0, 2.0, 30.0]]
+
+
 def test_costs_carry_what_was_counted_and_what_was_measured(results: Results) -> None:
     table = frames.arm_costs(results).set_index("arm")
     assert table.loc["control", "macs"] == 2_586_736

@@ -28,7 +28,7 @@ def test_the_index_has_every_campaign_with_its_answer_and_the_way_to_its_report(
     assert "b" not in page.tags
     assert "<b>Bold</b>" in page.text
     contrasts = sum(results.judgement.num_contrasts for results in made)
-    assert f"2 studies asked {contrasts} contrasts, 0 of them sealed beforehand" in page.text
+    assert f"2 campaigns asked {contrasts} contrasts, 0 of them sealed beforehand" in page.text
     assert page.text.count("Both arms are undecided") + page.text.count("Both arms are worse") == 2
 
 

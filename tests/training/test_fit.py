@@ -59,8 +59,22 @@ def plain_losses(trial: Trial, images: Images) -> list[float]:
 def test_the_loop_takes_the_steps_of_the_plain_way(images: Images, make_trial: Make, extra: dict[str, float]) -> None:
     trial = make_trial(weight_decay=0.01, **extra)
     trial = replace(trial, spec=replace(trial.spec, dropout=0))
-    record = fit(trial, images)
-    assert record.curve[0].train_loss == pytest.approx(np.mean(plain_losses(trial, images)), rel=1e-3)
+    first = fit(trial, images).curve[0]
+    losses = plain_losses(trial, images)
+    assert isinstance(first, EpochPoint)
+    assert first.train_loss == pytest.approx(np.mean(losses), rel=1e-3)
+    assert list(first.step_losses) == pytest.approx(losses, rel=1e-3)
+    assert np.mean(first.step_accuracies) == pytest.approx(first.train_accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "points"), [(10, 3, 10), (78, 3, 26), (500, 1, 100), (500, 20, 5), (7, 200, 1)]
+)
+def test_a_curve_has_about_100_points_of_equal_width(steps: int, epochs: int, points: int) -> None:
+    values = torch.arange(steps, dtype=torch.float64)
+    width = steps // points
+    expected = [values[start : start + width].mean().item() for start in range(0, points * width, width)]
+    assert list(fit_module._parts(values, epochs)) == pytest.approx(expected)
 
 
 def test_a_tiny_net_learns_the_synthetic_bars_with_every_optimiser(images: Images, make_trial: Make) -> None:

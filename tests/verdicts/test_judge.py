@@ -90,6 +90,17 @@ def test_an_undecided_arm_says_what_its_seeds_can_find_and_how_many_would_settle
     assert f"about {contrast.seeds_to_settle} seeds would settle it" in verdict.why
 
 
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_seeds_that_cannot_decide_anything_promise_no_number_that_would(campaign: Make, seeds: int) -> None:
+    generator = np.random.default_rng(seeds)
+    made = campaign({name: generator.normal(0.9, 0.01, seeds) for name in ("control", "a")})
+    verdict = judge(made.plan, made.records).verdict("a")
+    assert "the exact test cannot reach its level: 6 are needed" in verdict.why
+    assert "settle" not in verdict.why
+    assert verdict.contrast is not None
+    assert verdict.contrast.seeds_to_settle is None
+
+
 def test_a_missing_seed_of_an_arm_stops_this_arm_only(campaign: Make) -> None:
     made = campaign({"control": CONTROL, "a": WORSE, "b": BETTER})
     made.drop("a", 4)

@@ -52,9 +52,9 @@ def test_asked_found_and_expected_by_chance_are_counted(campaign: Make) -> None:
         made.records[key] = dataclasses.replace(record, measured=measured)
     one, two = judge(made.plan, made.records, [sealed]), judge(made.plan, made.records)
     found = tally([(made.plan, one), (made.plan, two)])
-    assert (found.studies, found.contrasts, found.sealed, found.different) == (2, 6, 3, 2)
+    assert (found.campaigns, found.contrasts, found.sealed, found.different) == (2, 6, 3, 2)
     assert found.by_chance == pytest.approx(0.1)
-    assert "2 studies asked 6 contrasts, 3 of them sealed beforehand; 2 came out different" in found.sentence
+    assert "2 campaigns asked 6 contrasts, 3 of them sealed beforehand; 2 came out different" in found.sentence
 
 
 def test_what_survives_is_holm_over_the_studies(campaign: Make) -> None:

@@ -1,0 +1,67 @@
+"""docs/results.md: its records are there, and give the page's verdicts without any training."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ablate.campaign.records import every_sealed_plan
+from ablate.reporting.headline import headline
+from ablate.reporting.load import load_results
+from ablate.reporting.markdown import escape
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "results.md"
+RECORDS = ROOT / "docs" / "results" / "records.zip"
+
+spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
+assert spec is not None
+assert spec.loader is not None
+results = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(results)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    with zipfile.ZipFile(RECORDS) as kept:
+        kept.extractall(folder)
+    return folder / "runs"
+
+
+def test_the_kept_records_give_the_answers_of_the_page_without_training(runs: Path) -> None:
+    page, sealed = PAGE.read_text(), every_sealed_plan(runs)
+    assert "linear_bottleneck" in {one.plan.study.name for one in sealed}
+    assert len(sealed) == page.count("Campaign `")
+    for one in sealed:
+        study = one.plan.study
+        answer = escape(headline(load_results(study.name, runs=runs, digest=study.digest)))
+        assert f"**{answer}**" in page.split(f"### {study.name}, {study.budget}")[1]
+
+
+def test_every_shipped_study_is_in_the_index_and_what_was_not_run_is_said() -> None:
+    page = PAGE.read_text()
+    for path in (ROOT / "studies").glob("*.toml"):
+        (row,) = re.findall(rf"^\| {re.escape(escape(path.stem))} \|.*$", page, re.MULTILINE)
+        for budget in results.BUDGETS:
+            ran = f"### {path.stem}, {budget}\n\n`python" in page
+            assert ran or results.NOT_RUN in row
+
+
+def test_figures_and_records_of_the_page_are_there_and_small() -> None:
+    named = set(re.findall(r"\]\((results/[^)]*)\)", PAGE.read_text()))
+    assert named | {"results/records.zip"} == {f"results/{path.name}" for path in RECORDS.parent.iterdir()}
+    assert all((ROOT / "docs" / name).stat().st_size < 200_000 for name in named)
+    assert RECORDS.stat().st_size < 1_000_000
+
+
+def test_two_campaigns_agree_where_their_verdicts_do(runs: Path) -> None:
+    one = next(iter(every_sealed_plan(runs))).plan.study
+    found = load_results(one.name, runs=runs, digest=one.digest)
+    count = len(found.judgement.verdicts)
+    assert results.agreement([found, found]).startswith(f"{count} of {count} verdict")
+    assert results.agreement([found, None]) == "–"
