@@ -7,8 +7,19 @@ import sys
 
 import ablate
 
-COMMANDS = ("study", "report", "judge", "ui", "predict", "information", "memory", "low_precision", "input_sizes")
-USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_precision,input_sizes} ...
+COMMANDS = (
+    "study",
+    "report",
+    "judge",
+    "ui",
+    "predict",
+    "information",
+    "memory",
+    "low_precision",
+    "input_sizes",
+    "check_block",
+)
+USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_precision,input_sizes,check_block} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from the records
@@ -19,6 +30,7 @@ USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_p
   ablate memory        memory at inference over the depth of nets
   ablate low_precision the trained nets of a study in low precision, arm against control
   ablate input_sizes   accuracy and cost of trained nets at several input sizes
+  ablate check_block   whether a block of your own can be used in ablate's nets
 
 `ablate COMMAND --help` lists the options of each, `ablate --version` prints the version."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.command_line import add_fields, exit_status, overrides
+from ablate.design.own_block import is_ours
 from ablate.errors import AblateError
 from ablate.paths import default_data_root, default_runs
 
@@ -150,12 +151,11 @@ def net_of(plan: CampaignPlan, arm: Arm, options: argparse.Namespace) -> Module:
 
     from ablate.campaign.api import load_net
     from ablate.model.nets import build
-    from ablate.model.spec import NetSpec
     from ablate.training.own_net import build_model
 
     if options.trained:
         return load_net(plan.study, arm.name, options.seed)
-    if isinstance(arm.spec, NetSpec):
+    if is_ours(arm.spec):
         return build(arm.spec, generator=torch.Generator().manual_seed(options.seed)).train()
     return build_model(arm.spec, plan.data, options.seed).train()
 

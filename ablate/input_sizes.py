@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
 
 def scores(trained: TrainedNet, images: Images, heights: list[int]) -> list[dict[str, object]]:
     """A row a size: arm, seed, size, accuracy, macs, tiny (convolutions on maps of 2x2 pixels or fewer), trained."""
-    from ablate.design.imported import Imported
+    from ablate.design.own_block import is_ours
     from ablate.measure.cost import estimate
     from ablate.model.layers import layers, tiny_maps
     from ablate.training.feed import Feed
@@ -87,8 +87,8 @@ def scores(trained: TrainedNet, images: Images, heights: list[int]) -> list[dict
     from ablate.training.resized import resized
 
     trial, info = trained.trial, images.info
-    if isinstance(trial.spec, Imported):
-        raise AblateError(f"the cost at other sizes is counted for ablate's own nets; {trial.arm} is {trial.spec.path}")
+    if not is_ours(trial.spec):
+        raise AblateError(f"the cost at other sizes is counted for ablate's own nets; {trial.arm} has code of your own")
     net = trained.load()
     feed = Feed(images, trial.recipe, trial.seed)
     rows: list[dict[str, object]] = []

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from simulated import (
     ALPHA,
     NOISES,
     SD,
+    SD_OF_DIFFERENCES,
     Row,
     all_covered,
     any_different,
@@ -28,8 +30,11 @@ from simulated import (
     skewed_arms,
 )
 
+from ablate.verdicts import power
+from ablate.verdicts.contrast import paired_contrast
 from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.failures import outliers
+from ablate.verdicts.family import seed_gain
 from ablate.verdicts.sequential import decide
 from ablate.verdicts.stability import interactions
 from ablate.verdicts.stats import Floats, repeat_interval, sign_flip_p
@@ -183,6 +188,66 @@ def stability_rows(simulations: int) -> Iterator[Row]:
 def _contrasts(generator: np.random.Generator, shifts: dict[str, float]) -> dict[str, Floats]:
     control = generator.normal(0, SD, 8)
     return {name: shift + generator.normal(0, SD, 8) - control for name, shift in shifts.items()}
+
+
+def co_primary_rows(simulations: int) -> Iterator[Row]:
+    """A loss judged with the accuracy in one family: errors, what it costs the accuracy, and the gain in seeds."""
+    found = {}
+    for m, n in ((1, 8), (4, 8), (15, 8)):
+        found[m] = _co_primary(simulations, m, n, 0.0, 0.0)
+        setting = f"{contrasts(m)} in two metrics that correlate by .7, {n} seeds"
+        yield Row(DIFFERENT, setting, float(found[m][:, 2].mean()), 0.0, 0.065, simulations)
+    effect = power.detectable(8, SD_OF_DIFFERENCES, num_contrasts=1)
+    assert effect is not None
+    size = f"a true difference of {effect / SD_OF_DIFFERENCES:.2f} SDs, 8 seeds"
+    silent, both = (_co_primary(simulations, 1, 8, effect, loss) for loss in (0.0, 2 * effect))
+    alone = rate([effect], one_look(8), any_different, simulations)
+    yield Row("power of the accuracy without a co-primary", size, alone, 0.75, 0.85, simulations)
+    for label, one in (("does not differ", silent), ("differs by twice as many SDs", both)):
+        share = float(one[:, 0].mean())
+        yield Row(
+            "power of the accuracy with a co-primary loss", f"{size}; the loss {label}", share, 0.6, 0.85, simulations
+        )
+    twice = f"{size}; the loss differs by twice as many SDs"
+    yield Row("power of accuracy or loss", twice, float(both[:, 2].mean()), 0.95, 1.0, simulations)
+    yield from _gain_rows(simulations)
+
+
+def _co_primary(simulations: int, m: int, n: int, accuracy: float, loss: float) -> np.ndarray:
+    """Whether the first arm differs in accuracy, in loss, and whether any arm does in either: (simulations, 3)."""
+    generator = np.random.default_rng([21, m, n])
+    rows = []
+    for _ in range(simulations):
+        first = generator.normal(0, SD, (m + 1, n))
+        second = 0.7 * first + np.sqrt(1 - 0.7**2) * generator.normal(0, SD, (m + 1, n))
+        named = {f"a{i}": first[i + 1] - first[0] + accuracy for i in range(m)}
+        named |= {f"l{i}": second[i + 1] - second[0] + loss for i in range(m)}
+        decided = decide(named, one_look(n), alpha=ALPHA, margin=1e-9, num_contrasts=2 * m)
+        rows.append([*(any_different({name: decided[name]}) for name in ("a0", "l0")), any_different(decided)])
+    return np.array(rows)
+
+
+def _gain_rows(simulations: int) -> Iterator[Row]:
+    """How often the interval for the gain in seeds holds the true ratio of the squared effects, which is 4."""
+    for n in (8, 16):
+        generator = np.random.default_rng([22, n])
+        inside = told = 0
+        for _ in range(simulations):
+            first = generator.normal(0, SD, n)
+            second = 0.7 * first + np.sqrt(1 - 0.7**2) * generator.normal(0, SD, n)
+            both = [
+                replace(
+                    paired_contrast("a", "x", tuple(range(n)), d, np.zeros(n), 1 - ALPHA), adjusted_p=sign_flip_p(d)
+                )
+                for d in (first + 1.5 * SD, second + 3 * SD)
+            ]
+            gain = seed_gain(both[0], both[1], ALPHA)
+            told += gain is not None
+            inside += gain is not None and gain.low <= 4 <= gain.high
+        setting = f"true differences of 1.5 and 3 SDs that correlate by .7, {n} seeds"
+        yield Row(
+            "coverage of the 95 % interval for the gain in seeds", setting, inside / max(1, told), 0.93, 0.98, told
+        )
 
 
 def repeat_rows(simulations: int) -> Iterator[Row]:

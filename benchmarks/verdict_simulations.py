@@ -32,6 +32,7 @@ from simulated import (
 )
 from verdict_limits import (
     block_rows,
+    co_primary_rows,
     collapse_rows,
     joint_rows,
     noise_rows,
@@ -210,6 +211,7 @@ def simulate(simulations: int) -> list[Row]:
         (block_rows, simulations),
         (stability_rows, some),
         (repeat_rows, simulations),
+        (co_primary_rows, simulations),
         (peeking_rows, simulations),
     ]
     with ProcessPoolExecutor() as pool:

@@ -110,10 +110,10 @@ def of_terminal(pictures: Pictures, runs: Path) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    said = ablate(runs, "study", STUDY, FORCE_COLOR="1", COLUMNS=str(TERMINAL), TERM="xterm-256color")
+    said = ablate(runs, "study", STUDY, "--quiet", FORCE_COLOR="1", COLUMNS=str(TERMINAL), TERM="xterm-256color")
     console = Console(record=True, width=TERMINAL, file=io.StringIO())
     console.print(Text.from_ansi(said.replace(f" --runs {runs}", "").replace(str(runs), "runs")))
-    frame = console.export_svg(title=f"python -m ablate.study {STUDY}")
+    frame = console.export_svg(title=f"python -m ablate.study {STUDY} --quiet")
     with tempfile.TemporaryDirectory() as place:
         page = Path(place) / "terminal.html"
         page.write_text(f"<style>body {{ margin: 0 }} svg {{ width: 900px }}</style>{frame}", encoding="utf-8")
@@ -128,7 +128,7 @@ def of_report(pictures: Pictures, runs: Path) -> None:
     page = (runs / "reports" / STUDY / "latest" / "report.html").resolve().as_uri()
     for name, width, height, dark, media in (
         ("report", 1200, 1500, False, ""),
-        ("report_phone", 390, 1100, False, ""),
+        ("report_phone", 390, 1500, False, ""),
         ("report_dark", 1200, 900, True, ""),
         ("report_printed", 794, 1123, False, "print"),
     ):

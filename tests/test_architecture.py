@@ -40,6 +40,7 @@ COMMANDS = (
     "memory",
     "low_precision",
     "input_sizes",
+    "check_block",
     "__main__",
 )
 # A library on the left is imported only by the modules on the right (prefixes, relative to ablate/).

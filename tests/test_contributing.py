@@ -30,8 +30,13 @@ EDITS: dict[str, tuple[Edit, ...]] = {
     "a toggle": (
         Edit(
             "ablate/model/spec.py",
-            '    se_gate: str = "sigmoid"\n\n    def __post_init__(self) -> None:\n',
-            '    se_gate: str = "sigmoid"\n    extra: int = 0\n\n    def __post_init__(self) -> None:\n'
+            '    se_gate: str = "sigmoid"\n    source: str = ""\n',
+            '    se_gate: str = "sigmoid"\n    extra: int = 0\n    source: str = ""\n',
+        ),
+        Edit(
+            "ablate/model/spec.py",
+            '        _check_level(self, "se_gate", SE_GATES)\n',
+            '        _check_level(self, "se_gate", SE_GATES)\n'
             '        _check_number(self, "extra", 0, 64, whole=True)\n',
         ),
         Edit(

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "own_nets.md").read_text()
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-STUDIES = ("zero_init", "downsample", "timm_models")
+STUDIES = ("zero_init", "downsample", "timm_models", "own_block")
 
 
 def run(command: str, folder: Path) -> str:
@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_page_gives_every_file_that_its_commands_name() -> None:
     files = [name for name, _ in BLOCK.findall(PAGE)]
     named = re.findall(r"^    python (?:-m ablate.study \./)?(\S+\.(?:py|toml))", PAGE, re.MULTILINE)
-    assert set(named) | {"my_nets.py", "my_data.py"} == set(files)
+    assert set(named) | {"my_nets.py", "my_blocks.py", "my_data.py"} == set(files)
     assert {f"{name}.toml" for name in STUDIES} <= set(files)
 
 
@@ -56,7 +56,7 @@ def test_every_study_of_the_page_is_planned_without_its_code_being_run(folder: P
     plan = make_plan(load_study(f"./{name}.toml"))
     assert len(plan.arms) >= 2
     assert plan.data.height == 32
-    assert "my_nets" not in sys.modules
+    assert not {"my_nets", "my_blocks"} & set(sys.modules)
 
 
 def test_readmes_first_example_has_ten_lines_and_is_planned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,13 +70,19 @@ def test_readmes_first_example_has_ten_lines_and_is_planned(folder: Path, capsys
     assert "those of an imported net are counted when the study is run" in " ".join(shown.split())
 
 
+def test_the_check_of_the_pages_block_passes_as_it_is_written(folder: Path) -> None:
+    command = next(re.finditer(r"^    (python -m ablate.check_block .+)$", PAGE, re.MULTILINE))[1]
+    out = run(command, folder)
+    assert f"16 -> 24 channels, stride 2: {24 * 16 * 9 + 2 * 24:,} parameters" in out  # convolution and batch norm
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*STUDIES, "half_size"])
 def test_every_study_of_the_page_is_run_as_it_stands(folder: Path, name: str) -> None:
     if name == "timm_models" and importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed: pip install timm")
     out = run(f"python -m ablate.study ./{name}.toml", folder)
-    assert "starts, under one seed, with the same numbers" in out
+    assert ("starts, under one seed, with the same numbers" in out) is (name != "own_block")
     assert re.search(r"not judged|undecided", out)
     if name == "downsample":
         assert re.search(r"subsample starts, under one seed, with the same numbers in (\d+) of the \1 tensors", out)

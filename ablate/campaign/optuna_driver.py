@@ -16,8 +16,9 @@ from ablate.design.levels import moved_field
 from ablate.design.noun import Range
 from ablate.design.plan import Arm, CampaignPlan, Trial, setting
 from ablate.design.record import Record
-from ablate.design.study import Study, Tuning
+from ablate.design.study import Study
 from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, is_whole, own_values, tuning_seeds
+from ablate.design.tuning_fields import Tuning
 from ablate.verdicts.search import WORST, best, curve_metric, is_scored, score
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from ablate.design.arms import Arm
 from ablate.design.datasets import DataInfo
 from ablate.design.imported import Imported
 from ablate.design.match import COST_FIELDS, WIDTH_MULT, Match, images_seen, match_width, measure_of, width_of
+from ablate.design.own_block import is_ours
 from ablate.design.study import Study
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError
@@ -47,11 +48,12 @@ def _field(study: Study, arm: Arm) -> str:
 
 
 def _match(study: Study, data: DataInfo, arm: Arm, target: float) -> Match:
-    if isinstance(arm.spec, NetSpec):
+    if is_ours(arm.spec):
         return match_width(arm.spec, target, measure_of(study, data, arm), quantity=study.match)
     field, spent = _field(study, arm), _spent(study, data, arm)
     own = width_of(arm.spec, field)
     assert isinstance(own, int | float)
+    own = float(own) if field == WIDTH_MULT else own
     if (cost := spent(own)) == target:
         return Match(quantity=study.match, width_mult=own, target=target, reached=cost, identity=True, field=field)
     width = nearest_width(spent, own, target)
@@ -72,7 +74,7 @@ def _spent(study: Study, data: DataInfo, arm: Arm) -> Callable[[object], float]:
     def spent(value: object) -> float:
         if value not in kept:
             spec = arm.spec.with_changes({_field(study, arm): value})
-            if isinstance(spec, NetSpec):
+            if is_ours(spec):
                 cost = estimate(spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
             else:
                 net = build_model(spec, data, 0)

@@ -16,8 +16,9 @@ from ablate.campaign.resources import Layout
 from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import KNOWN, DataInfo
 from ablate.design.identity import digest
-from ablate.design.imported import Imported
+from ablate.design.imported import Imported, Model
 from ablate.design.initial import weights_file
+from ablate.design.own_block import is_ours, residual_of
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, CampaignPlan
 from ablate.design.record import Record
@@ -145,7 +146,7 @@ def arm_costs(arms: Sequence[Arm], data: DataInfo, device: str, threads: int, sa
     counted: dict[str, Cost] = {}
     for arm in arms:
         recipe = arm.recipe
-        if isinstance(arm.spec, NetSpec):
+        if is_ours(arm.spec):
             specs[arm.name] = arm.spec
             counted[arm.name] = cost(arm.spec, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
         else:
@@ -160,7 +161,6 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
     from ablate.measure.modules import module_cost
     from ablate.training.own_net import answer, build_model
 
-    assert isinstance(arm.spec, Imported)
     try:
         net = build_model(arm.spec, data, 0)
         answer(net, arm.spec, data)
@@ -169,8 +169,14 @@ def _own_net(arm: Arm, data: DataInfo, say: Say) -> tuple[Module, Cost]:
     shape, recipe = (data.channels, data.height, data.width), arm.recipe
     counted, remarks = module_cost(net, shape, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     for remark in remarks:
-        say(f"cost of {arm.name} ({arm.spec.path}): {remark}")
+        say(f"cost of {arm.name} ({_own_path(arm.spec)}): {remark}")
     return net, counted
+
+
+def _own_path(model: Model) -> str:
+    if isinstance(model, Imported):
+        return model.path
+    return residual_of(model)
 
 
 def _say_shared(arms: Sequence[Arm], nets: Mapping[str, NetSpec | Module], say: Say) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from ablate.design.imported import Imported, Model, changes_between, imported, is_path
+from ablate.design.imported import Imported, Model, changes_between, imported, is_path, lacking
+from ablate.design.own_block import moved, residual_of, unread_by_block
 from ablate.design.own_training import own_training_of
 from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study
 from ablate.design.unread import unread
@@ -88,6 +89,8 @@ def control_of(study: Study, images: Images) -> Setup:
         FieldsError: every field of ``[control]`` that is unknown or holds a value that is not allowed.
     """
     spec = own_training_of(study) if study.own_training else named_net(study.control, images, "control")
+    if not study.own_training and (errors := lacking_errors(spec, "control")):
+        raise FieldsError(errors)
     return Setup(spec=spec, recipe=study.recipe, data=study.data)
 
 
@@ -111,7 +114,7 @@ def named_net(fields: Mapping[str, Level], images: Images, key: str) -> Model:
     errors += bad_fields(spec, others, key)
     if errors:
         raise FieldsError(errors)
-    return spec.with_changes(others)
+    return moved(spec, others)
 
 
 def no_net(name: object) -> str:
@@ -138,14 +141,14 @@ def _imported_net(fields: Mapping[str, Level], key: str) -> Imported:
 def bad_fields(spec: Model, changes: Mapping[str, Level], key: str) -> list[FieldError]:
     """A FieldError for each field of the net that cannot be moved so, or for those that cannot be moved together."""
     try:
-        spec.with_changes(dict(changes))
+        moved(spec, changes)
         return []
     except SpecError as error:
         together = error
     errors = []
     for name, value in changes.items():
         try:
-            spec.with_changes({name: value})
+            moved(spec, {name: value})
         except SpecConflictError:
             continue  # with the other changes it may have a meaning
         except SpecError as error:
@@ -193,7 +196,22 @@ def changed(study: Study, changes: Mapping[str, Level], images: Images, key: str
     errors += more
     if errors:
         raise FieldsError(errors)
-    return Setup(spec=start.with_changes(fields), recipe=recipe, data=data)
+    spec = moved(start, fields)
+    if errors := lacking_errors(spec, key) + unread_errors(spec, fields, key):
+        raise FieldsError(errors)
+    return Setup(spec=spec, recipe=recipe, data=data)
+
+
+def lacking_errors(spec: Model, key: str) -> list[FieldError]:
+    """A FieldError for each keyword without which an imported net cannot be made."""
+    path = spec.path if isinstance(spec, Imported) else ""
+    return [FieldError(f"{key}.{name}", f"is missing: {path} cannot be called without it") for name in lacking(spec)]
+
+
+def unread_errors(spec: Model, fields: Iterable[str], key: str) -> list[FieldError]:
+    """A FieldError for each field that a net's own block does not read."""
+    messages = {name: unread_by_block(residual_of(spec), name) for name in fields}
+    return [FieldError(f"{key}.{name}", message) for name, message in messages.items() if message]
 
 
 def _changed_training(study: Study, changes: Mapping[str, Level], images: Images, key: str) -> Setup:

@@ -12,7 +12,7 @@ from ablate.design.initial import freeze_errors
 from ablate.design.noun import HIGHER_IS_BETTER
 from ablate.design.own_data import OWN_DATA, is_own
 from ablate.design.search import confirmed_names
-from ablate.design.study import SOURCES, Matched, Study
+from ablate.design.study import SOURCES, CoPrimary, Matched, Study
 from ablate.design.tuning import tuning_errors
 from ablate.design.validation import FieldError
 from ablate.errors import nearest, one_of
@@ -38,12 +38,10 @@ def decision_errors(study: Study) -> list[FieldError]:
     """A margin of accuracy that was written in points, or verdicts on the images that settings are chosen by."""
     metric, margin = study.decision.metric, study.decision.margin
     errors = own_metric_errors(study) if study.own_training else _metric_errors(study)
-    if metric.endswith("accuracy") and margin > LARGEST_MARGIN:
-        message = (
-            f"must be at most {LARGEST_MARGIN:g}, got {margin:g}: {metric} goes from 0 to 1, so {margin:g} is "
-            f"{100 * margin:g} points; half a point is written as 0.005"
-        )
-        errors.append(FieldError("decision.margin", message))
+    errors += _margin_errors("decision.margin", metric, margin)
+    for name, one in study.decision.co_primary.items():
+        key = f"decision.co_primary.{name}"
+        errors += _co_primary_errors(study, key, name, one) + _margin_errors(f"{key}.margin", name, one.margin)
     if study.own_training and study.tuning.trials is not None and not metric.startswith("test_"):
         told = f"must start with test_ in a study that tunes, got {metric!r}: settings are chosen by its twin val_NAME"
         errors.append(FieldError("decision.metric", f"{told}, which the training returns too"))
@@ -51,6 +49,40 @@ def decision_errors(study: Study) -> list[FieldError]:
         told = f"must not be {metric!r} in a study that tunes: its settings are chosen on the validation images"
         errors.append(FieldError("decision.metric", f"{told}; allowed is {metric.replace('val_', 'test_')!r}"))
     return errors
+
+
+def _margin_errors(key: str, metric: str, margin: float) -> list[FieldError]:
+    if not metric.endswith("accuracy") or margin <= LARGEST_MARGIN:
+        return []
+    message = (
+        f"must be at most {LARGEST_MARGIN:g}, got {margin:g}: {metric} goes from 0 to 1, so {margin:g} is "
+        f"{100 * margin:g} points; half a point is written as 0.005"
+    )
+    return [FieldError(key, message)]
+
+
+def _co_primary_errors(study: Study, key: str, name: str, one: CoPrimary) -> list[FieldError]:
+    """A co-primary metric that is named twice, is not measured, or is the one that settings are chosen by."""
+    decision, known = study.decision, HIGHER_IS_BETTER.get(name)
+    if name == decision.metric:
+        return [FieldError(key, "is decision.metric itself; name another metric, or leave it out")]
+    if name in decision.also:
+        return [FieldError(key, "is in decision.also too, which lists metrics without verdicts; leave it out there")]
+    if name.startswith("val_") and (study.tuning.trials is not None or study.searched):
+        return [FieldError(key, "is measured on the validation data, by which settings are chosen; take a test metric")]
+    if not study.own_training:
+        if known is None:
+            return [FieldError(key, one_of(name, HIGHER_IS_BETTER))]
+        only = "is declared with a trainer or a command of your own; it is known of the metrics of this package"
+        said = {"higher_is_better": one.higher_is_better is not None, "unit": bool(one.unit)}
+        return [FieldError(f"{key}.{field}", only) for field, written in said.items() if written]
+    if known is None and one.higher_is_better is None:
+        message = f"is missing: say whether a larger {name} is better (true) or worse (false)"
+        return [FieldError(f"{key}.higher_is_better", message)]
+    if known is not None and one.higher_is_better is (not known):
+        message = f"must be {str(known).lower()} for {name}; give a metric of another meaning another name"
+        return [FieldError(f"{key}.higher_is_better", message)]
+    return []
 
 
 def _metric_errors(study: Study) -> list[FieldError]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from ablate.design.arms import CONTROL, Images, Setup
 from ablate.design.datasets import KNOWN, DataInfo, own_data
-from ablate.design.imported import Imported
 from ablate.design.levels import other_levels, study_at
+from ablate.design.own_block import is_ours
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan
 from ablate.design.search import num_search_trials, search_trials
@@ -155,7 +155,7 @@ def _minutes(seconds: float, jobs: int, further: Sequence[Forecast]) -> float | 
 
 def _rate(setup: Setup, data: DataInfo) -> float:
     """Nan of a net that would have to be imported."""
-    return math.nan if isinstance(setup.spec, Imported) else estimated_rate(setup.spec, data)
+    return estimated_rate(setup.spec, data) if is_ours(setup.spec) else math.nan
 
 
 @functools.lru_cache(maxsize=1024)

@@ -30,6 +30,7 @@ PINNED: Mapping[str, tuple[str, ...]] = {
     "DataSpec": ("name", "validation", "split_seed"),
     "Plan": ("seeds", "first_seed", "until", "max_seeds", "block"),
     "Decision": ("metric", "margin", "alpha", "also"),
+    "CoPrimary": ("margin", "higher_is_better", "unit"),
     "Tuning": ("trials", "sampler", "seeds", "space"),
     "Range": ("low", "high", "log"),
     "Search": ("trials", "sampler", "against", "confirm", "seeds", "at_once", "pruner", "min_epochs", "reduction"),

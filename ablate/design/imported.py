@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from ablate.design.source import SourceError, bound_names, digest_of, find, keywords_of, parsed
+from ablate.design.source import Parameters, SourceError, bound_names, digest_of, find, parameters_of, parsed
 from ablate.design.study import Level
 from ablate.errors import SpecError, nearest
 from ablate.formats import refuse_unknown
@@ -19,6 +19,8 @@ from ablate.model.spec import Change, NetSpec, diff
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
+CHANNEL_NAMES = ("in_channels", "in_chans")  # keywords that the data decide; the second one is timm's
+CLASS_NAMES = ("num_classes",)
 _RULE = "must be written PACKAGE.MODULE:FUNCTION"
 
 
@@ -64,11 +66,11 @@ class Imported:
                 raise SpecError(name, f"cannot be a keyword of {self.path}: it is no name in Python")
             if not isinstance(value, str | int | float | bool):
                 raise SpecError(name, f"must be text, a number, true or false, got {value!r}")
-        known = _keywords(self.module, self.function) if changes else None
+        taken = parameters(self) if changes else None
         for name in changes:
-            if known is not None and name not in known:
-                allowed = ", ".join(known) or "none"
-                raise SpecError(name, f"is not a keyword of {self.path}{nearest(name, known)} (it takes: {allowed})")
+            if taken is not None and not taken.any_name and name not in taken.names:
+                told = f"{nearest(name, taken.names)} (it takes: {', '.join(taken.names) or 'none'})"
+                raise SpecError(name, f"is not a keyword of {self.path}{told}")
         merged = {**dict(self.keywords), **changes}
         return replace(self, keywords=tuple(sorted(merged.items())))
 
@@ -125,12 +127,21 @@ def _check_function(file: Any, function: str) -> None:
         raise SourceError(f"{file} has no {function!r}{nearest(function, there)}")
 
 
-def _keywords(module: str, function: str) -> tuple[str, ...] | None:
+def parameters(function: Imported) -> Parameters | None:
+    """What a function can be called with, read from its source; None where that does not show."""
     try:
-        found = find(module)
-        return keywords_of(parsed(found.file), function) if found.file is not None else None
+        found = find(function.module)
+        return parameters_of(parsed(found.file), function.function) if found.file is not None else None
     except SourceError:
         return None
+
+
+def lacking(model: Model) -> tuple[str, ...]:
+    """The keywords that an imported net cannot be made without, and that neither the study nor the data give."""
+    if not isinstance(model, Imported) or (taken := parameters(model)) is None:
+        return ()
+    given = {*dict(model.keywords), *CHANNEL_NAMES, *CLASS_NAMES}
+    return tuple(name for name in taken.required if name not in given)
 
 
 def model_from_dict(plain: Mapping[str, Any], what: str = "net") -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from ablate.design.arms import Images
 from ablate.design.consistency import data_errors, expect_errors, study_errors
+from ablate.design.imported import PATTERN
 from ablate.design.levels import stability_errors
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
@@ -61,12 +63,17 @@ def validated(name: str, budget: str, layers: Sequence[Layer]) -> tuple[Study | 
     for layer in layers:
         tables = merge(tables, layer.tables)
     written = name, budget, repr(tables)
-    own = "trainer" in tables or "command" in tables  # their files may have changed since
+    own = "command" in tables or any(_names_code(value) for _, value in leaves(tables))  # it may have changed since
     # a list of studies reads each file once a budget, and each reading checks all budgets
     if own or written not in _SEEN:
         _SEEN[written] = _checked(name, budget, tables)
     study, errors = _SEEN[written]
     return study, [_layer_of(error.key, layers).problem(error) for error in errors]
+
+
+def _names_code(value: object) -> bool:
+    texts = value if isinstance(value, list | tuple) else (value,)
+    return any(isinstance(text, str) and re.fullmatch(PATTERN, text) for text in texts)
 
 
 def _layer_of(key: str, layers: Sequence[Layer]) -> Layer:

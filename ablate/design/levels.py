@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import Arm, Images, Setup, not_a_field, outside
 from ablate.design.imported import Imported
-from ablate.design.study import DataSpec, Level, Plan, Recipe, Study, Tuning
+from ablate.design.own_block import residual_of, unread_by_block
+from ablate.design.study import DataSpec, Level, Plan, Recipe, Study
+from ablate.design.tuning_fields import Tuning
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
@@ -123,6 +125,8 @@ def _not_movable(study: Study, arms: Sequence[Arm], name: str) -> str:
     elif not table and name not in ("net", *CHANGEABLE):
         return not_a_field(name)
     if table == "recipe" and (message := unread(study.recipe, of_table)):
+        return message
+    if not table and all(message := unread_by_block(residual_of(arm.spec), name) for arm in arms):
         return message
     if table == "recipe" and of_table in study.tuning.space:
         return "is tuned: every arm finds its own level of it"

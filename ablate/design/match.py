@@ -16,6 +16,7 @@ from typing import TypeVar
 from ablate.design.arms import Arm, Setup
 from ablate.design.datasets import DataInfo
 from ablate.design.imported import Imported, Model
+from ablate.design.own_block import is_ours
 from ablate.design.study import DataSpec, Level, Matched, Recipe, Study
 from ablate.design.validation import FieldError, FieldsError
 from ablate.measure.cost import estimate
@@ -192,15 +193,15 @@ def matched(study: Study, data: DataInfo, arms: Sequence[Arm], solve: Solve | No
     Raises:
         FieldsError: an arm that cannot cost what the control costs, or that is another one once its width is solved.
     """
-    ours = all(isinstance(arm.spec, NetSpec) for arm in arms)
-    if study.match_field != WIDTH_MULT and (ours or study.match == "none"):
+    named = all(isinstance(arm.spec, NetSpec) for arm in arms)
+    if study.match_field != WIDTH_MULT and (named or study.match == "none"):
         message = (
             f"= {study.match_field!r} is read with match and imported nets; ablate's own are solved by {WIDTH_MULT}"
         )
         raise FieldsError([FieldError("match_field", message)])
     if study.match == "none":
         return list(arms)
-    solver = by_arithmetic if ours else solve
+    solver = by_arithmetic if all(is_ours(arm.spec) for arm in arms) else solve
     if solver is None:
         raise FieldsError(
             [

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ablate.design.imported import PATTERN, Imported
-from ablate.design.source import Module, SourceError, bound_names, digest_of, find, parsed, places, required_of
+from ablate.design.source import Module, SourceError, bound_names, digest_of, find, parameters_of, parsed, places
 from ablate.design.study import Level, Study
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import SpecError, nearest
@@ -190,9 +190,10 @@ def _trainer(path: str) -> OwnTraining:
         there = bound_names(tree)
         if there is not None and function not in there:
             raise SourceError(f"= {path!r}: {found.file} has no {function!r}{nearest(function, there)}")
-        needed = required_of(tree, function)
-        if needed is not None and needed != 1:
-            raise SourceError(f"= {path!r} must take one argument, the trial; in {found.file} it takes {needed}")
+        taken = parameters_of(tree, function)
+        if taken is not None and not taken.can_take_one:
+            takes = len(taken.required) or "none"
+            raise SourceError(f"= {path!r} must take one argument, the trial; in {found.file} it takes {takes}")
     place = "" if found.installed or found.place is None else str(found.place)
     return OwnTraining(path=path, digest=digest_of(found), place=place)
 

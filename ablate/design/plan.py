@@ -335,7 +335,7 @@ def _trial(study: Study, arm: Arm, place: int, data: DataInfo) -> Trial:
         recipe=trained.recipe,
         data_digest=data.digest,
         keep_weights=study.keep_weights,
-        metrics=(study.decision.metric, *study.decision.also) if study.own_training else (),
+        metrics=(*study.decision.metrics, *study.decision.also) if study.own_training else (),
         **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
     )
 

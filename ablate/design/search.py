@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ablate.design.arms import Arm, Images, Setup, new_arm, told_changes
-from ablate.design.imported import Imported
+from ablate.design.imported import is_path
+from ablate.design.own_block import is_ours
 from ablate.design.search_fields import Search
 from ablate.design.space import Axis, distinct, size_of
 from ablate.design.study import Level, Recipe, Study
@@ -200,8 +201,10 @@ def search_errors(study: Study, control: Setup, images: Images, axes: tuple[Axis
         told = f"must not be {study.decision.metric!r} in a search: its candidates are chosen on the validation images"
         allowed = study.decision.metric.replace("val_", "test_")
         return [FieldError("decision.metric", f"{told}; allowed is {allowed!r}")]
-    if search.sampler == "nsga2" and search.cost != "latency" and isinstance(control.spec, Imported):
-        told = f'must be "latency" for a net of your own, whose {search.cost} are counted where it is imported'
+    of_user = not is_ours(control.spec) or any(is_path(level) for axis in axes for level in axis.levels or ())
+    if search.sampler == "nsga2" and search.cost != "latency" and of_user:
+        counted = f"whose {search.cost} are counted where it is imported"
+        told = f'must be "latency" with a net or a block of your own, {counted}'
         return [FieldError("search.against", told)]
     size = size_of(axes)
     most = size if size is not None and size < search.trials else distinct(study, images, axes)

@@ -222,28 +222,47 @@ def bound_names(tree: ast.Module) -> set[str] | None:
     return None if {"*", "__getattr__"} & names else names
 
 
-def keywords_of(tree: ast.Module, function: str) -> tuple[str, ...] | None:
-    """The parameters that a plain function or class of a module can be given by name; None where it does not show."""
+@dataclass(frozen=True)
+class Parameters:
+    """What a function can be called with.
+
+    Attributes:
+        names: those that it takes by name.
+        required: those that have no default, by name or by place only.
+        placed: those that it takes by place.
+        any_name: whether it takes any further name (``**kwargs``).
+        any_place: whether it takes any further argument by place (``*args``).
+    """
+
+    names: tuple[str, ...]
+    required: tuple[str, ...]
+    placed: tuple[str, ...]
+    any_name: bool
+    any_place: bool
+
+    @property
+    def can_take_one(self) -> bool:
+        """Whether it can be called with one argument by place."""
+        others = [name for name in self.required if name not in self.placed[:1]]
+        return not others and bool(self.placed or self.any_place)
+
+
+def parameters_of(tree: ast.Module, function: str) -> Parameters | None:
+    """The parameters of a plain function or class of a module; None where they do not show."""
     found = next((node for node in tree.body if getattr(node, "name", None) == function), None)
+    skipped = 0
     if isinstance(found, ast.ClassDef):
         methods = (node for node in found.body if getattr(node, "name", None) == "__init__")
         found = next(methods, None) if not found.decorator_list else None  # a dataclass makes its own
         skipped = 1
-    else:
-        skipped = 0
-    if not isinstance(found, ast.FunctionDef) or found.decorator_list or found.args.kwarg:
-        return None
-    return tuple(argument.arg for argument in (*found.args.args[skipped:], *found.args.kwonlyargs))
-
-
-def required_of(tree: ast.Module, function: str) -> int | None:
-    """How many arguments a plain function needs, 1 where it can be called with one; None where it does not show."""
-    found = next((node for node in tree.body if getattr(node, "name", None) == function), None)
     if not isinstance(found, ast.FunctionDef) or found.decorator_list:
         return None
     given = found.args
-    positional = len(given.posonlyargs) + len(given.args)
-    needed = positional - len(given.defaults)
-    keyword_only = sum(default is None for default in given.kw_defaults)
-    can_take_one = needed <= 1 and (positional >= 1 or given.vararg is not None) and not keyword_only
-    return 1 if can_take_one else needed + keyword_only
+    placed = [argument.arg for argument in (*given.posonlyargs, *given.args)]
+    needed = placed[: len(placed) - len(given.defaults)][skipped:]
+    needed += [one.arg for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
+    named = placed[max(skipped, len(given.posonlyargs)) :] + [one.arg for one in given.kwonlyargs]
+    return Parameters(
+        names=tuple(named), required=tuple(needed), placed=tuple(placed[skipped:]), any_name=given.kwarg is not None,
+        any_place=given.vararg is not None,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from ablate.design.arms import Images, Setup, changed, outside
 from ablate.design.factors import bad_levels, differs_among_stages, held_levels
 from ablate.design.imported import Imported
+from ablate.design.own_block import unread_by_block
 from ablate.design.search_fields import Span
 from ablate.design.study import DataSpec, Level, Levels, Recipe, Study
 from ablate.design.unread import unread
@@ -177,8 +178,8 @@ def setup_at(
 ) -> tuple[Setup, dict[str, Level]] | None:
     """What the control becomes at a point, and the factors that count there; None where its fields exclude each other.
 
-    A field that the point's recipe does not read (``recipe.momentum`` with adamw) does not count: it keeps the value
-    of the control.
+    A field that the point's recipe (``recipe.momentum`` with adamw) or own block does not read does not count: it
+    keeps the value of the control.
     """
     own = {axis.name: axis.own for axis in axes}
     changes = {name: value for name, value in point.items() if value != own[name]}
@@ -186,6 +187,8 @@ def setup_at(
     try:
         recipe = Recipe.model_validate({**study.recipe.model_dump(), **moved})
         idle = {f"recipe.{name}" for name in moved if unread(recipe, name)}
+        residual = point.get("residual", study.control.get("residual"))
+        idle |= {name for name in point if unread_by_block(residual, name)}
         setup = changed(study, {name: value for name, value in changes.items() if name not in idle}, images, "factors")
     except (FieldsError, ValueError):  # pydantic's error is a ValueError
         return None

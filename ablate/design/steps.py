@@ -18,12 +18,14 @@ from ablate.design.arms import (
     Setup,
     bad_fields,
     changes_outside,
+    lacking_errors,
     moved_outside,
     named_net,
     new_arm,
     outside,
 )
 from ablate.design.imported import Imported, Model, changes_between
+from ablate.design.own_block import residual_of, unread_by_block, with_source
 from ablate.design.study import Study
 from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError
@@ -48,7 +50,7 @@ def between(start: Model, end: Model, taken: Collection[str]) -> Model:
         stages.append(replace(row, block=BlockSpec(**toggles)))
     moved: dict[str, Any] = {name: getattr(end, name) for name in _NET_FIELDS if name in taken}
     activation = (end if "activation" in taken else start).activation
-    return replace(start, **moved, stages=tuple(stages), activation=activation)
+    return with_source(replace(start, **moved, stages=tuple(stages), activation=activation))
 
 
 def _between_imported(start: Model, end: Model, taken: Collection[str]) -> Model:
@@ -164,7 +166,8 @@ def _must_move(arms: list[Arm], before: list[Setup], order: tuple[str, ...]) -> 
     errors = []
     for arm, old, step in zip(arms[1:], before, order, strict=True):
         table, of_table = outside(step)
-        if table == "recipe" and (message := unread(arm.recipe, of_table)):
+        message = unread(arm.recipe, of_table) if table == "recipe" else unread_by_block(residual_of(arm.spec), step)
+        if message:
             errors.append(FieldError("design.order", f"{step} {message}"))
         elif arm.setup == old:
             errors.append(FieldError("design.order", f"{step} changes nothing at its place; it does after {LAYOUT}"))
@@ -206,6 +209,7 @@ def _end(study: Study, control: Setup, images: Images) -> Setup:
     spec = control.spec
     try:
         spec = named_net(fields_of_net, images, "design.to") if fields_of_net else spec
+        errors += lacking_errors(spec, "design.to")
     except FieldsError as error:
         errors += error.errors
     if errors:

@@ -13,8 +13,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema,
 from pydantic_core import PydanticCustomError
 
 from ablate.design.identity import digest, identity
-from ablate.design.noun import HIGHER_IS_BETTER, Metric, Noun, Range
+from ablate.design.noun import HIGHER_IS_BETTER, Metric, Noun
 from ablate.design.search_fields import Search, Span
+from ablate.design.tuning_fields import Tuning
 
 Expectation = Literal["better", "worse", "equivalent", "no worse", "different", "undecided"]
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
@@ -212,32 +213,19 @@ class Plan(Noun):
         return self.seeds if self.max_seeds is None else self.max_seeds
 
 
-class Tuning(Noun):
-    """Before the confirming seeds, every arm (the control too) tries settings of its recipe, all arms equally many.
+class CoPrimary(Noun):
+    """A metric that verdicts are given in beside the deciding one, with a margin of its own."""
 
-    The first setting is the recipe as written. Settings are scored on the validation images, with seeds of their own.
-    """
-
-    trials: int | None = Field(
-        default=None, ge=1, le=10_000, description="settings that each arm may try; not written: nothing is tuned"
-    )
-    sampler: Literal["quasi_random", "tpe"] = Field(
-        default="quasi_random", description="quasi_random: the same settings for every arm; tpe: led by the scores"
-    )
-    seeds: int = Field(default=1, ge=1, le=1_000, description="tuning seeds that each setting is trained with")
-    blocks: int = Field(
-        default=1,
-        ge=1,
-        le=10_000,
-        description="tunings of each arm: 1, or as many as plan.seeds, so that each seed confirms its own tuning",
-    )
-    space: dict[str, Range] = Field(default_factory=dict, description="fields of the recipe and their ranges")
+    margin: float = Field(gt=0, description="smallest difference that matters, in that metric's unit")
+    higher_is_better: bool | None = Field(default=None, description="the direction of a metric of your own training")
+    unit: Line = Field(default="", description="of such a metric; not written: none")
 
 
 class Decision(Noun):
     """The rule that turns contrasts into verdicts, fixed before the runs.
 
     ``margin`` is the smallest difference that matters, in the metric's own unit (accuracy: from 0 to 1);
+    ``co_primary`` names further metrics that get verdicts, in one family with the deciding metric's;
     ``also`` lists further metrics that are reported as exploratory. ``ask = "no_worse"`` replaces the question whether
     an arm is equivalent by the one-sided question whether it is worse by less than the margin.
     """
@@ -250,6 +238,10 @@ class Decision(Noun):
     )
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
     also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
+    co_primary: dict[Metric, CoPrimary] = Field(
+        default_factory=dict,
+        description="[decision.co_primary.METRIC]: a further metric that gets verdicts; alpha is shared with it",
+    )
     ask: Literal["equivalent", "no_worse"] = Field(
         default="equivalent",
         description="what is shown where no difference is: no_worse is one-sided, and needs fewer seeds",
@@ -259,6 +251,16 @@ class Decision(Noun):
     def wants_high(self) -> bool:
         """The metric's direction: as declared, else as known of the metrics of our own training."""
         return HIGHER_IS_BETTER.get(self.metric, True) if self.higher_is_better is None else self.higher_is_better
+
+    def wants_high_of(self, co_primary: str) -> bool:
+        """The direction of a co-primary metric, likewise."""
+        declared = self.co_primary[co_primary].higher_is_better
+        return HIGHER_IS_BETTER.get(co_primary, True) if declared is None else declared
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that get verdicts, the deciding one first."""
+        return (self.metric, *self.co_primary)
 
 
 class Design(Noun):

@@ -22,7 +22,8 @@ from ablate.design.search import search_errors
 from ablate.design.search_fields import Search
 from ablate.design.space import space_of
 from ablate.design.steps import add_one_in, leave_one_out
-from ablate.design.study import DesignKind, Study, Tuning
+from ablate.design.study import DesignKind, Study
+from ablate.design.tuning_fields import Tuning
 from ablate.design.validation import FieldError, FieldsError
 from ablate.model.zoo import mobilenet_v2
 

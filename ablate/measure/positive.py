@@ -87,7 +87,7 @@ def positive_channels(
         raise PositiveError("positive channels: at least one image is needed, got none")
     if needed is None:
         spec = getattr(net, "spec", None)
-        needed = thresholds(spec) if isinstance(spec, NetSpec) else {}
+        needed = thresholds(spec) if isinstance(spec, NetSpec) and not spec.has_own_block else {}
     copied = copy.deepcopy(net)
     found: list[PositiveChannels] = []
     for name, module in copied.named_modules():

@@ -62,9 +62,11 @@ def absence() -> str | None:
     return _tried()[1] or None
 
 
-def variant() -> str:
-    """The variant of the kernels that the wheel brought, such as "avx2"; empty where they were compiled here."""
-    return _tried()[2]
+def name() -> str:
+    """What the kernels are: "wheel avx2" where the wheel brought that variant, "native avx2" where compiled here."""
+    if brought := _tried()[2]:
+        return f"wheel {brought}"
+    return " ".join(["native", *[word for word in ("avx512f", "avx2", "asimd") if word in cpu_facts()[1]][:1]])
 
 
 @functools.cache

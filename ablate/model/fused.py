@@ -19,7 +19,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from ablate.cpu import cpu_facts
 from ablate.errors import AblateError
 from ablate.model import compiled
 from ablate.model.blocks import Block, ConvUnit
@@ -38,11 +37,7 @@ def kernels_name() -> str | None:
 
     Kernels that a compiler got wrong are not used: each process lets them prove themselves on a small net first.
     """
-    if library() is None or not sound():
-        return None
-    if brought := compiled.variant():
-        return f"wheel {brought}"
-    return " ".join(["native", *[name for name in ("avx512f", "avx2", "asimd") if name in cpu_facts()[1]][:1]])
+    return compiled.name() if library() is not None and sound() else None
 
 
 def with_kernels(net: N) -> N:

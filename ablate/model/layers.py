@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ablate.errors import SpecError
-from ablate.model.parts import BlockPart, ConvPart, SqueezePart, parts
+from ablate.model.parts import BlockPart, ConvPart, OwnPart, SqueezePart, parts
 from ablate.model.spec import NetSpec
 
 # Depthwise convolutions pad maps of at most this many pixels a side before they start (kernels.py says why).
@@ -145,7 +145,7 @@ def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
     Padding keeps every map at one pixel or more, whatever the strides.
 
     Raises:
-        SpecError: ``height`` or ``width`` is below 1.
+        SpecError: ``height`` or ``width`` is below 1, or a block is of the user's own, whose layers nothing lists.
     """
     for name, value in (("height", height), ("width", width)):
         if value < 1:
@@ -155,6 +155,8 @@ def layers(spec: NetSpec, height: int, width: int) -> tuple[Layer, ...]:
     if spec.stem_pool:
         walk.step("max_pool", "stem_pool", kernel=3, stride=2)
     for walk.block, part in enumerate(whole.blocks):
+        if isinstance(part, OwnPart):
+            raise SpecError("residual", f"= {part.spec.residual!r} is a block of your own: its layers are not known")
         walk.residual(part)
     walk.block = None
     if whole.head:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from ablate.errors import SpecError
 from ablate.model.blocks import Block, ConvUnit
 from ablate.model.kernels import ACTIVATIONS, ChannelsLast, Dropout
-from ablate.model.parts import parts
+from ablate.model.parts import BlockPart, OwnPart, parts
 from ablate.model.spec import NetSpec
 
 
@@ -17,14 +20,22 @@ class Net(nn.Module):
     Its layers are those that ``layers(spec, height, width)`` lists, under the same names.
     """
 
-    def __init__(self, spec: NetSpec) -> None:
+    def __init__(self, spec: NetSpec, own_block: Callable[[OwnPart], nn.Module] | None = None) -> None:
         super().__init__()
         self.spec = spec
         whole = parts(spec)
+
+        def block(part: BlockPart | OwnPart) -> nn.Module:
+            if not isinstance(part, OwnPart):
+                return Block(part)
+            if own_block is None:
+                raise SpecError("residual", f"= {part.spec.residual!r} is a block of your own, which workers import")
+            return own_block(part)
+
         self.layout = ChannelsLast()
         self.stem = ConvUnit(whole.stem)
         self.stem_pool = nn.MaxPool2d(3, 2, padding=1) if spec.stem_pool else nn.Identity()
-        self.blocks = nn.Sequential(*map(Block, whole.blocks))
+        self.blocks = nn.Sequential(*map(block, whole.blocks))
         self.head = ConvUnit(whole.head) if whole.head else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         width = spec.head_hidden

@@ -65,6 +65,16 @@ class BlockPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnPart:
+    """A block of the user's own: N C H W to N out_channels ceil(H / stride) ceil(W / stride)."""
+
+    spec: BlockSpec
+    in_channels: int
+    out_channels: int
+    stride: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetParts:
     """A net in the order of execution; pooling, dropout and the linear layer follow.
 
@@ -73,7 +83,7 @@ class NetParts:
     """
 
     stem: ConvPart
-    blocks: tuple[BlockPart, ...]
+    blocks: tuple[BlockPart | OwnPart, ...]
     head: ConvPart | None
     features: int
 
@@ -200,11 +210,17 @@ def parts(spec: NetSpec) -> NetParts:
         stride=spec.stem_stride,
         activation=spec.activation,
     )
-    blocks: list[BlockPart] = []
+    blocks: list[BlockPart | OwnPart] = []
     total = sum(stage.repeats for stage in spec.stages)
     for stage in spec.stages:
         for stride in (stage.stride, *[1] * (stage.repeats - 1)):
-            block = block_part(stage.block, channels, spec.width(stage.channels), stride)
+            narrow = spec.width(stage.channels)
+            if stage.block.is_own:
+                own = OwnPart(spec=stage.block, in_channels=channels, out_channels=narrow, stride=stride)
+                blocks.append(own)
+                channels = narrow
+                continue
+            block = block_part(stage.block, channels, narrow, stride)
             dropped = spec.drop_path * len(blocks) / total if block.shortcut and not block.inner else 0
             blocks.append(_normed(replace(block, drop_path=dropped), spec))
             channels = block.out_channels

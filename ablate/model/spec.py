@@ -55,6 +55,7 @@ class BlockSpec:
             figure 3b). ``classic``: wide -> narrow -> wide, the shortcut joins wide tensors, with the
             activation after the addition (arXiv:1512.03385, figure 5). ``sandglass``: wide -> narrow -> wide between
             two spatial convolutions of wide tensors, which the shortcut joins (arXiv:2007.02269, figure 3).
+            ``PACKAGE.MODULE:CLASS``: a block of the user's own, which only workers import.
         bottleneck: whether the 1x1 convolution that narrows is followed by the activation.
         activation: the non-linearity.
         conv: the spatial convolution: ``depthwise`` (groups = channels), ``full`` (mixes channels), or ``fused``: a
@@ -70,6 +71,8 @@ class BlockSpec:
             0 leaves it out. It follows the spatial convolution, in a classic block the last one.
         se_gate: ``sigmoid``, with the block's activation inside (EfficientNet); ``hardsigmoid``, with ReLU inside and
             a bottleneck of a multiple of 8 channels (MobileNetV3).
+        source: of a block of the user's own, 16 hex digits over its source; no arm writes it.
+        place: the folder that such a block was found in; "" for an installed one. It decides no result.
 
     Raises:
         SpecError: a field has a value that is not allowed.
@@ -85,9 +88,12 @@ class BlockSpec:
     groups: int = 1
     se_ratio: float = 0
     se_gate: str = "sigmoid"
+    source: str = ""
+    place: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        _check_level(self, "residual", RESIDUALS)
+        if not self.is_own:
+            _check_level(self, "residual", RESIDUALS)
         _check_level(self, "bottleneck", BOTTLENECKS)
         _check_level(self, "activation", ACTIVATIONS)
         _check_level(self, "conv", CONVS)
@@ -101,8 +107,15 @@ class BlockSpec:
         _check_level(self, "se_gate", SE_GATES)
         self._check_together()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether ``residual`` is the import path of a block of the user's own."""
+        return isinstance(self.residual, str) and ":" in self.residual
+
     def _check_together(self) -> None:
-        """Refuses what another field leaves without meaning."""
+        """Refuses what another field leaves without meaning; a block of the user's own reads what it likes."""
+        if self.is_own:
+            return
         if self.residual != "inverted":
             if self.shortcut == "expansions":
                 raise SpecConflictError(
@@ -199,12 +212,19 @@ class NetSpec:
         _check_number(self, "norm_eps", 1e-12, 1)
         _check_number(self, "head_hidden", 0, 65536, whole=True)
         _check_number(self, "drop_path", 0, 0.99)
+        if self.drop_path and self.has_own_block:
+            raise SpecConflictError("drop_path", "does not reach a block of your own: leave it 0 with such a residual")
         _check_number(self, "in_channels", 1, 65536, whole=True)
         _check_number(self, "num_classes", 2, 65536, whole=True)
 
     def width(self, channels: int) -> int:
         """A table width as built: times ``width_mult``, rounded."""
         return round_width(channels * self.width_mult, self.divisor)
+
+    @property
+    def has_own_block(self) -> bool:
+        """Whether a stage has a block of the user's own, so that the net cannot be counted without importing it."""
+        return any(stage.block.is_own for stage in self.stages)
 
     @property
     def head_width(self) -> int:
@@ -245,6 +265,10 @@ class NetSpec:
         """Plain dicts, lists, numbers and strings, ready for JSON."""
         plain = dataclasses.asdict(self)
         plain["stages"] = list(plain["stages"])
+        for stage in plain["stages"]:
+            del stage["block"]["place"]
+            if not stage["block"]["source"]:
+                del stage["block"]["source"]  # as every version wrote it
         return plain
 
     @classmethod
@@ -261,7 +285,7 @@ class NetSpec:
         return build(cls, {**plain, "stages": stages}, what)
 
 
-BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec))
+BLOCK_FIELDS = tuple(f.name for f in fields(BlockSpec) if f.name not in {"source", "place"})
 # `stages` is not written in an arm, and the data decide the last two.
 CHANGEABLE = BLOCK_FIELDS + tuple(
     f.name for f in fields(NetSpec) if f.name not in {*BLOCK_FIELDS, "stages", "in_channels", "num_classes"}

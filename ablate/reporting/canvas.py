@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -14,12 +15,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ablate.reporting.style import PAGE_WIDTH, RC
+from ablate.reporting.style import PAGE_WIDTH, PHONE_WIDTH, RC
 
 MAX_DOTS = 200  # an arm; beyond it dots hide each other and pages grow
 MAX_LINES = 60  # an arm
 MAX_PANELS = 32  # of learning curves: each takes half a second to draw, and nobody looks at more
 ROW_INCHES = 0.34
+LINE_INCHES = 0.15
+PHONE_LETTERS = 36  # of a label in a line
+PHONE_ROOM = 0.3  # the least part of a phone's width that is left for the drawing itself
 WIDEST = 1.0  # an interval may reach beyond the values by so many times their range; further, it leaves the frame
 Shared = Literal["", "y", "xy"]
 
@@ -110,3 +114,28 @@ def draw(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
         options = {"metadata": {"Date": None, "Creator": None}, "transparent": True} if kind == "svg" else {"dpi": 160}
         figure.savefig(content, format=kind, **options)
     return content.getvalue()
+
+
+def draw_for_phone(figure: Figure) -> bytes | None:
+    """The figure as SVG for a phone: laid out narrow, its labels wrapped, its letters as large as on the wide page.
+
+    None where there is no room for it: several panels, or names so long that little is left to draw in. The figure
+    stays as it was. To be called before ``draw``, which does away with what lays it out.
+    """
+    engine, size = figure.get_layout_engine(), figure.get_size_inches().copy()
+    if len(figure.axes) > 1 or not isinstance(engine, ConstrainedLayoutEngine):
+        return None
+    labels = [figure.axes[0].xaxis.label, *([figure._supxlabel] if figure._supxlabel else [])]  # type: ignore[attr-defined]  # noqa: SLF001
+    texts = [label.get_text() for label in labels]
+    for label, text in zip(labels, texts, strict=True):
+        label.set_text("\n".join(textwrap.fill(line, PHONE_LETTERS) for line in text.splitlines()))
+    lines = sum(label.get_text().count("\n") - text.count("\n") for label, text in zip(labels, texts, strict=True))
+    figure.set_size_inches(PHONE_WIDTH, size[1] + LINE_INCHES * lines)
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    drawn = draw(figure, "svg") if figure.axes[0].get_position().width > PHONE_ROOM else None
+    for label, text in zip(labels, texts, strict=True):
+        label.set_text(text)
+    figure.set_size_inches(*size)
+    figure.set_layout_engine(engine)
+    return drawn

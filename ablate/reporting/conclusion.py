@@ -25,8 +25,9 @@ def conclusion_of(results: Results, *, complete: bool, report: Path | None) -> C
 def campaign_metrics(results: Results) -> dict[str, float]:
     """Numbers by which campaigns sort and chart: each contrast, the best arm's mean, trials and minutes of training."""
     found: dict[str, float] = {}
-    for verdict in results.judgement.verdicts:
+    for verdict in results.judgement.every_verdict:
         if (contrast := verdict.contrast) is not None:
+            behind = "" if contrast.metric == results.judgement.metric else f"/{contrast.metric}"
             numbers = {
                 "difference": contrast.mean_difference,
                 "low": contrast.low,
@@ -34,7 +35,9 @@ def campaign_metrics(results: Results) -> dict[str, float]:
                 "p": contrast.p,
                 "adjusted_p": contrast.adjusted_p,
             }
-            found |= {f"{name}/{_plain(verdict.arm)}": value for name, value in numbers.items() if value is not None}
+            found |= {
+                f"{name}/{_plain(verdict.arm)}{behind}": value for name, value in numbers.items() if value is not None
+            }
     done = [record for _, record in results.outcomes() if record is not None and record.status != "failed"]
     found |= {"trials": len(done), "minutes": sum(record.measured.wall_s for record in done) / 60}
     means = [

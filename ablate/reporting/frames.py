@@ -68,7 +68,7 @@ def metric_names(results: Results) -> tuple[str, ...]:
         return METRICS
     decision = results.plan.study.decision
     returned = (name for record in results.records.values() for name in record.metrics)
-    return tuple(dict.fromkeys([decision.metric, *decision.also, *returned]))
+    return tuple(dict.fromkeys([*decision.metrics, *decision.also, *returned]))
 
 
 def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:

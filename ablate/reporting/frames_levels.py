@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ablate.design.own_block import is_ours
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm
 from ablate.model.layers import layers
-from ablate.model.spec import NetSpec
 from ablate.reporting.results import Results
 
 FEWEST_LEVELS = 3
@@ -76,7 +76,7 @@ def cost_by_block(results: Results) -> pd.DataFrame:
         return pd.DataFrame(columns=["arm", "place", "macs"])
     seen: set[tuple[tuple[str, int], ...]] = set()
     for arm in results.plan.arms:
-        if not isinstance(arm.spec, NetSpec):
+        if not is_ours(arm.spec):
             continue
         places: dict[str, int] = {}
         for layer in layers(arm.spec, data.height, data.width):

@@ -14,7 +14,7 @@ from pydantic import Field
 from ablate.reporting.json_parts import NEXT, VERSION, Part, written
 from ablate.reporting.json_stability import PooledJson, StabilityJson
 from ablate.reporting.results import Costs
-from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, CoPrimaryFindings, Judgement, Outcome, Verdict
 
 
 class ContrastJson(Part):
@@ -99,6 +99,34 @@ class VerdictJson(Part):
         return cls.like(verdict, contrast=contrast, **{name: getattr(contrast, name, None) for name in numbers})
 
 
+class SeedGainJson(Part):
+    """How many times as many seeds the deciding metric needs to find its difference as a co-primary one does."""
+
+    arm: str = Field(description="whose difference, found in both metrics")
+    ratio: float = Field(description="below 1 the co-primary metric needs more")
+    low: float = Field(description="its interval at 1 - alpha")
+    high: float = Field(description="its other end")
+
+
+class CoPrimaryJson(Part):
+    """The verdicts in a co-primary metric, in one family with those in the deciding one."""
+
+    metric: str = Field(description="which")
+    higher_is_better: bool = Field(description="its direction")
+    margin: float = Field(description="smallest difference that matters, in its unit")
+    verdicts: list[VerdictJson] = Field(description="one an arm")
+    gains: list[SeedGainJson] = Field(description="the gain in seeds, of arms whose difference was found in both")
+
+    @classmethod
+    def of(cls, found: CoPrimaryFindings) -> CoPrimaryJson:
+        """The findings under the names of the schema."""
+        return cls.like(
+            found,
+            verdicts=[VerdictJson.of(one) for one in found.verdicts],
+            gains=[SeedGainJson.like(one, arm=arm) for arm, one in found.gains.items()],
+        )
+
+
 class EffectJson(Part):
     """A main effect or two-way interaction of a factorial study."""
 
@@ -152,6 +180,7 @@ class JudgementJson(Part):
     verdicts: list[VerdictJson] = Field(description="one an arm, without control and noise floor")
     noise_floor: VerdictJson | None = Field(description="the verdict on the control against itself; null: no such arm")
     per_set: list[ContrastJson] = Field(description="of several data sets: each arm on each of them, not adjusted")
+    co_primary: list[CoPrimaryJson] = Field(description="verdicts in further metrics that were declared to decide")
     exploratory: list[ContrastJson] = Field(description="contrasts of further metrics, not adjusted")
     steps: list[ContrastJson] = Field(description="where arms build on one another: each arm minus the one before it")
     effects: list[EffectJson] = Field(description="of a factorial study")
@@ -179,6 +208,7 @@ class JudgementJson(Part):
             verdicts=[VerdictJson.of(one) for one in judgement.verdicts],
             noise_floor=None if floor is None else VerdictJson.of(floor),
             per_set=[ContrastJson.of(one) for one in judgement.per_set],
+            co_primary=[CoPrimaryJson.of(one) for one in judgement.co_primary],
             exploratory=[ContrastJson.of(one) for one in judgement.exploratory],
             steps=[ContrastJson.of(one) for one in judgement.steps],
             effects=[EffectJson.like(one) for one in judgement.effects],

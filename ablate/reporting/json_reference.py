@@ -27,6 +27,8 @@ PARTS: tuple[type[BaseModel], ...] = (
     judged.VerdictJson,
     judged.ContrastJson,
     stable.PooledJson,
+    judged.CoPrimaryJson,
+    judged.SeedGainJson,
     judged.EffectJson,
     stable.StabilityJson,
     stable.TermJson,

@@ -7,7 +7,7 @@ import re
 
 import pandas as pd
 
-from ablate.reporting import tables, words
+from ablate.reporting import co_primary, tables, words
 from ablate.reporting.headline import headline
 from ablate.reporting.results import Results
 
@@ -19,6 +19,7 @@ def note(results: Results) -> str:
     parts += [f"> **{escape(statement)}**" for statement in words.gravest(results)]
     parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(results)))
     parts.append(table(tables.verdict_rows(results)))
+    parts.append("\n".join(f"- {escape(line)}" for line in co_primary.sentences(results)))
     parts.append(escape(results.judgement.method))
     parts.append(f"Campaign `{study.digest}`; the whole report is among the artifacts, under `report/`.")
     return "\n\n".join(part for part in parts if part)

@@ -94,9 +94,19 @@ def _laid(part: Part) -> dict[str, Any]:
     if isinstance(part, Table):
         return told | lay_table(part.frame)
     if isinstance(part, Chart):
-        alt = html.escape(words.plain(part.alt), quote=True)
-        return told | {"svg": Markup(inline(part.svg(), part.name, alt)), "files": True}  # noqa: S704 - text is escaped by matplotlib
+        return told | {"svg": _pictures(part), "files": True}
     return told
+
+
+def _pictures(chart: Chart) -> Markup:
+    """The chart as drawn for a wide page and, where it can be, for a phone; the style of the page shows one of them."""
+    alt = html.escape(words.plain(chart.alt), quote=True)
+    narrow = chart.phone_svg()
+    wide = inline(chart.svg(), chart.name, alt)
+    if narrow is not None:
+        wide = wide.replace('class="chart"', 'class="chart broad"', 1)
+        wide += inline(narrow, f"{chart.name}-narrow", alt).replace('class="chart"', 'class="chart narrow"', 1)
+    return Markup(wide)  # noqa: S704 - text is escaped by matplotlib
 
 
 # Columns of words stand to the left, all others are numbers and stand to the right.

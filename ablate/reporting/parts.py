@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablate.reporting.canvas import draw
+from ablate.reporting.canvas import draw, draw_for_phone
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class Chart:
     def svg(self) -> str:
         """The picture as text, with words as words."""
         return draw(self.figure, "svg").decode()
+
+    def phone_svg(self) -> str | None:
+        """The picture drawn narrow, where it can be; to be asked for before the other pictures."""
+        drawn = draw_for_phone(self.figure)
+        return None if drawn is None else drawn.decode()
 
     def csv(self) -> bytes:
         """The data, a header line first."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ablate.design.own_block import OFFERED, is_ours, residual_of, unread_by_block
 from ablate.design.own_training import OwnTraining
 from ablate.design.search import confirmed_names
 from ablate.reporting import words
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
     from ablate.design.sealed import SealedPlan
+    from ablate.design.study import Decision
     from ablate.verdicts.verdict import Contrast
 
 PLAIN_WIDTH = 100
@@ -95,12 +97,14 @@ def print_plan(
         *_trained(plan),
         *([("tuning", _tuning(plan, expected.tuning))] if study.tuned else []),
         *([("search", words.search_text(study))] if study.searched else []),
+        *([("co-primary", _co_primary(study.decision))] if study.decision.co_primary else []),
         ("trials", f"{_trials(plan)}; {_done(done, expected.trials)}"),
         *([("stability", _levels(plan))] if plan.levels else []),
         ("time", _time(expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
         ("seeds", "\n".join(foresee(plan, seen).sentences)),
         *([("costs", "those of an imported net are counted when the study is run")] if _uncounted(plan, costs) else []),
+        *([("blocks", told)] if (told := own_blocks(plan)) else []),
         *([("maps", f"warning: {small}")] if (small := small_maps(plan)) else []),
         ("campaign", study.digest),
     ]
@@ -108,6 +112,10 @@ def print_plan(
     for name, value in lines:
         grid.add_row(text(name, "bold"), text(value))
     console.print(grid)
+
+
+def _co_primary(decision: Decision) -> str:
+    return "; ".join(f"{name}, margin {one.margin:g}" for name, one in decision.co_primary.items())
 
 
 def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
@@ -130,12 +138,18 @@ def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
     ]
 
 
+def own_blocks(plan: CampaignPlan) -> str:
+    """A sentence on each block of the user's own: which fields of blocks it does not read."""
+    paths = dict.fromkeys(path for arm in plan.arms if (path := residual_of(arm.spec)))
+    idle = {path: [name for name in OFFERED if unread_by_block(path, name)] for path in paths}
+    return "\n".join(f"{path} does not read {', '.join(names)}" for path, names in idle.items() if names)
+
+
 def small_maps(plan: CampaignPlan) -> str:
     """A sentence on the arms with 3x3 convolutions on maps of 1x1 or 2x2 pixels; empty where there are none."""
     from ablate.model.layers import layers, tiny_maps
-    from ablate.model.spec import NetSpec
 
-    ours = [(arm.name, arm.spec) for arm in plan.arms if isinstance(arm.spec, NetSpec)]
+    ours = [(arm.name, arm.spec) for arm in plan.arms if is_ours(arm.spec)]
     counts = {name: len(tiny_maps(layers(spec, plan.data.height, plan.data.width))) for name, spec in ours}
     small = [f"{count} in {name}" for name, count in counts.items() if count]
     if not small:

@@ -74,6 +74,8 @@ class Results:
             return unit(metric)
         if metric in (decision.metric, tuned_by(decision.metric)):
             return unit(metric, decision.unit, decimals(decision.margin))
+        if found := decision.co_primary.get(metric):
+            return unit(metric, found.unit, decimals(found.margin))
         return unit(metric, "", decimals(abs(size or 0.0)))
 
     @property

@@ -10,6 +10,7 @@ import pandas as pd
 from ablate.reporting import (
     charts,
     charts_search,
+    co_primary,
     frames,
     frames_search,
     frames_tuning,
@@ -88,6 +89,7 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
         f"{unit.axis}, arm minus control, paired by seed: {words.count(len(judged.verdicts), 'arm')}",
         folded=many,
     )
+    yield Table(co_primary.rows(results), "Co-primary metrics: they share alpha with the verdicts above")
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
     yield Prose(judged.method, "rule")
     yield Prose(

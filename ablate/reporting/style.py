@@ -14,6 +14,7 @@ CONTROL_COLOUR = "#4D4D4D"
 NOISE_COLOUR = "#9A9A9A"
 BAND_COLOUR = "#DDDDDD"
 PAGE_WIDTH = 7.4  # inches
+PHONE_WIDTH = 3.7
 FEWEST_SEEDS = 3  # of an interval: that of two seeds reaches 12.7 standard errors either way
 RC: dict[str, object] = {
     "font.family": "DejaVu Sans",  # it travels with matplotlib, so pictures look alike everywhere

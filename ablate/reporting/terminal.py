@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ablate.design.plan import CONTROL
-from ablate.reporting import stability, tables, words
+from ablate.reporting import co_primary, stability, tables, words
 from ablate.reporting.console import screen, text
 from ablate.reporting.labels import folded
 from ablate.reporting.results import Results
@@ -96,6 +96,8 @@ def _page(results: Results) -> Group:
     parts += [text(loud[0] + statement, loud[1]) for statement in words.gravest(results)]
     parts.append(text(""))
     for line in verdict_lines(results):
+        parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
+    for line in co_primary.sentences(results):
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
     if study.searched:
         changes = [f"{arm}: {words.change(results.arm(arm), study)}" for arm in results.compared]

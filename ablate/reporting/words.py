@@ -58,18 +58,21 @@ def confidence(results: Results) -> str:
     return f"{100 * (1 - results.judgement.alpha):g} %"
 
 
-def margin(results: Results) -> str:
-    """``"0.5 points"``."""
-    return results.unit.told(f"{results.judgement.margin * results.unit.factor:g}")
+def margin(results: Results, metric: str | None = None) -> str:
+    """``"0.5 points"``: of the deciding metric, or of a co-primary one."""
+    declared = {one.metric: one.margin for one in results.judgement.co_primary}
+    size = results.judgement.margin if metric is None else declared.get(metric, results.judgement.margin)
+    unit = results.unit if metric is None else results.unit_of(metric)
+    return unit.told(f"{size * unit.factor:g}")
 
 
-def sentence(results: Results, verdict: Verdict) -> str:
-    """One arm's verdict with the numbers behind it.
+def sentence(results: Results, verdict: Verdict, metric: str | None = None) -> str:
+    """One arm's verdict with the numbers behind it; in a co-primary metric where one is named.
 
     ``"relu_bottleneck is worse than the control: 96.02 % against 97.56 %, −1.54 points [−1.90, −1.17], adjusted p .008,
     8 paired seeds, expected: worse (held)"``
     """
-    claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(results))
+    claim = OUTCOMES[verdict.outcome].format(arm=verdict.arm, margin=margin(results, metric))
     contrast = verdict.contrast
     if verdict.outcome == "not judged" or contrast is None:
         behind = [proper(verdict.why.rstrip("."))]
@@ -123,9 +126,11 @@ def proper(text: str) -> str:
 
 def evidence(results: Results, contrast: Contrast) -> str:
     """Both means, difference, interval, p and number of paired seeds."""
-    unit = results.unit
+    unit = results.unit_of(contrast.metric)
     which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
-    means = f"{absolute(results, contrast.arm_mean)} against {absolute(results, contrast.control_mean)}"
+    means = " against ".join(
+        f"{unit.value(value)} {unit.symbol}".rstrip() for value in (contrast.arm_mean, contrast.control_mean)
+    )
     difference = unit.told(unit.signed(contrast.mean_difference))
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
         difference += f" {span}"
@@ -149,7 +154,8 @@ def interval(results: Results, contrast: Contrast | None) -> str:
     """``"[−1.90, −1.17]"``; of fewer than three pairs it would span everything, and is not shown."""
     if contrast is None:
         return "–"
-    return results.unit.interval(contrast.low, contrast.high) if contrast.n >= FEWEST_SEEDS else TOO_FEW
+    unit = results.unit_of(contrast.metric)
+    return unit.interval(contrast.low, contrast.high) if contrast.n >= FEWEST_SEEDS else TOO_FEW
 
 
 def expectation(verdict: Verdict | Effect) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from ablate.design.imported import Imported
+from ablate.design.own_block import is_ours
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Record
 from ablate.design.study import Recipe
@@ -67,7 +67,7 @@ def fit(
         AblateError: the device, the data, the weights to start from or the folder cannot serve the trial.
     """
     _check(trial, images, device, folder)
-    computing = TORCH if isinstance(trial.spec, Imported) else kernels(device, threads, trial.recipe.precision)
+    computing = kernels(device, threads, trial.recipe.precision) if is_ours(trial.spec) else TORCH
     with PeakMemory(device) as memory, processor(threads) as settings:
         feed = Feed(images, trial.recipe, trial.seeds, device)
         native = computing != TORCH

@@ -17,16 +17,15 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ablate.design.datasets import DataInfo
-from ablate.design.imported import Imported, Model
+from ablate.design.imported import CHANNEL_NAMES, CLASS_NAMES, Imported, Model
+from ablate.design.own_block import is_ours
 from ablate.design.trial import Seeds
 from ablate.errors import nearest
 from ablate.model.nets import build
 from ablate.model.spec import NetSpec
+from ablate.training.own_block import as_imported, make_net
 from ablate.training.streams import generator, seed_globally, stream_seed
 from ablate.training.user_code import UserCodeError, load_function, told
-
-CHANNEL_NAMES = ("in_channels", "in_chans")  # timm's
-CLASS_NAMES = ("num_classes",)
 
 
 def build_model(model: Model, info: DataInfo, seed: int | Seeds) -> nn.Module:
@@ -40,6 +39,9 @@ def build_model(model: Model, info: DataInfo, seed: int | Seeds) -> nn.Module:
     Raises:
         UserCodeError: the function cannot be called, or returns no net that takes these images.
     """
+    if isinstance(model, NetSpec) and not is_ours(model):
+        with drawn_by_shape(stream_seed(seed, "weights")):
+            return make_net(model)
     if isinstance(model, NetSpec):
         return build(model, generator=generator(seed, "weights"))
     function = load_function(model)
@@ -114,12 +116,13 @@ def _takes(function: Callable[..., Any], error: TypeError) -> str:
 
 
 @torch.no_grad()
-def answer(net: nn.Module, model: Imported, info: DataInfo) -> None:
+def answer(net: nn.Module, model: Model, info: DataInfo) -> None:
     """Shows the net two black images of the data and looks at what comes out.
 
     Raises:
         UserCodeError: it cannot take them, or does not answer with N x num_classes numbers.
     """
+    model = as_imported(model) if isinstance(model, NetSpec) else model
     size = (info.channels, info.height, info.width)
     shown = f"images of {'x'.join(map(str, size))} ({info.name})"
     training = net.training

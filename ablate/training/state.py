@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from ablate.design.datasets import DataInfo
-from ablate.design.imported import Imported
 from ablate.design.initial import sha256, weights_file
+from ablate.design.own_block import is_ours
 from ablate.design.plan import Trial
 from ablate.design.record import EpochPoint, Measured
 from ablate.design.study import Recipe
@@ -98,7 +98,7 @@ class State:
 
     def seed_dropout(self, epoch: int) -> None:
         """Starts the epoch's streams of dropout masks and of dropped paths; a foreign net draws globally."""
-        if isinstance(self.trial.spec, Imported):
+        if not is_ours(self.trial.spec):
             seed_globally(stream_seed(self.trial.seeds, "dropout", epoch))
         device = next(self.net.parameters()).device
         masks, paths = (

@@ -73,7 +73,7 @@ class ArmResults:
 
 def gather(plan: CampaignPlan, records: Mapping[str, Record]) -> dict[str, ArmResults]:
     """Each arm's results by name, the control's and the noise floor's included."""
-    needed = {plan.study.decision.metric, *([] if plan.study.own_training else [CHANCE])}
+    needed = {*plan.study.decision.metrics, *([] if plan.study.own_training else [CHANCE])}
     return {arm.name: _results(arm.name, plan.arm_trials(arm.name), records, needed) for arm in plan.arms}
 
 

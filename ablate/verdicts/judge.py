@@ -20,15 +20,16 @@ from ablate.verdicts.contrast import Rule, describe, judged
 from ablate.verdicts.expected import could_fail, held
 from ablate.verdicts.explored import lucks
 from ablate.verdicts.failures import failure_rates, outliers
+from ablate.verdicts.family import decide_family, rules_of, seed_gain
 from ablate.verdicts.gather import ArmResults, gather
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import levels_not_sealed, plan_as_sealed, registration
 from ablate.verdicts.secondary import effects, exploratory, steps
-from ablate.verdicts.sequential import Decided, decide
+from ablate.verdicts.sequential import Decided
 from ablate.verdicts.stability import stability
 from ablate.verdicts.statements import at_chance, covered, method, statements
 from ablate.verdicts.tuning_luck import sensitivities
-from ablate.verdicts.verdict import Contrast, Judgement, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, CoPrimaryFindings, Judgement, Outcome, Verdict
 
 
 def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None) -> Judgement:
@@ -63,17 +64,22 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    decision = plan.study.decision
-    rule = Rule.of(plan, higher_is_better=decision.wants_high, num_contrasts=len(arms))
-    floor = _floor(results, rule)
+    rules = rules_of(plan, len(arms))
+    rule = rules[0]
+    floor = _floor(results, rules)
     stands = floor is None or floor.outcome in ("equivalent", "undecided")
-    decided = _decided(arms, control, rule, len(arms))
+    decided = decide_family(arms, control, rules)
+    expect = plan.study.expect
     verdicts = tuple(
-        _verdict(arm, control, decided.get(arm.name), rule, len(arms), plan.study.expect.get(arm.name)) for arm in arms
+        _verdict(arm, control, decided[rule.metric].get(arm.name), rule, expect.get(arm.name)) for arm in arms
     )
+    co_primary = tuple(_co_primary(arms, control, decided[other.metric], other, verdicts) for other in rules[1:])
     if not stands:
         verdicts = tuple(_withheld(verdict) for verdict in verdicts)
-    run = max([rule.looks[0].seeds, *(one.look.seeds for one in decided.values())])
+        co_primary = tuple(
+            replace(one, verdicts=tuple(_withheld(verdict) for verdict in one.verdicts), gains={}) for one in co_primary
+        )
+    run = max([rule.looks[0].seeds, *(one.look.seeds for found in decided.values() for one in found.values())])
     every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
     rates = {one.name: (one.diverged, min(one.planned, run)) for one in every} if any(o.diverged for o in every) else {}
     fraction = fraction_of(plan.study)
@@ -86,7 +92,9 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         *(() if fraction is None else (str(fraction),)),
     )
     failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})
-    said = statements(verdicts, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
+    named = [replace(v, arm=f"{v.arm} in {one.metric}") for one in co_primary for v in one.verdicts]
+    told = (*verdicts, *named)
+    said = statements(told, floor, stands=stands, rates=rates, failed=failed, every=every, rule=rule, run=run)
     return Judgement(
         metric=rule.metric,
         unit=rule.unit,
@@ -94,13 +102,14 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
         alpha=rule.alpha,
         margin=rule.margin,
         num_seeds=run,
-        num_contrasts=len(arms),
+        num_contrasts=rule.num_contrasts,
         stands=stands,
         verdicts=verdicts,
         noise_floor=floor,
         statements=(*said, *further),
         divergence=rates,
         failure_rates=failed,
+        co_primary=co_primary,
         exploratory=exploratory(plan, results, rule),
         steps=steps(plan, results, rule) if stands else (),
         effects=table,
@@ -121,14 +130,15 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     results = gather(plan, records)
     control = results[CONTROL]
     arms = [results[arm.name] for arm in plan.arms if arm.name not in (CONTROL, NOISE_FLOOR)]
-    rule = Rule.of(plan, higher_is_better=plan.study.decision.wants_high, num_contrasts=len(arms))
-    decided = _decided(arms, control, rule, len(arms))
-    sizes = [look.seeds for look in rule.looks]
+    rules = rules_of(plan, len(arms))
+    sizes = [look.seeds for look in rules[0].looks]
     num_seeds = {arm.name: sizes[0] for arm in arms}
-    for name, one in decided.items():
-        later = [size for size in sizes if size > one.look.seeds]
-        num_seeds[name] = later[0] if one.conclusion == "open" and later else one.look.seeds
-    floor = _floor(results, rule)
+    for found in decide_family(arms, control, rules).values():
+        for name, one in found.items():
+            later = [size for size in sizes if size > one.look.seeds]
+            next_look = later[0] if one.conclusion == "open" and later else one.look.seeds
+            num_seeds[name] = max(num_seeds[name], next_look)
+    floor = _floor(results, rules)
     if floor is not None and floor.outcome in ("better", "worse"):  # nothing can stand any more
         num_seeds = {name: min(size, results[name].sound) for name, size in num_seeds.items()}
     most = max(num_seeds.values(), default=sizes[0])
@@ -136,21 +146,32 @@ def wanted(plan: CampaignPlan, records: Mapping[str, Record]) -> tuple[Trial, ..
     return tuple(trial for trial in plan.trials if trial.key in needed)
 
 
-def _decided(arms: list[ArmResults], control: ArmResults, rule: Rule, num_contrasts: int) -> dict[str, Decided]:
-    """Where each arm stands that has enough sound pairs and is, like the control, above chance at the first look."""
-    first = rule.looks[0].seeds
-    differences = {
-        arm.name: arm.values(rule.metric, n) - control.values(rule.metric, n)
-        for arm in arms
-        if (n := min(arm.sound, control.sound)) >= first and not at_chance((arm, control), first, rule)
+def _co_primary(
+    arms: Sequence[ArmResults],
+    control: ArmResults,
+    decided: Mapping[str, Decided],
+    rule: Rule,
+    deciding: Sequence[Verdict],
+) -> CoPrimaryFindings:
+    """The verdicts in one co-primary metric; ``deciding``: those in the deciding one, in the same order."""
+    verdicts = tuple(_verdict(arm, control, decided.get(arm.name), rule, None) for arm in arms)
+    gains = {
+        one.arm: seed_gain(first.contrast, one.contrast, rule.alpha)
+        for first, one in zip(deciding, verdicts, strict=True)
+        if first.contrast is not None and one.contrast is not None
     }
-    return decide(
-        differences, rule.looks, alpha=rule.alpha, margin=rule.margin, num_contrasts=num_contrasts, good=rule.good
+    return CoPrimaryFindings(
+        metric=rule.metric,
+        higher_is_better=rule.higher_is_better,
+        margin=rule.margin,
+        unit=rule.unit,
+        verdicts=verdicts,
+        gains={arm: gain for arm, gain in gains.items() if gain is not None},
     )
 
 
 def _verdict(
-    arm: ArmResults, control: ArmResults, decided: Decided | None, rule: Rule, num_contrasts: int, expected: str | None
+    arm: ArmResults, control: ArmResults, decided: Decided | None, rule: Rule, expected: str | None
 ) -> Verdict:
     if decided is None:
         return Verdict(
@@ -160,7 +181,7 @@ def _verdict(
             contrast=_chance_contrast(arm, control, rule),
             expected=expected,
         )
-    contrast = judged(arm, control, decided, rule, num_contrasts)
+    contrast = judged(arm, control, decided, rule, rule.num_contrasts)
     broken = next((one for one in (arm, control) if one.fault and not one.missing), None)
     later = any(look.seeds > decided.look.seeds for look in rule.looks)
     if decided.conclusion == "open" and later and broken is not None:
@@ -232,13 +253,22 @@ def _collapsed(arm: ArmResults, rule: Rule, run: int) -> int:
     return sum(values[place] < np.median(values) for place in outliers(values))
 
 
-def _floor(results: Mapping[str, ArmResults], rule: Rule) -> Verdict | None:
-    """The A/A arm against the control: a family of its own, so alpha is not shared. Its pairs are by position."""
+def _floor(results: Mapping[str, ArmResults], rules: Sequence[Rule]) -> Verdict | None:
+    """The A/A arm against the control: a family of its own, so alpha is not shared. Its pairs are by position.
+
+    Of several metrics that decide, the first in which a difference is found; the study's own where there is none.
+    """
     if NOISE_FLOOR not in results:
         return None
-    floor, control, rule = results[NOISE_FLOOR], results[CONTROL], replace(rule, no_worse=False)
-    decided = _decided([floor], control, rule, 1).get(NOISE_FLOOR)
-    verdict = _verdict(floor, control, decided, rule, 1, None)
+    floor, control = results[NOISE_FLOOR], results[CONTROL]
+    rules = [replace(rule, no_worse=False, num_contrasts=len(rules)) for rule in rules]
+    decided = decide_family([floor], control, rules)
+    verdicts = [_floor_in(floor, control, decided[rule.metric].get(NOISE_FLOOR), rule) for rule in rules]
+    return next((one for one in verdicts if one.outcome in ("better", "worse")), verdicts[0])
+
+
+def _floor_in(floor: ArmResults, control: ArmResults, decided: Decided | None, rule: Rule) -> Verdict:
+    verdict = _verdict(floor, control, decided, rule, None)
     if decided is not None and verdict.contrast is not None and decided.also_different:
         # An A/A difference is a fault of the harness or the design even where it is smaller than the margin.
         return replace(verdict, outcome=_direction(verdict.contrast, rule))

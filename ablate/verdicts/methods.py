@@ -49,7 +49,7 @@ def methods_paragraph(plan: CampaignPlan, judgement: Judgement, records: Mapping
 
 def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
     study, data, recipe = plan.study, plan.data, plan.study.recipe
-    arms = judgement.num_contrasts
+    arms = len(judgement.verdicts)
     seeds = f"{judgement.num_seeds} seed{'s' * (judgement.num_seeds != 1)} each"
     if study.own_training:
         told = [
@@ -110,6 +110,12 @@ def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:
             f"It was called equivalent if two one-sided tests {cite(SCHUIRMANN)} against a margin of {margin}, "
             f"Holm-adjusted {cite(HOLM)}, and their exact sign-flip twins were significant at {alpha:g}."
         )
+    if judgement.co_primary:
+        each = ", ".join(
+            f"{one.metric.replace('_', ' ')} (margin {amount(one.margin, one.metric, one.unit)})"
+            for one in judgement.co_primary
+        )
+        told.append(f"Co-primary outcomes, judged by the same tests in the same family of contrasts, were {each}.")
     if plan.study.plan.until == "settled":
         told.append(
             f"Seeds were added up to {plan.study.plan.most_seeds}; alpha was spent over the looks by the power family "

@@ -69,7 +69,8 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
             for losses.
     """
     decision = plan.study.decision
-    num_contrasts = max(1, plan.to_find + sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms))
+    arms = plan.to_find + sum(arm.name not in (CONTROL, NOISE_FLOOR) for arm in plan.arms)
+    num_contrasts = max(1, arms) * len(decision.metrics)
     looks = planned_looks(plan.study.plan, alpha=decision.alpha)
     last = looks[-1]
     alpha = decision.alpha * last.share

@@ -159,12 +159,12 @@ def _decides(study: Study) -> dict[str, Any]:
 
 
 def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to plain values; an arm's changes stay together, so that an arm is one entry."""
+    """Dotted keys to plain values, without what is not written; an arm's changes stay together as one entry."""
     found: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, dict) and prefix != "arms.":
             found |= _flat(value, f"{prefix}{key}.")
-        else:
+        elif value not in (None, ""):
             found[prefix + key] = value
     return found
 

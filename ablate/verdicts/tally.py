@@ -62,7 +62,7 @@ def tally(judged: Sequence[tuple[CampaignPlan, Judgement]]) -> Tally:
             break
         survive += [
             (plan.study.name, one.arm)
-            for one in judgement.verdicts
+            for one in judgement.every_verdict
             if _is_different(one, judgement) and _p(one) * factor <= judgement.alpha
         ]
     every = [judgement for _, judgement in judged]
@@ -70,15 +70,15 @@ def tally(judged: Sequence[tuple[CampaignPlan, Judgement]]) -> Tally:
         campaigns=len(every),
         contrasts=sum(one.num_contrasts for one in every),
         sealed=sum(one.num_contrasts for one in every if one.registration and one.registration.is_confirmatory),
-        different=sum(_is_different(verdict, one) for one in every for verdict in one.verdicts),
-        not_judged=sum(verdict.outcome == "not judged" for one in every for verdict in one.verdicts),
+        different=sum(_is_different(verdict, one) for one in every for verdict in one.every_verdict),
+        not_judged=sum(verdict.outcome == "not judged" for one in every for verdict in one.every_verdict),
         by_chance=sum(one.alpha for one in every if one.num_contrasts),
         survive=tuple(survive),
     )
 
 
 def _smallest(judgement: Judgement) -> float:
-    return min((_p(one) for one in judgement.verdicts if _is_different(one, judgement)), default=1.0)
+    return min((_p(one) for one in judgement.every_verdict if _is_different(one, judgement)), default=1.0)
 
 
 def _p(verdict: Verdict) -> float:

@@ -157,6 +157,37 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedGain:
+    """How many times as many seeds the deciding metric needs to find its difference as a co-primary one does.
+
+    Attributes:
+        ratio, low, high: with its interval at 1 - alpha; below 1 the co-primary metric needs more.
+    """
+
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoPrimaryFindings:
+    """The verdicts in a co-primary metric; they share the study's family with those in the deciding one.
+
+    Attributes:
+        metric, higher_is_better, margin, unit: as declared.
+        verdicts: one an arm, in the order of the plan.
+        gains: arm -> the gain in seeds, where the difference was found in both metrics.
+    """
+
+    metric: str
+    higher_is_better: bool
+    margin: float
+    unit: str
+    verdicts: tuple[Verdict, ...]
+    gains: Mapping[str, SeedGain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimpleEffect:
     """The effect of one factor at one level of another: what an interaction consists of. Unadjusted.
 
@@ -230,13 +261,14 @@ class Judgement:
     Attributes:
         metric, higher_is_better, alpha, margin, unit: the rule; a margin of 0 says that none was declared.
         num_seeds: seeds planned (under ``until = "settled"``: seeds run so far).
-        num_contrasts: the size of the family: every arm but the control and the noise floor.
+        num_contrasts: the size of the family: every arm but control and noise floor, in each metric that decides.
         stands: False when the noise floor failed or could not be checked: then every verdict is "not judged".
         verdicts: one an arm, in the order of the plan, without control and noise floor.
         noise_floor: the A/A arm's own verdict; None when the study has none. "undecided" and "equivalent" pass.
         statements: what a reader must know beside the table, the gravest first.
         divergence: arm -> (diverged, planned) seeds, for every arm, when any seed diverged; else empty.
         failure_rates: arm -> how often its training failed, the control's included.
+        co_primary: the verdicts in further metrics that were declared to decide, in one family with ``verdicts``.
         exploratory: contrasts of the further metrics, unadjusted; no verdict rests on them.
         steps: where arms are built one upon another, each arm minus the arm before it, adjusted over the steps; no
             verdict rests on them.
@@ -265,6 +297,7 @@ class Judgement:
     statements: tuple[str, ...] = ()
     divergence: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     failure_rates: Mapping[str, FailureRate] = field(default_factory=dict)
+    co_primary: tuple[CoPrimaryFindings, ...] = ()
     exploratory: tuple[Contrast, ...] = ()
     steps: tuple[Contrast, ...] = ()
     effects: tuple[Effect, ...] = ()
@@ -275,6 +308,11 @@ class Judgement:
     method: str = ""
     registration: Registration | None = None
     as_sealed: Judgement | None = None
+
+    @property
+    def every_verdict(self) -> tuple[Verdict, ...]:
+        """The verdicts of the whole family: in the deciding metric, then in each co-primary one."""
+        return (*self.verdicts, *(one for found in self.co_primary for one in found.verdicts))
 
     def verdict(self, arm: str) -> Verdict:
         """The verdict of the arm of that name, the noise floor's included.

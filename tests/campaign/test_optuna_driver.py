@@ -16,9 +16,10 @@ from ablate.campaign.check import check_campaign
 from ablate.campaign.options import CampaignInterrupted, RunOptions
 from ablate.campaign.optuna_driver import importance
 from ablate.campaign.schedule import Scheduler, unfold
+from ablate.design.noun import Range
 from ablate.design.plan import NOISE_FLOOR, CampaignPlan, Trial, trials
 from ablate.design.record import Record
-from ablate.design.study import Plan, Range, Tuning
+from ablate.design.study import Plan, Tuning
 
 SPACE = {"lr": Range(low=1e-3, high=1e-1, log=True), "weight_decay": Range(low=0.0, high=0.1)}
 BEST_LR = {"control": 0.01, "other": 0.05}

@@ -18,6 +18,8 @@ from ablate.design.match import matched
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
+from ablate.measure.modules import module_cost
+from ablate.training.own_net import build_model
 
 DATA = KNOWN["synthetic"]
 NETS_PY = """
@@ -30,13 +32,24 @@ def make_net(in_channels, num_classes, width=8, kernel=1):
 """
 
 
+BLOCKS_PY = """
+from torch import nn
+
+
+class Own(nn.Conv2d):
+    def __init__(self, in_channels, out_channels, stride):
+        super().__init__(in_channels, out_channels, 3, stride, 1)
+"""
+
+
 @pytest.fixture(autouse=True)
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "widths_of_mine.py").write_text(NETS_PY)
     yield
-    sys.modules.pop("widths_of_mine", None)
+    for name in ("widths_of_mine", "blocks_of_mine"):
+        sys.modules.pop(name, None)
 
 
 def study(**fields: Any) -> Study:
@@ -61,6 +74,22 @@ def test_the_arm_costs_what_the_control_costs() -> None:
     assert equal.match is not None
     assert (equal.match.target, equal.match.reached) == (macs(36, 1), macs(4, 3))
     assert [change.field for change in equal.changes] == ["kernel", "width"]
+
+
+def test_width_mult_is_solved_for_a_block_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "blocks_of_mine.py").write_text(BLOCKS_PY)
+    asked = study(
+        control={"net": "mobilenet_v2_mnist"},
+        arms={"own": {"residual": "blocks_of_mine:Own"}},
+        match_field="width_mult",
+    )
+    arms = unmatched_arms(asked, Images(channels=1, num_classes=4))
+    control, as_it_is, equal = matched(asked, DATA, arms, lambda *given: _solve(*given, lambda _: None))
+    assert (as_it_is.name, equal.name) == ("own", "own@macs")
+    assert equal.match is not None
+    net = build_model(equal.spec, DATA, 0)
+    counted, _ = module_cost(net, (1, DATA.height, DATA.width), by_fvcore=False)
+    assert counted.macs == equal.match.reached == pytest.approx(control.match.target, rel=0.1)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

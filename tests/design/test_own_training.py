@@ -157,6 +157,11 @@ def test_a_trainer_is_found_beside_the_study_file(here: Path, monkeypatch: pytes
         ({"decision": {"metric": "val_loss", "higher_is_better": True, "margin": 0.1}}, "must be false for val_loss"),
         ({"decision": {"metric": "val_accuracy", "unit": "points", "margin": 0.1}}, "decision.unit is percent"),
         ({"decision": {"metric": "val_accuracy", "margin": 0.5}}, "decision.margin must be at most 0.2"),
+        ({"decision": DECISION | {"co_primary": {"val_words": {"margin": 1.0}}}}, "higher_is_better is missing"),
+        (
+            {"decision": DECISION | {"co_primary": {"val_loss": {"margin": 1.0, "higher_is_better": True}}}},
+            "must be false for val_loss",
+        ),
         ({"tuning": {"trials": 2, "space": {"lr": {"low": 0.01, "high": 1}}}}, "decision.metric must start with test_"),
         ({"tuning": {"trials": 2, "space": {"rl": {"low": 0.01, "high": 1}}}}, "tuning.space.rl must be one of lr"),
         ({"tuning": {"trials": 2, "space": {"lr": {"low": 0.2, "high": 1}}}}, "must hold lr = 0.1 of control"),

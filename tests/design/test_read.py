@@ -144,6 +144,27 @@ def test_every_problem_of_a_file_comes_in_one_answer(write: Write) -> None:
             "decision.margin",
             "must be at most 0.2, got 0.5: test_accuracy goes from 0 to",
         ),
+        (
+            "[decision.co_primary.test_los]\nmargin=0.1" + GOOD,
+            "decision.co_primary.test_los",
+            "did you mean 'test_loss'?",
+        ),
+        ("[decision.co_primary.test_loss]\nunit='x'" + GOOD, "decision.co_primary.test_loss.margin", "is missing"),
+        (
+            "[decision.co_primary.test_loss]\nmargin=0.1\nunit='x'" + GOOD,
+            "decision.co_primary.test_loss.unit",
+            "is declared with a trainer or a command",
+        ),
+        (
+            "[decision.co_primary.test_accuracy]\nmargin=0.1" + GOOD,
+            "decision.co_primary.test_accuracy",
+            "is decision.metric itself",
+        ),
+        (
+            "[decision.co_primary.val_accuracy]\nmargin=0.5" + GOOD,
+            "decision.co_primary.val_accuracy.margin",
+            "must be at most 0.2, got 0.5",
+        ),
         ("[arms]\nbottleneck='relu'", "arms.bottleneck", "write [arms.NAME], with bottleneck = 'relu' below it"),
         ("[arms]\nmine='relu'", "arms.mine", "must be a table, got 'relu': write [arms.NAME], with bottleneck = "),
         ("[arms.a]\nrecipe.lr=1\n'recipe.lr'=2", "arms.a.recipe.lr", "is written twice: in quotes and as a table"),

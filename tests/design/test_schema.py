@@ -55,11 +55,26 @@ WRONG = (
     "expect = { a = 'good' }\n" + HEAD,
     "[budget.full]\nrecipe.lr = 0\n" + HEAD,
     "name = 'x'\n" + HEAD,
+    "[control]\nnet = 'torchvision.models:resnet18'\n[arms.a]\n'recipe.optimizer' = 'adam_w'\n",
+    "[control]\nnet = 'torchvision.models:resnet18'\n[arms.a]\n'recipe.learning_rate' = 1\n",
+    "[control]\nnet = 'torchvision.models:resnet18'\n[arms.a]\nzero_init_residual = [true]\n",
+    "[arms.a]\nresidual = 'a block'\n",
     "trainer = 'json:loads'\ncontrol.lr = 1\n[arms.'a b']\nlr = 2\n" + OWN_DECISION,
     "command = 'python'\ncontrol.lr = 1\n[arms.a]\nlr = 2\n" + OWN_DECISION,
     "trainer = 'json:loads'\ncontrol.lr = [1]\n[arms.a]\nlr = 2\n" + OWN_DECISION,
 )
+IMPORTED = "[control]\nnet = 'torchvision.models:resnet18'\n"
 RIGHT = (
+    IMPORTED + "[arms.a]\nzero_init_residual = true\nrecipe.lr = 0.1\n",
+    IMPORTED
+    + "zero_init_residual = false\n[factors]\nzero_init_residual = [false, true]\nrecipe.flip = [false, true]\n",
+    IMPORTED
+    + "[design]\nkind = 'add_one_in'\nto = { net = 'torchvision.models:resnet18', zero_init_residual = true }\n",
+    IMPORTED + "width_per_group = 64\n[stability]\nwidth_per_group = [32, 64]\n[arms.a]\nzero_init_residual = true\n",
+    IMPORTED + "[arms.a]\nzero_init_residual = true\n[budget.full]\narms.a.zero_init_residual = true\n",
+    "[arms.a]\nnet = 'torchvision.models:resnet18'\nzero_init_residual = true\n",
+    "[arms.a]\nresidual = 'schema_block:Mine'\n[arms.b]\nnorm = 'group'\n",
+    "[factors]\nresidual = ['inverted', 'schema_block:Mine']\n",
     HEAD,
     "[arms.a]\nrecipe.label_smoothing = 0.1\n'data.fraction' = 0.5\n",
     (
@@ -78,6 +93,8 @@ def refusals(folder: Path, text: str) -> list[str]:
     """Who refuses a file: the schema, the reader."""
     path = folder / "mine.toml"
     path.write_text(text)
+    code = "class Mine:\n    def __init__(self, in_channels, out_channels, stride): ...\n"
+    (folder / "schema_block.py").write_text(code)
     tables: dict[str, Any] = tomllib.loads(text)
     found = [] if VALIDATOR.is_valid(tables) else ["schema"]
     try:

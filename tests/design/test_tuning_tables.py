@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from ablate.design.arms import NOISE_FLOOR
 from ablate.design.forecast import forecast, rough_forecast
+from ablate.design.noun import Range
 from ablate.design.plan import CampaignPlan, make_plan, setting
 from ablate.design.read import load_study
-from ablate.design.study import Plan, Range, Recipe, Study, Tuning
+from ablate.design.study import Plan, Recipe, Study, Tuning
 from ablate.design.tuning import NOISE_FLOOR_SEEDS, TUNABLE, at_edge, own_values, place, tuned_recipe, tuning_seeds
 from ablate.errors import StudyError
 

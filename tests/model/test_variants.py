@@ -1,4 +1,4 @@
-"""A wheel brings its kernels compiled: a process picks the variant that its processor can run, and needs no compiler."""
+"""A wheel brings its kernels compiled: a process picks the variant for its processor, and needs no compiler."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_checkout_has_no_compiled_kernels() -> None:
 
 @pytest.mark.skipif(_compiler() is None or not AVX2.needs <= cpu_facts()[1], reason="no C compiler, or no AVX2")
 def test_the_kernels_of_a_wheel_give_torchs_numbers_without_a_compiler(tmp_path: Path) -> None:
-    """Each process compares them with torch before it names them; a file that cannot be loaded leaves torch's own kernels."""
+    """Each process compares them with torch before it names them; without a file that loads, torch's own are used."""
     installed = tmp_path / "ablate"
     shutil.copytree(Path(ablate.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
     made = compile_all(_compiler() or (), installed / "model" / "native")

@@ -20,7 +20,10 @@ from ablate.reporting.results import Results
 from tests.reporting.chromium import BROKEN, CHROMIUM
 
 AXE = os.environ.get("AXE_CORE")
-EMPTY = "return [...document.querySelectorAll('svg')].filter(one => one.getBoundingClientRect().height < 40).length"
+EMPTY = """return [...document.querySelectorAll('figure')].filter(one =>
+  [...one.querySelectorAll('svg')].filter(svg => svg.getBoundingClientRect().height > 40).length != 1).length"""
+SMALL = """return [...document.querySelectorAll('svg.chart text')].filter(one => one.textContent.trim())
+  .map(one => one.getBoundingClientRect().height).filter(height => height > 0 && height < 9).length"""
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
 
@@ -74,3 +77,14 @@ def test_the_printed_report_is_a_pdf_with_its_folded_parts(pages: dict[str, Path
     made = print_pdf(pages["report"], tmp_path / "report.pdf")
     assert made.read_bytes().startswith(b"%PDF-")
     assert made.stat().st_size > 20_000
+
+
+def test_on_a_phone_the_main_figure_fits_and_every_letter_of_a_figure_can_be_read(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    look_at(browser, pages["report"], 390)
+    across, seen = browser.execute_script(
+        "const frame = document.querySelector('figure .wide'); return [frame.scrollWidth, frame.clientWidth]"
+    )
+    assert across == seen
+    assert browser.execute_script(SMALL) == 0

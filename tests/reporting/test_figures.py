@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from ablate.reporting import figures, figures_cost, figures_factorial, frames
+from ablate.reporting import charts, figures, figures_cost, figures_factorial, frames
 from ablate.reporting.canvas import MAX_DOTS, MAX_LINES, MAX_PANELS, draw
 from ablate.reporting.results import Results
-from ablate.reporting.style import CONTROL_COLOUR, unit
+from ablate.reporting.style import CONTROL_COLOUR, PHONE_WIDTH, unit
 
 ACCURACY = unit("test_accuracy")
 
@@ -220,3 +220,21 @@ def test_hundreds_of_arms_are_drawn_with_only_the_unbeaten_ones_named() -> None:
 def test_the_same_findings_give_the_same_bytes(results: Results) -> None:
     assert draw(accuracy(results), "svg") == draw(accuracy(results), "svg")
     assert draw(accuracy(results), "png") == draw(accuracy(results), "png")
+
+
+def test_a_figure_is_redrawn_for_a_phone_and_stays_as_it_was(make_findings: Callable[..., Results]) -> None:
+    chart, untouched = (charts.differences(make_findings()) for _ in range(2))
+    assert chart is not None
+    assert untouched is not None
+    narrow = chart.phone_svg()
+    assert narrow is not None
+    assert f'width="{72 * PHONE_WIDTH:g}pt"' in narrow
+    assert tuple(chart.figure.get_size_inches()) == tuple(untouched.figure.get_size_inches())
+    left, right = (" ".join(ElementTree.fromstring(one.svg()).itertext()).split() for one in (chart, untouched))
+    assert left == right
+
+
+def test_names_that_leave_no_room_on_a_phone_keep_the_wide_figure(toggles: Results) -> None:
+    chart = charts.differences(toggles)
+    assert chart is not None
+    assert chart.phone_svg() is None

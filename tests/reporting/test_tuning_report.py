@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from ablate.campaign.schedule import Scheduler, unfold
+from ablate.design.noun import Range
 from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.read import load_study
 from ablate.design.record import Record
-from ablate.design.study import Decision, Plan, Range, Tuning
+from ablate.design.study import Decision, Plan, Tuning
 from ablate.reporting import charts, frames, frames_tuning, tables, words
 from ablate.reporting.results import Results
 from ablate.verdicts.judge import judge
