@@ -63,7 +63,7 @@ def _value(text: str) -> object:
     """A value as a study file would write it; text may go without its quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError):
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
         return text
 
 
@@ -132,10 +132,13 @@ class _Lasting(io.FileIO):
     """A stream whose reader may leave, as ``head`` does: what is written after that is dropped, and work goes on."""
 
     def write(self, content: Any, /) -> int:
+        """Writes, until nobody reads or nothing more can be written; of the latter the caller is told once."""
         try:
             return super().write(content)
-        except BrokenPipeError:
+        except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
+            if not isinstance(error, BrokenPipeError):
+                raise
             return len(content)

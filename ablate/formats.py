@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ from ablate.errors import AblateError
 
 T = TypeVar("T")
 Test = Callable[[Any], bool]
+SURROGATE = re.compile(r"\\ud[89a-f]|[\ud800-\udfff]", re.IGNORECASE)
 LARGEST = 2**63  # a longer whole number overflows where numpy or sqlite takes it
 
 
@@ -33,15 +35,24 @@ def check_format(what: str, found: object, known: int) -> None:
 
 
 def parse(text: str | bytes) -> Any:
-    """JSON that anybody may have written.
+    """JSON that anybody may have written; halves of surrogate pairs, which no text has, are replaced.
 
     Raises:
         ValueError: it is no JSON, no UTF-8, or nested too deeply.
     """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        return _mended(found) if SURROGATE.search(text if isinstance(text, str) else text.decode()) else found
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _mended(found: Any) -> Any:
+    if isinstance(found, str):
+        return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(found, dict):
+        return {_mended(name): _mended(value) for name, value in found.items()}
+    return [_mended(value) for value in found] if isinstance(found, list) else found
 
 
 def build(kind: type[T], plain: Mapping[str, Any], what: str) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
-from ablate.design.consistency import study_errors
+from ablate.design.consistency import study_errors, vary_errors
 from ablate.design.datasets import DataInfo, describe, own_data
 from ablate.design.imported import Model, model_from_dict
 from ablate.design.initial import with_digests
@@ -147,8 +148,7 @@ class CampaignPlan:
                     raise AblateError(f"the plan's trial of {arm} with seed {seed} is out of place")
             _set_keys(made, [key for _, _, key in plain["trials"]])
             named = {arm.name: arm for arm in arms}
-            if strays := sorted({arm.parent for arm in arms} - {*named, CONTROL}):
-                raise ValueError(f"an arm is one step away from {strays[0]!r:.60}, which is no arm of it")
+            _check_arms(study, arms)
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
             search = tuple(_candidate_from_plain(study, data, one, what) for one in plain.get("search", []))
             to_find = study.search.confirm * (study.searched and not _found(arms))
@@ -198,6 +198,29 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
         "match": None if plain.get("match") is None else build(Match, plain["match"], what),
     }
     return build(Arm, known, what)
+
+
+def _check_arms(study: Study, arms: Sequence[Arm]) -> None:
+    """Whether what a judgement looks up is there.
+
+    Raises:
+        ValueError: an arm is one step away from no arm, the factors are not crossed, or all seeds are the same.
+    """
+    if errors := vary_errors(study):
+        raise ValueError(f"{errors[0].key} {errors[0].message}")
+    names = {CONTROL, *(arm.name for arm in arms)}
+    for arm in arms:
+        if arm.parent not in names:
+            raise ValueError(f"{arm.name} is one step away from {arm.parent!r:.60}, which is no arm of it")
+        known = set(arm.factors) == set(study.levels) and all(
+            arm.factors[name] in allowed for name, allowed in study.levels.items()
+        )
+        if arm.factors and not known:
+            raise ValueError(f"{arm.name} must have a level of each factor, and of no other")
+    cells = [tuple(arm.factors[name] for name in study.levels) for arm in arms if arm.factors]
+    every = math.prod(map(len, study.levels.values())) if study.design_kind == "factorial" else len(cells)
+    if len(set(cells)) < len(cells) or len(cells) != every:
+        raise ValueError("its arms must have every combination of levels once")
 
 
 def _change_from_plain(plain: list[Any], what: str) -> Change:

@@ -169,6 +169,8 @@ class Record:
             plain["notes"] = tuple(plain.get("notes", ()))
             measured = plain.get("measured", {})
             plain["measured"] = build(Measured, {**measured, "settings": tuple(measured.get("settings", ()))}, what)
+            if not 0 <= plain["measured"].started_at < YEAR_10000:
+                raise ValueError(f"started_at must be seconds since 1970, got {plain['measured'].started_at}")
             return build(cls, plain, what)
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise AblateError(f"not a record: {error}") from error

@@ -233,7 +233,9 @@ class Decision(Noun):
     metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
     higher_is_better: bool | None = Field(default=None, description="the direction of a metric of your own training")
     unit: Line = Field(default="", description="of such a metric, as in 'bits per character'; not written: none")
-    margin: float = Field(default=0.005, gt=0, description="smallest difference that matters, in the metric's unit")
+    margin: float = Field(
+        default=0.005, gt=0, le=1e100, description="smallest difference that matters, in the metric's unit"
+    )
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
     also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
     co_primary: dict[Metric, CoPrimary] = Field(

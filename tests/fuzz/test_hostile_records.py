@@ -47,6 +47,12 @@ STUDY: dict[str, Any] = {
 }  # fmt: skip
 
 
+FACTORIAL: dict[str, Any] = {
+    "name": "crossed", "data": {"name": "synthetic"}, "recipe": {"epochs": 1}, "plan": {"seeds": 2},
+    "factors": {"bottleneck": ["linear", "relu"], "conv": ["depthwise", "full"]},
+}  # fmt: skip
+
+
 @functools.cache
 def the_plan() -> CampaignPlan:
     return make_plan(Study(**STUDY))
@@ -93,8 +99,9 @@ def plain_record() -> dict[str, Any]:
 
 
 @functools.cache
-def plain_seal() -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(SealedPlan(plan=the_plan(), sealed_at=1.7e9, commit="c").to_json())
+def plain_seal(crossed: bool = False) -> dict[str, Any]:
+    plan = make_plan(Study(**FACTORIAL)) if crossed else the_plan()
+    plain: dict[str, Any] = json.loads(SealedPlan(plan=plan, sealed_at=1.7e9, commit="c").to_json())
     return plain
 
 
@@ -136,9 +143,9 @@ def check_record(place: tuple[str | int, ...], value: Any, *, every: bool = True
         shows(the_plan(), records, page=page)
 
 
-def check_plan(place: tuple[str | int, ...], value: Any) -> None:
+def check_plan(place: tuple[str | int, ...], value: Any, *, crossed: bool = False) -> None:
     try:
-        sealed = SealedPlan.from_json(json.dumps(changed(plain_seal(), place, value)))
+        sealed = SealedPlan.from_json(json.dumps(changed(plain_seal(crossed), place, value)))
     except AblateError:
         return
     assert plan_path(Path("/runs"), sealed.plan.study).parent == Path("/runs/plans")
@@ -169,7 +176,8 @@ def test_a_record_with_anything_anywhere_is_judged_or_refused(data: st.DataObjec
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_plan_with_anything_anywhere_is_judged_or_refused(data: st.DataObject) -> None:
-    check_plan(data.draw(st.sampled_from([*places(plain_seal())])), data.draw(ANY_VALUE))
+    crossed = data.draw(st.booleans())
+    check_plan(data.draw(st.sampled_from([*places(plain_seal(crossed))])), data.draw(ANY_VALUE), crossed=crossed)
 
 
 @pytest.mark.slow
@@ -181,10 +189,11 @@ def test_every_value_in_every_place_of_a_record_is_shown_or_refused(every: bool)
 
 
 @pytest.mark.slow
-def test_every_value_in_every_place_of_a_plan_is_shown_or_refused() -> None:
-    for place in places(plain_seal()):
+@pytest.mark.parametrize("crossed", [True, False])
+def test_every_value_in_every_place_of_a_plan_is_shown_or_refused(crossed: bool) -> None:
+    for place in places(plain_seal(crossed)):
         for value in VALUES:
-            check_plan(place, value)
+            check_plan(place, value, crossed=crossed)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "null", "[]", '"x"', "1e999", "", "\x00"])

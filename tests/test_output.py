@@ -1,0 +1,67 @@
+"""Standard output that is closed, full, left by its reader or of another encoding stops no command with a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TABLE = "arm,seed,accuracy\na,0,0.1\nb,0,0.2\na,1,0.3\nb,1,0.1\n"
+JUDGE = ("-m", "ablate.judge", "table.csv", "--control", "a", "--metric", "accuracy")
+PLAN = ("-m", "ablate.study", "linear_bottleneck", "--plan")
+SCHEMA = ("-m", "ablate.study", "--schema")
+LIST = ("-m", "ablate", "study", "--list")
+
+
+def shell(folder: Path, command: tuple[str, ...], ending: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What bash makes of a command with these redirections."""
+    (folder / "table.csv").write_text(TABLE)
+    line = f'set -o pipefail; "$0" "$@" {ending}'
+    return subprocess.run(
+        ["bash", "-c", line, sys.executable, *command],
+        cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **environment}, errors="replace",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [JUDGE, SCHEMA, LIST])
+def test_a_reader_that_leaves_at_once_ends_no_command(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = shell(tmp_path, command, "| true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("command", "ending"), [(PLAN, ">&-"), (JUDGE, ">&- 2>&- <&-"), (PLAN, "2>&-")])
+def test_closed_streams_end_no_command(tmp_path: Path, command: tuple[str, ...], ending: str) -> None:
+    done = shell(tmp_path, command, ending)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", [JUDGE, PLAN])
+def test_a_full_disk_under_the_output_is_told_in_a_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = shell(tmp_path, command, "> /dev/full")
+    assert done.returncode == 2
+    assert done.stderr.endswith("cannot be read or written (No space left on device)\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_character_that_the_output_lacks_is_written_as_its_escape(tmp_path: Path) -> None:
+    done = shell(tmp_path, JUDGE, "", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"\u2212" in done.stdout  # the minus sign
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_told_of_like_any_other(tmp_path: Path) -> None:
+    done = shell(tmp_path, ("-m", "ablate.report", "hostile"), "--runs $'r\\xff'")
+    assert done.returncode == 2
+    assert "holds no campaign of the study 'hostile'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [PLAN, ("-m", "ablate.report", "linear_bottleneck")])
+def test_a_file_in_place_of_the_runs_folder_is_told_in_a_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "runs").write_text("")
+    done = shell(tmp_path, command, "")
+    assert "Traceback" not in done.stderr
