@@ -8,11 +8,12 @@ from typing import get_args
 
 from ablate.design.arms import Arm
 from ablate.design.datasets import KNOWN
+from ablate.design.decision import CoPrimary
 from ablate.design.initial import freeze_errors
 from ablate.design.noun import HIGHER_IS_BETTER
 from ablate.design.own_data import OWN_DATA, is_own
 from ablate.design.search import confirmed_names
-from ablate.design.study import SOURCES, CoPrimary, Matched, Study
+from ablate.design.study import SOURCES, Matched, Study
 from ablate.design.tuning import tuning_errors
 from ablate.design.validation import FieldError
 from ablate.errors import nearest, one_of

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
 Metric = Annotated[str, Field(pattern=METRIC_PATTERN)]
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+# One line of text that people read; every page escapes it.
+Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 # What our own training measures; a study's own trainer or command returns whatever it likes.
 HIGHER_IS_BETTER = {"test_accuracy": True, "test_loss": False, "val_accuracy": True, "val_loss": False}
 

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, Self
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
-from ablate.design.consistency import study_errors, vary_errors
+from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe, own_data
-from ablate.design.imported import Model, model_from_dict
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
-from ablate.design.match import Match, Solve, matched
-from ablate.design.own_training import OwnTraining
+from ablate.design.match import Solve, matched
+from ablate.design.plain_arms import arm_from_plain, arm_to_plain, check_arms, read_model
 from ablate.design.search import Candidate, num_search_trials, rung
-from ablate.design.study import DataSpec, Level, Recipe, Study
+from ablate.design.study import Level, Study
 from ablate.design.trial import Trial, moved_by
 from ablate.design.tuning import NOISE_FLOOR_SEEDS, ArmTuning, Setting, Values, at_setting, tuned_by, tuning_seeds
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldError, FieldsError
 from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.formats import build, check_format, parse, refuse_unknown
-from ablate.model.spec import Change
 
 __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan", "resolve_arms", "trials"]
 
@@ -38,7 +33,6 @@ PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
 KEY = re.compile(r"[0-9a-f]{16}")  # of a trial; its record, weights and folder have it as their name
-Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +112,7 @@ class CampaignPlan:
             "format": PLAN_FORMAT,
             "study": self.study.model_dump(mode="json"),
             "data": dataclasses.asdict(self.data),
-            "arms": [_arm_to_plain(arm) for arm in self.arms],
+            "arms": [arm_to_plain(arm) for arm in self.arms],
             "trials": [[trial.arm, trial.seed, trial.key] for trial in self.trials],
             "tuning": [_tuning_to_plain(arm) for arm in self.tuning],
             **({"search": [_candidate_to_plain(one) for one in self.search]} if self.study.searched else {}),
@@ -139,16 +133,16 @@ class CampaignPlan:
             check_format("plan", plain["format"], PLAN_FORMAT)
             what = f"plan of format {plain['format']}"
             refuse_unknown(set(plain) - set(_PARTS), cls.__name__, what)
-            study = _model(Study, plain["study"], what)
+            study = read_model(Study, plain["study"], what)
             data = build(DataInfo, plain["data"], what)
-            arms = tuple(_arm_from_plain(study, arm, what) for arm in plain["arms"])
+            arms = tuple(arm_from_plain(study, arm, what) for arm in plain["arms"])
             made = trials(study, arms, data)
             for trial, (arm, seed, _) in zip(made, plain["trials"], strict=True):
                 if (trial.arm, trial.seed) != (arm, seed):
                     raise AblateError(f"the plan's trial of {arm} with seed {seed} is out of place")
             _set_keys(made, [key for _, _, key in plain["trials"]])
             named = {arm.name: arm for arm in arms}
-            _check_arms(study, arms)
+            check_arms(study, arms)
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
             search = tuple(_candidate_from_plain(study, data, one, what) for one in plain.get("search", []))
             to_find = study.search.confirm * (study.searched and not _found(arms))
@@ -167,80 +161,6 @@ class CampaignPlan:
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise AblateError(f"not a plan: {error}") from error
-
-
-def _arm_to_plain(arm: Arm) -> dict[str, Any]:
-    # vars, not asdict: a Change may hold anything that JSON can say
-    held = {name: value for name, value in vars(arm).items() if name != "settings" or value}
-    return {
-        **held,
-        "spec": arm.spec.to_dict(),
-        "recipe": arm.recipe.model_dump(mode="json"),
-        "data": arm.data.model_dump(mode="json"),
-        "changes": [[change.field, change.before, change.after] for change in arm.changes],
-        "match": None if arm.match is None else dataclasses.asdict(arm.match),
-    }
-
-
-def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
-    # Format 1 at first wrote no data and no setting, and a recipe only where it was tuned.
-    written, data = plain.get("recipe"), plain.get("data")
-    recipe = study.recipe if written is None else _model(Recipe, written, what)
-    tuned = {name: getattr(recipe, name, 0.0) for name in study.tuning.space}
-    known = {
-        "setting": None if written is None or not study.tuned else tuned,
-        **plain,
-        "spec": _spec_from_plain(plain["spec"], what),
-        "recipe": recipe,
-        "data": study.data if data is None else _model(DataSpec, data, what),
-        "settings": tuple(plain.get("settings", ())),
-        "changes": tuple(_change_from_plain(change, what) for change in plain.get("changes", ())),
-        "match": None if plain.get("match") is None else build(Match, plain["match"], what),
-    }
-    return build(Arm, known, what)
-
-
-def _check_arms(study: Study, arms: Sequence[Arm]) -> None:
-    """Whether what a judgement looks up is there.
-
-    Raises:
-        ValueError: an arm is one step away from no arm, the factors are not crossed, or all seeds are the same.
-    """
-    if errors := vary_errors(study):
-        raise ValueError(f"{errors[0].key} {errors[0].message}")
-    names = {CONTROL, *(arm.name for arm in arms)}
-    for arm in arms:
-        if arm.parent not in names:
-            raise ValueError(f"{arm.name} is one step away from {arm.parent!r:.60}, which is no arm of it")
-        known = set(arm.factors) == set(study.levels) and all(
-            arm.factors[name] in allowed for name, allowed in study.levels.items()
-        )
-        if arm.factors and not known:
-            raise ValueError(f"{arm.name} must have a level of each factor, and of no other")
-    cells = [tuple(arm.factors[name] for name in study.levels) for arm in arms if arm.factors]
-    every = math.prod(map(len, study.levels.values())) if study.design_kind == "factorial" else len(cells)
-    if len(set(cells)) < len(cells) or len(cells) != every:
-        raise ValueError("its arms must have every combination of levels once")
-
-
-def _change_from_plain(plain: list[Any], what: str) -> Change:
-    moved, before, after = plain
-    return build(Change, {"field": moved, "before": before, "after": after}, what)
-
-
-def _spec_from_plain(plain: dict[str, Any], what: str) -> Model:
-    return OwnTraining.from_dict(plain, what) if "command" in plain else model_from_dict(plain, what)
-
-
-def _model(kind: type[Part], plain: Any, what: str) -> Part:
-    try:
-        return kind.model_validate_json(json.dumps(plain))
-    except ValidationError as error:
-        unknown = [
-            ".".join(map(str, detail["loc"])) for detail in error.errors() if detail["type"] == "extra_forbidden"
-        ]
-        refuse_unknown(unknown, kind.__name__, what)
-        raise
 
 
 def _tuning_to_plain(arm: ArmTuning) -> dict[str, Any]:
@@ -263,11 +183,11 @@ def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain
 
 def _candidate_to_plain(candidate: Candidate) -> dict[str, Any]:
     rungs = [[one.epochs, [trial.key for trial in one.trials]] for one in candidate.rungs]
-    return {**vars(candidate), "arm": _arm_to_plain(candidate.arm), "values": dict(candidate.values), "rungs": rungs}
+    return {**vars(candidate), "arm": arm_to_plain(candidate.arm), "values": dict(candidate.values), "rungs": rungs}
 
 
 def _candidate_from_plain(study: Study, data: DataInfo, plain: dict[str, Any], what: str) -> Candidate:
-    arm = _arm_from_plain(study, plain["arm"], what)
+    arm = arm_from_plain(study, plain["arm"], what)
     rungs = []
     for epochs, keys in plain["rungs"]:
         made = rung(study, arm, data.digest, epochs)

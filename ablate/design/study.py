@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from ablate.design.decision import Decision
 from ablate.design.identity import digest, identity
-from ablate.design.noun import HIGHER_IS_BETTER, Metric, Noun
+from ablate.design.noun import LINE_PATTERN, Line, Noun
 from ablate.design.search_fields import Search, Span
 from ablate.design.tuning_fields import Tuning
 
@@ -29,9 +30,6 @@ NAME_RULE = (
     f"must start with a letter or digit and hold only letters, digits, '_', '.', '+' and '-', at most {MAX_NAME}"
 )
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
-# One line of text that people read; every page escapes it.
-Line = Annotated[str, Field(max_length=500, pattern=LINE_PATTERN)]
 Level = str | int | float | bool
 Source = Literal["weights", "order", "augmentation", "split"]
 SOURCES: tuple[Source, ...] = ("weights", "order", "augmentation", "split")
@@ -211,56 +209,6 @@ class Plan(Noun):
     def most_seeds(self) -> int:
         """The seeds that an arm can get at all."""
         return self.seeds if self.max_seeds is None else self.max_seeds
-
-
-class CoPrimary(Noun):
-    """A metric that verdicts are given in beside the deciding one, with a margin of its own."""
-
-    margin: float = Field(gt=0, description="smallest difference that matters, in that metric's unit")
-    higher_is_better: bool | None = Field(default=None, description="the direction of a metric of your own training")
-    unit: Line = Field(default="", description="of such a metric; not written: none")
-
-
-class Decision(Noun):
-    """The rule that turns contrasts into verdicts, fixed before the runs.
-
-    ``margin`` is the smallest difference that matters, in the metric's own unit (accuracy: from 0 to 1);
-    ``co_primary`` names further metrics that get verdicts, in one family with the deciding metric's;
-    ``also`` lists further metrics that are reported as exploratory. ``ask = "no_worse"`` replaces the question whether
-    an arm is equivalent by the one-sided question whether it is worse by less than the margin.
-    """
-
-    metric: Metric = Field(default="test_accuracy", description="the one that verdicts rest on")
-    higher_is_better: bool | None = Field(default=None, description="the direction of a metric of your own training")
-    unit: Line = Field(default="", description="of such a metric, as in 'bits per character'; not written: none")
-    margin: float = Field(
-        default=0.005, gt=0, le=1e100, description="smallest difference that matters, in the metric's unit"
-    )
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
-    also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
-    co_primary: dict[Metric, CoPrimary] = Field(
-        default_factory=dict,
-        description="[decision.co_primary.METRIC]: a further metric that gets verdicts; alpha is shared with it",
-    )
-    ask: Literal["equivalent", "no_worse"] = Field(
-        default="equivalent",
-        description="what is shown where no difference is: no_worse is one-sided, and needs fewer seeds",
-    )
-
-    @property
-    def wants_high(self) -> bool:
-        """The metric's direction: as declared, else as known of the metrics of our own training."""
-        return HIGHER_IS_BETTER.get(self.metric, True) if self.higher_is_better is None else self.higher_is_better
-
-    def wants_high_of(self, co_primary: str) -> bool:
-        """The direction of a co-primary metric, likewise."""
-        declared = self.co_primary[co_primary].higher_is_better
-        return HIGHER_IS_BETTER.get(co_primary, True) if declared is None else declared
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that get verdicts, the deciding one first."""
-        return (self.metric, *self.co_primary)
 
 
 class Design(Noun):

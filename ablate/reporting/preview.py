@@ -18,10 +18,10 @@ from ablate.reporting.listing import QUICK, Listing
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
     from ablate.campaign.options import ArmCosts
+    from ablate.design.decision import Decision
     from ablate.design.forecast import Forecast
     from ablate.design.plan import CampaignPlan
     from ablate.design.sealed import SealedPlan
-    from ablate.design.study import Decision
     from ablate.verdicts.verdict import Contrast
 
 PLAIN_WIDTH = 100

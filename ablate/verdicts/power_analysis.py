@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR
+from ablate.design.decision import Decision
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.study import Decision
 from ablate.verdicts import power
 from ablate.verdicts.contrast import describe
 from ablate.verdicts.gather import gather

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
 
+from ablate.design.decision import Decision
 from ablate.design.record import Record
-from ablate.design.study import Decision, Study
+from ablate.design.study import Study
 from ablate.design.trial import Trial
 from ablate.design.tuning import tuned_by
 

@@ -1,0 +1,104 @@
+"""The arms of a plan as its JSON has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ablate.design.arms import CONTROL, Arm
+from ablate.design.consistency import vary_errors
+from ablate.design.imported import Model, model_from_dict
+from ablate.design.match import Match
+from ablate.design.own_training import OwnTraining
+from ablate.design.study import DataSpec, Recipe, Study
+from ablate.formats import build, refuse_unknown
+from ablate.model.spec import Change
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def arm_to_plain(arm: Arm) -> dict[str, Any]:
+    """What JSON holds of an arm."""
+    # vars, not asdict: a Change may hold anything that JSON can say
+    held = {name: value for name, value in vars(arm).items() if name != "settings" or value}
+    return {
+        **held,
+        "spec": arm.spec.to_dict(),
+        "recipe": arm.recipe.model_dump(mode="json"),
+        "data": arm.data.model_dump(mode="json"),
+        "changes": [[change.field, change.before, change.after] for change in arm.changes],
+        "match": None if arm.match is None else dataclasses.asdict(arm.match),
+    }
+
+
+def arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
+    """The inverse of ``arm_to_plain``; ``what`` names the file in an error."""
+    # Format 1 at first wrote no data and no setting, and a recipe only where it was tuned.
+    written, data = plain.get("recipe"), plain.get("data")
+    recipe = study.recipe if written is None else read_model(Recipe, written, what)
+    tuned = {name: getattr(recipe, name, 0.0) for name in study.tuning.space}
+    known = {
+        "setting": None if written is None or not study.tuned else tuned,
+        **plain,
+        "spec": _spec_from_plain(plain["spec"], what),
+        "recipe": recipe,
+        "data": study.data if data is None else read_model(DataSpec, data, what),
+        "settings": tuple(plain.get("settings", ())),
+        "changes": tuple(_change_from_plain(change, what) for change in plain.get("changes", ())),
+        "match": None if plain.get("match") is None else build(Match, plain["match"], what),
+    }
+    return build(Arm, known, what)
+
+
+def check_arms(study: Study, arms: Sequence[Arm]) -> None:
+    """Whether what a judgement looks up is there.
+
+    Raises:
+        ValueError: an arm is one step away from no arm, the factors are not crossed, or all seeds are the same.
+    """
+    if errors := vary_errors(study):
+        raise ValueError(f"{errors[0].key} {errors[0].message}")
+    names = {CONTROL, *(arm.name for arm in arms)}
+    for arm in arms:
+        if arm.parent not in names:
+            raise ValueError(f"{arm.name} is one step away from {arm.parent!r:.60}, which is no arm of it")
+        known = set(arm.factors) == set(study.levels) and all(
+            arm.factors[name] in allowed for name, allowed in study.levels.items()
+        )
+        if arm.factors and not known:
+            raise ValueError(f"{arm.name} must have a level of each factor, and of no other")
+    cells = [tuple(arm.factors[name] for name in study.levels) for arm in arms if arm.factors]
+    every = math.prod(map(len, study.levels.values())) if study.design_kind == "factorial" else len(cells)
+    if len(set(cells)) < len(cells) or len(cells) != every:
+        raise ValueError("its arms must have every combination of levels once")
+
+
+def _change_from_plain(plain: list[Any], what: str) -> Change:
+    moved, before, after = plain
+    return build(Change, {"field": moved, "before": before, "after": after}, what)
+
+
+def _spec_from_plain(plain: dict[str, Any], what: str) -> Model:
+    return OwnTraining.from_dict(plain, what) if "command" in plain else model_from_dict(plain, what)
+
+
+def read_model(kind: type[Part], plain: Any, what: str) -> Part:
+    """A table of a study from a plan's JSON.
+
+    Raises:
+        AblateError: a field that only a newer version knows.
+        ValidationError: a value that is not allowed.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(plain))
+    except ValidationError as error:
+        unknown = [
+            ".".join(map(str, detail["loc"])) for detail in error.errors() if detail["type"] == "extra_forbidden"
+        ]
+        refuse_unknown(unknown, kind.__name__, what)
+        raise
