@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -95,6 +96,17 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, on the package."""
     install(session, "types")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documents as one site, into site/: every link leads somewhere, and no page loads anything from elsewhere."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.run("mkdocs", "build", "--quiet", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+    loads = re.compile(r"<(?:script|img|iframe|link [^>]*(?:stylesheet|preconnect))[^>]*(?:src|href)=.?(?:https?:)?//")
+    for page in sorted(Path("site").rglob("*.html")):
+        if found := loads.search(page.read_text(encoding="utf-8")):
+            session.error(f"{page} loads from elsewhere: {found[0]}")
 
 
 @nox.session
