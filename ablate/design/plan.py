@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +13,14 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ablate.design.arms import CONTROL, NOISE_FLOOR, Arm, Images, new_arm
-from ablate.design.consistency import study_errors, vary_errors
+from ablate.design.consistency import study_errors
 from ablate.design.datasets import DataInfo, describe, own_data
 from ablate.design.imported import Model, model_from_dict
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Match, Solve, matched
 from ablate.design.own_training import OwnTraining
+from ablate.design.plan_checks import check_arms, set_keys
 from ablate.design.search import Candidate, num_search_trials, rung
 from ablate.design.study import DataSpec, Level, Recipe, Study
 from ablate.design.trial import Trial, moved_by
@@ -37,7 +36,6 @@ __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan"
 PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
-KEY = re.compile(r"[0-9a-f]{16}")  # of a trial; its record, weights and folder have it as their name
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -146,9 +144,9 @@ class CampaignPlan:
             for trial, (arm, seed, _) in zip(made, plain["trials"], strict=True):
                 if (trial.arm, trial.seed) != (arm, seed):
                     raise AblateError(f"the plan's trial of {arm} with seed {seed} is out of place")
-            _set_keys(made, [key for _, _, key in plain["trials"]])
+            set_keys(made, [key for _, _, key in plain["trials"]])
             named = {arm.name: arm for arm in arms}
-            _check_arms(study, arms)
+            check_arms(study, arms)
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
             search = tuple(_candidate_from_plain(study, data, one, what) for one in plain.get("search", []))
             to_find = study.search.confirm * (study.searched and not _found(arms))
@@ -200,29 +198,6 @@ def _arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
     return build(Arm, known, what)
 
 
-def _check_arms(study: Study, arms: Sequence[Arm]) -> None:
-    """Whether what a judgement looks up is there.
-
-    Raises:
-        ValueError: an arm is one step away from no arm, the factors are not crossed, or all seeds are the same.
-    """
-    if errors := vary_errors(study):
-        raise ValueError(f"{errors[0].key} {errors[0].message}")
-    names = {CONTROL, *(arm.name for arm in arms)}
-    for arm in arms:
-        if arm.parent not in names:
-            raise ValueError(f"{arm.name} is one step away from {arm.parent!r:.60}, which is no arm of it")
-        known = set(arm.factors) == set(study.levels) and all(
-            arm.factors[name] in allowed for name, allowed in study.levels.items()
-        )
-        if arm.factors and not known:
-            raise ValueError(f"{arm.name} must have a level of each factor, and of no other")
-    cells = [tuple(arm.factors[name] for name in study.levels) for arm in arms if arm.factors]
-    every = math.prod(map(len, study.levels.values())) if study.design_kind == "factorial" else len(cells)
-    if len(set(cells)) < len(cells) or len(cells) != every:
-        raise ValueError("its arms must have every combination of levels once")
-
-
 def _change_from_plain(plain: list[Any], what: str) -> Change:
     moved, before, after = plain
     return build(Change, {"field": moved, "before": before, "after": after}, what)
@@ -256,7 +231,7 @@ def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain
     settings = []
     for values, keys in plain["settings"]:
         made = setting(study, arms[plain["arm"]], data, values, plain.get("block", 0))
-        _set_keys(made.trials, keys)
+        set_keys(made.trials, keys)
         settings.append(made)
     return ArmTuning(arm=plain["arm"], settings=tuple(settings), block=plain.get("block", 0))
 
@@ -271,21 +246,9 @@ def _candidate_from_plain(study: Study, data: DataInfo, plain: dict[str, Any], w
     rungs = []
     for epochs, keys in plain["rungs"]:
         made = rung(study, arm, data.digest, epochs)
-        _set_keys(made.trials, keys)
+        set_keys(made.trials, keys)
         rungs.append(made)
     return build(Candidate, {**plain, "arm": arm, "rungs": tuple(rungs)}, what)
-
-
-def _set_keys(made: Sequence[Trial], keys: Sequence[str]) -> None:
-    """Gives trials the keys that their records have, even if the formula has moved on since.
-
-    Raises:
-        ValueError: the plan has more or fewer, or one that would name a file elsewhere.
-    """
-    for trial, key in zip(made, keys, strict=True):
-        if not KEY.fullmatch(key):
-            raise ValueError(f"a key must be 16 hex digits, got {key!r:.60}")
-        vars(trial)["key"] = key
 
 
 def _found(arms: Sequence[Arm]) -> bool:
