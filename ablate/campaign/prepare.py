@@ -239,4 +239,4 @@ def _kept(path: Path) -> ArmCost | None:
 
 
 def _is_cost(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST)
+    return value is None or (isinstance(value, int | float) and 0 <= value < LARGEST)
