@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ablate.design.arms import CONTROL, Arm
-from ablate.design.consistency import vary_errors
+from ablate.design.arms import Arm
 from ablate.design.imported import Model, model_from_dict
 from ablate.design.match import Match
 from ablate.design.own_training import OwnTraining
@@ -53,29 +50,6 @@ def arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
         "match": None if plain.get("match") is None else build(Match, plain["match"], what),
     }
     return build(Arm, known, what)
-
-
-def check_arms(study: Study, arms: Sequence[Arm]) -> None:
-    """Whether what a judgement looks up is there.
-
-    Raises:
-        ValueError: an arm is one step away from no arm, the factors are not crossed, or all seeds are the same.
-    """
-    if errors := vary_errors(study):
-        raise ValueError(f"{errors[0].key} {errors[0].message}")
-    names = {CONTROL, *(arm.name for arm in arms)}
-    for arm in arms:
-        if arm.parent not in names:
-            raise ValueError(f"{arm.name} is one step away from {arm.parent!r:.60}, which is no arm of it")
-        known = set(arm.factors) == set(study.levels) and all(
-            arm.factors[name] in allowed for name, allowed in study.levels.items()
-        )
-        if arm.factors and not known:
-            raise ValueError(f"{arm.name} must have a level of each factor, and of no other")
-    cells = [tuple(arm.factors[name] for name in study.levels) for arm in arms if arm.factors]
-    every = math.prod(map(len, study.levels.values())) if study.design_kind == "factorial" else len(cells)
-    if len(set(cells)) < len(cells) or len(cells) != every:
-        raise ValueError("its arms must have every combination of levels once")
 
 
 def _change_from_plain(plain: list[Any], what: str) -> Change:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,8 @@ from ablate.design.datasets import DataInfo, describe, own_data
 from ablate.design.initial import with_digests
 from ablate.design.levels import moved_field, other_levels, stability_errors, study_at
 from ablate.design.match import Solve, matched
-from ablate.design.plain_arms import arm_from_plain, arm_to_plain, check_arms, read_model
+from ablate.design.plain_arms import arm_from_plain, arm_to_plain, read_model
+from ablate.design.plan_checks import check_arms, set_keys
 from ablate.design.search import Candidate, num_search_trials, rung
 from ablate.design.study import Level, Study
 from ablate.design.trial import Trial, moved_by
@@ -32,7 +32,6 @@ __all__ = ["CONTROL", "NOISE_FLOOR", "Arm", "CampaignPlan", "Trial", "make_plan"
 PLAN_FORMAT = 1
 _PARTS = ("format", "study", "data", "arms", "trials", "tuning", "search", "levels")  # of a plan's JSON
 MAX_TRIALS = 100_000
-KEY = re.compile(r"[0-9a-f]{16}")  # of a trial; its record, weights and folder have it as their name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ class CampaignPlan:
             for trial, (arm, seed, _) in zip(made, plain["trials"], strict=True):
                 if (trial.arm, trial.seed) != (arm, seed):
                     raise AblateError(f"the plan's trial of {arm} with seed {seed} is out of place")
-            _set_keys(made, [key for _, _, key in plain["trials"]])
+            set_keys(made, [key for _, _, key in plain["trials"]])
             named = {arm.name: arm for arm in arms}
             check_arms(study, arms)
             tuning = tuple(_tuning_from_plain(study, data, named, arm) for arm in plain.get("tuning", []))
@@ -176,7 +175,7 @@ def _tuning_from_plain(study: Study, data: DataInfo, arms: dict[str, Arm], plain
     settings = []
     for values, keys in plain["settings"]:
         made = setting(study, arms[plain["arm"]], data, values, plain.get("block", 0))
-        _set_keys(made.trials, keys)
+        set_keys(made.trials, keys)
         settings.append(made)
     return ArmTuning(arm=plain["arm"], settings=tuple(settings), block=plain.get("block", 0))
 
@@ -191,21 +190,9 @@ def _candidate_from_plain(study: Study, data: DataInfo, plain: dict[str, Any], w
     rungs = []
     for epochs, keys in plain["rungs"]:
         made = rung(study, arm, data.digest, epochs)
-        _set_keys(made.trials, keys)
+        set_keys(made.trials, keys)
         rungs.append(made)
     return build(Candidate, {**plain, "arm": arm, "rungs": tuple(rungs)}, what)
-
-
-def _set_keys(made: Sequence[Trial], keys: Sequence[str]) -> None:
-    """Gives trials the keys that their records have, even if the formula has moved on since.
-
-    Raises:
-        ValueError: the plan has more or fewer, or one that would name a file elsewhere.
-    """
-    for trial, key in zip(made, keys, strict=True):
-        if not KEY.fullmatch(key):
-            raise ValueError(f"a key must be 16 hex digits, got {key!r:.60}")
-        vars(trial)["key"] = key
 
 
 def _found(arms: Sequence[Arm]) -> bool:

@@ -36,7 +36,6 @@ SOURCES: tuple[Source, ...] = ("weights", "order", "augmentation", "split")
 SEEDED: tuple[Source, ...] = ("weights", "order", "augmentation")  # what a seed moves where a study says nothing
 QUICK = "quick"  # the budget that a file is as it is written
 
-
 OUTSIDE_THE_NET = ("recipe", "data")  # what an arm can change besides fields of the net
 
 

@@ -233,6 +233,20 @@ def test_a_damaged_layout_is_told_with_its_file(tmp_path: Path, content: str) ->
         pass
 
 
+@pytest.mark.parametrize("value", ["x", [], {}, -1, 10**400, float("nan"), float("inf"), SCRIPT])
+def test_measured_costs_that_are_no_numbers_are_not_taken(tmp_path: Path, value: object) -> None:
+    from ablate.campaign.prepare import _path, known_costs
+
+    plan = the_plan()
+    records = {trial.key: record_of(trial) for trial in plan.trials}
+    kept = {"macs": 7, "latency_ms": 1.5, "latency_busy": False, "latency_batch_ms": None}
+    for content, macs in ((kept, 7), ({**kept, "macs": value}, 564_464)):
+        for arm in plan.arms[:1]:
+            path = _path(plan, arm, tmp_path, "cpu", 1)
+            path.write_text(json.dumps(content))
+        assert known_costs(plan, tmp_path, records)[0]["control"]["macs"] == macs
+
+
 def planted(kind: str, path: Path) -> None:
     """Something at the place of a record that is no file."""
     import os

@@ -172,7 +172,8 @@ NET_MOVES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("field", BlockSpec.__dataclass_fields__)
+# where a block of the user's own comes from is no choice: it says nothing of a block of ours
+@pytest.mark.parametrize("field", sorted(set(BlockSpec.__dataclass_fields__) - {"source", "place"}))
 def test_every_field_of_a_block_changes_what_the_net_does(field: str) -> None:
     images = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     before = BASE.with_blocks(**NEEDED.get(field, {}))
