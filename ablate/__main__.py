@@ -19,7 +19,7 @@ COMMANDS = (
     "input_sizes",
     "check_block",
 )
-USAGE = """usage: ablate {study,report,judge,ui,predict,information,memory,low_precision,input_sizes,check_block} ...
+USAGE = f"""usage: ablate {{{",".join(COMMANDS)}}} ...
 
   ablate study NAME    train what is missing, judge, report
   ablate report NAME   make the report again from the records

@@ -72,7 +72,8 @@ def build(kind: type[T], plain: Mapping[str, Any], what: str) -> T:
         expected, test = tests[name]
         if not test(value):
             raise AblateError(f"the {what} is damaged: {name} in {kind.__name__} must be {expected}, got {value!r:.60}")
-    return kind(**plain)
+    lists = {name: tuple(plain[name]) for name in plain if tests[name][0].startswith("tuple[")}  # JSON has lists
+    return kind(**{**plain, **lists})
 
 
 def refuse_unknown(names: Iterable[str], place: str, what: str) -> None:

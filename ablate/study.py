@@ -226,9 +226,14 @@ def show_list(options: argparse.Namespace) -> int:
     from ablate.reporting.listing import listing
 
     how = run_options(options)
-    found = listing(expected_jobs(how), options.budget, overrides(options), lambda study: done_of(study, how))
-    if tally := asked_of(how.runs):
-        found = dataclasses.replace(found, asked=tally.sentence)
+    tally = asked_of(how.runs)
+    found = listing(
+        expected_jobs(how),
+        options.budget,
+        overrides(options),
+        lambda study: done_of(study, how),
+        tally.sentence if tally else "",
+    )
     if options.json:
         from ablate.reporting.json_parts import written
         from ablate.reporting.json_plans import ListJson

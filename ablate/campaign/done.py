@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.options import RunOptions
-from ablate.campaign.records import RecordStore, every_sealed_plan, sealed_plans
+from ablate.campaign.records import RecordStore, every_sealed_plan
 from ablate.campaign.schedule import unfold
 from ablate.design.plan import CampaignPlan, Trial, make_plan
 from ablate.design.record import Record
@@ -69,7 +69,8 @@ def asked_of(runs: Path) -> Tally | None:
     for one in sealed:
         store = RecordStore(runs, one.plan.study.name)
         schedule, records = unfold(one.plan, _reader(store, store.keys()))
-        judged.append((schedule.plan, judge(schedule.plan, records, sealed_plans(runs, one.plan.study.name))))
+        of_study = [other for other in sealed if other.plan.study.name == one.plan.study.name]
+        judged.append((schedule.plan, judge(schedule.plan, records, of_study)))
     return tally(judged)
 
 

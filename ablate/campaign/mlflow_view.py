@@ -88,9 +88,8 @@ class MlflowView:
         self.store = MlflowStore(uri, runs / "artifacts")
         self._sealed = sealed
         self._folder = runs
-        self._writer = hashlib.sha256(f"{socket.gethostname()}:{runs}".encode(errors="surrogateescape")).hexdigest()[
-            :16
-        ]
+        place = f"{socket.gethostname()}:{runs}".encode(errors="surrogateescape")
+        self._writer = hashlib.sha256(place).hexdigest()[:16]
         self._campaign = ""
         self._arms: dict[str, str] = {}
         self._runs: dict[str, TrialRun] = {}

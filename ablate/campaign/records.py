@@ -84,13 +84,15 @@ class RecordStore:
         """
         path = self.path(key)
         try:
-            record = Record.from_json(read_whole(path).decode())
+            content = read_whole(path)
         except FileNotFoundError:
             return None
+        try:
+            record = Record.from_json(content.decode())
         except UnicodeDecodeError as error:
             raise AblateError(f"{path}: not a record: {error}") from error
         except AblateError as error:
-            raise AblateError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+            raise AblateError(f"{path}: {error}") from error
         if record.key != key:
             raise AblateError(f"{path}: is the record of trial {record.key}")
         return record

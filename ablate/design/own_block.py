@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from ablate.design.imported import Imported, Model, imported, parameters
+from ablate.design.imported import Imported, Model, imported, is_path, parameters
 from ablate.errors import SpecError
 from ablate.model.spec import BLOCK_FIELDS, BlockSpec, NetSpec
 
@@ -35,7 +35,9 @@ def with_source(model: Model) -> Model:
     Raises:
         SpecError: of the field ``residual``, where an import path leads nowhere or its class takes other arguments.
     """
-    if not isinstance(model, NetSpec):
+    if not isinstance(model, NetSpec) or not any(
+        stage.block.is_own or stage.block.source or stage.block.place for stage in model.stages
+    ):
         return model
     made = {block: _block_with_source(block) for block in {stage.block for stage in model.stages}}
     return replace(model, stages=tuple(replace(stage, block=made[stage.block]) for stage in model.stages))
@@ -72,9 +74,9 @@ def own_block(path: str) -> Imported:
 
 def unread_by_block(residual: object, field: str) -> str:
     """Why a block of the user's own does not read a field of blocks; empty where it does, or where nobody can tell."""
-    if not isinstance(residual, str) or ":" not in residual or field not in OFFERED or field in _READ_BY_THE_NET:
+    if not is_path(residual) or field not in OFFERED or field in _READ_BY_THE_NET:
         return ""
-    taken = parameters(Imported(path=residual))
+    taken = parameters(Imported(path=str(residual)))
     if taken is None or taken.any_name or field in taken.names:
         return ""
     return f"does nothing with residual = {residual!r}: that block takes {', '.join(taken.names)}"

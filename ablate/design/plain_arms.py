@@ -45,7 +45,6 @@ def arm_from_plain(study: Study, plain: dict[str, Any], what: str) -> Arm:
         "spec": _spec_from_plain(plain["spec"], what),
         "recipe": recipe,
         "data": study.data if data is None else read_model(DataSpec, data, what),
-        "settings": tuple(plain.get("settings", ())),
         "changes": tuple(_change_from_plain(change, what) for change in plain.get("changes", ())),
         "match": None if plain.get("match") is None else build(Match, plain["match"], what),
     }

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -40,12 +39,6 @@ class EpochPoint:
     lr: float
     step_losses: tuple[float, ...] = ()
     step_accuracies: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any], what: str) -> Self:
-        """The point that a file holds; ``what`` names the file in an error."""
-        lists = {name: tuple(plain[name]) for name in ("step_losses", "step_accuracies") if name in plain}
-        return build(cls, {**plain, **lists}, what)
 
     @property
     def values(self) -> dict[str, float]:
@@ -166,9 +159,7 @@ class Record:
                 if name in plain:
                     plain[name] = _inflated(base64.b64decode(plain[name]))
             plain["curve"] = tuple(_point(point, what) for point in plain.get("curve", ()))
-            plain["notes"] = tuple(plain.get("notes", ()))
-            measured = plain.get("measured", {})
-            plain["measured"] = build(Measured, {**measured, "settings": tuple(measured.get("settings", ()))}, what)
+            plain["measured"] = build(Measured, plain.get("measured", {}), what)
             if not 0 <= plain["measured"].started_at < YEAR_10000:
                 raise ValueError(f"started_at must be seconds since 1970, got {plain['measured'].started_at}")
             return build(cls, plain, what)
@@ -195,7 +186,7 @@ def _inflated(content: bytes) -> bytes:
 
 
 def _point(plain: dict[str, Any], what: str) -> Point:
-    return build(ReportedPoint, plain, what) if "metrics" in plain else EpochPoint.of(plain, what)
+    return build(ReportedPoint, plain, what) if "metrics" in plain else build(EpochPoint, plain, what)
 
 
 def _checksum(plain: dict[str, Any]) -> str:

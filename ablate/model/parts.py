@@ -216,14 +216,12 @@ def parts(spec: NetSpec) -> NetParts:
         for stride in (stage.stride, *[1] * (stage.repeats - 1)):
             narrow = spec.width(stage.channels)
             if stage.block.is_own:
-                own = OwnPart(spec=stage.block, in_channels=channels, out_channels=narrow, stride=stride)
-                blocks.append(own)
-                channels = narrow
-                continue
-            block = block_part(stage.block, channels, narrow, stride)
-            dropped = spec.drop_path * len(blocks) / total if block.shortcut and not block.inner else 0
-            blocks.append(_normed(replace(block, drop_path=dropped), spec))
-            channels = block.out_channels
+                blocks.append(OwnPart(spec=stage.block, in_channels=channels, out_channels=narrow, stride=stride))
+            else:
+                block = block_part(stage.block, channels, narrow, stride)
+                dropped = spec.drop_path * len(blocks) / total if block.shortcut and not block.inner else 0
+                blocks.append(_normed(replace(block, drop_path=dropped), spec))
+            channels = blocks[-1].out_channels
     width = spec.head_width
     head = replace(_conv("head", channels, width, spec.activation), norm=spec.norm, norm_eps=spec.norm_eps)
     return NetParts(

@@ -219,28 +219,29 @@ def validation_curves(results: Results) -> Chart | None:
 
 def training_curves(results: Results) -> list[Chart]:
     """Training loss and training accuracy, each point the mean over a few steps."""
-    curves = frames.step_curves(results)
-    many = " over consecutive steps"
-    drawn = (
-        _learning(results, curves, "train_loss", "training_loss", "training loss (nats)", f"Training loss{many}"),
-        _learning(
-            results, curves, "train_accuracy", "training_accuracy", "training accuracy (%)", f"Training accuracy{many}"
-        ),
+    loss, accuracy = (f"Training {what} over consecutive steps" for what in ("loss", "accuracy"))
+    return _drawn(
+        results,
+        frames.step_curves(results),
+        ("train_loss", "training_loss", "training loss (nats)", loss),
+        ("train_accuracy", "training_accuracy", "training accuracy (%)", accuracy),
     )
-    return [chart for chart in drawn if chart is not None]
 
 
 def reported_curves(results: Results) -> list[Chart]:
     """What training of one's own reported by epoch, the deciding metric first."""
-    first = curve_metric(results.plan.study)
     curves = frames.curves(results)
-    names = dict.fromkeys([first, *curves.columns.drop(["arm", "seed", "epoch"])])
-    drawn = (
-        _learning(
-            results, curves, name, f"curve_{place}", results.unit_of(name).axis, name.replace("_", " ").capitalize()
-        )
+    names = dict.fromkeys([curve_metric(results.plan.study), *curves.columns.drop(["arm", "seed", "epoch"])])
+    shown = (
+        (name, f"curve_{place}", results.unit_of(name).axis, name.replace("_", " ").capitalize())
         for place, name in enumerate(list(names)[:MOST_CURVES])
     )
+    return _drawn(results, curves, *shown)
+
+
+def _drawn(results: Results, curves: pd.DataFrame, *shown: tuple[str, str, str, str]) -> list[Chart]:
+    """Of each column, name, label and caption the chart, where there is anything to draw."""
+    drawn = (_learning(results, curves, *one) for one in shown)
     return [chart for chart in drawn if chart is not None]
 
 

@@ -80,7 +80,8 @@ def _told(results: Results, verdict: Verdict, *, whole: bool = True) -> str:
 def _difference(results: Results, contrast: Contrast) -> str:
     """``"its test accuracy is 96.02 % against 97.56 %, 1.54 points lower (95 % interval ...; 8 paired seeds)"``."""
     unit = results.unit
-    means = f"{words.absolute(results, contrast.arm_mean)} against {words.absolute(results, contrast.control_mean)}"
+    unit = results.unit
+    means = f"{words.absolute(unit, contrast.arm_mean)} against {words.absolute(unit, contrast.control_mean)}"
     size = unit.signed(contrast.mean_difference).lstrip("+−")
     way = "higher" if contrast.mean_difference > 0 else "lower"
     behind = [

@@ -52,7 +52,9 @@ class Listing:
     asked: str = ""
 
 
-def listing(jobs: int, budget: str, overrides: Mapping[str, object], done: Callable[[Study], int]) -> Listing:
+def listing(
+    jobs: int, budget: str, overrides: Mapping[str, object], done: Callable[[Study], int], asked: str = ""
+) -> Listing:
     """Every study that a name reaches, a row a budget.
 
     Args:
@@ -60,6 +62,7 @@ def listing(jobs: int, budget: str, overrides: Mapping[str, object], done: Calla
         budget: which budget; ``quick`` lists all of them.
         overrides: fields that are changed, by dotted key.
         done: how many trials of a study have a record already.
+        asked: what all campaigns of the runs folder asked and found.
     """
     from ablate.design.forecast import rough_forecast
     from ablate.design.read import budget_names, list_studies, load_study
@@ -74,4 +77,4 @@ def listing(jobs: int, budget: str, overrides: Mapping[str, object], done: Calla
                 rows.append(Row(study=study, path=path, expected=expected, done=done(study)))
         except StudyError as error:
             problems.append(str(error))
-    return Listing(jobs=jobs, rows=tuple(rows), problems=tuple(problems))
+    return Listing(jobs=jobs, rows=tuple(rows), problems=tuple(problems), asked=asked)

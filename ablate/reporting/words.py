@@ -14,7 +14,7 @@ from ablate.design.study import Study
 from ablate.design.tuning import tuned_by
 from ablate.model.spec import Change
 from ablate.reporting.results import Results
-from ablate.reporting.style import FEWEST_SEEDS, p_text
+from ablate.reporting.style import FEWEST_SEEDS, Unit, p_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,9 +128,7 @@ def evidence(results: Results, contrast: Contrast) -> str:
     """Both means, difference, interval, p and number of paired seeds."""
     unit = results.unit_of(contrast.metric)
     which, p = ("p", contrast.p) if contrast.adjusted_p is None else ("adjusted p", contrast.adjusted_p)
-    means = " against ".join(
-        f"{unit.value(value)} {unit.symbol}".rstrip() for value in (contrast.arm_mean, contrast.control_mean)
-    )
+    means = f"{absolute(unit, contrast.arm_mean)} against {absolute(unit, contrast.control_mean)}"
     difference = unit.told(unit.signed(contrast.mean_difference))
     if (span := interval(results, contrast)) not in ("–", TOO_FEW):
         difference += f" {span}"
@@ -145,9 +143,9 @@ def seeds_to_settle(verdict: Verdict) -> int | None:
     return contrast.seeds_to_settle if (contrast.seeds_to_settle or 0) > contrast.n else None
 
 
-def absolute(results: Results, value: float) -> str:
+def absolute(unit: Unit, value: float) -> str:
     """``"97.56 %"``, or a loss as it is."""
-    return f"{results.unit.value(value)} {results.unit.symbol}".rstrip()
+    return f"{unit.value(value)} {unit.symbol}".rstrip()
 
 
 def interval(results: Results, contrast: Contrast | None) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ablate.design.imported import Imported
 from ablate.design.own_block import BLOCK_ARGUMENTS, OFFERED, residual_of
 from ablate.model.nets import Net, initialise
-from ablate.model.parts import OwnPart
+from ablate.model.parts import OwnPart, parts
 from ablate.model.spec import NetSpec
 from ablate.training.user_code import UserCodeError, load_function, told
 
@@ -60,18 +60,13 @@ def _asked(called: Callable[..., object]) -> list[str]:
 def make_net(spec: NetSpec) -> Net:
     """The net with blocks of the user's own, which keep the initial weights that they give themselves."""
     net = Net(spec, make_block)
-    for name, part in net.named_children():
+    for name, child in net.named_children():
         if name != "blocks":
-            initialise(part)
-    for stage_block, module in zip(_blocks(spec), net.blocks, strict=True):
-        if not stage_block:
+            initialise(child)
+    for part, module in zip(parts(spec).blocks, net.blocks, strict=True):
+        if not isinstance(part, OwnPart):
             initialise(module)
     return net
-
-
-def _blocks(spec: NetSpec) -> list[bool]:
-    """Of each block in order, whether it is of the user's own."""
-    return [stage.block.is_own for stage in spec.stages for _ in range(stage.repeats)]
 
 
 def as_imported(spec: NetSpec) -> Imported:

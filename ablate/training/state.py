@@ -24,6 +24,7 @@ from ablate.design.record import EpochPoint, Measured
 from ablate.design.study import Recipe
 from ablate.errors import AblateError
 from ablate.files import write_whole
+from ablate.formats import build
 from ablate.model.fused import with_kernels
 from ablate.model.kernels import Dropout, DropPath
 from ablate.model.spec import NetSpec
@@ -131,7 +132,7 @@ class State:
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
-        self.curve = [EpochPoint.of(point, "checkpoint") for point in saved["curve"]]
+        self.curve = [build(EpochPoint, point, "checkpoint") for point in saved["curve"]]
         self.notes = list(saved["notes"])
         self.clock = Clock(**(saved["clock"] | {"began": self.clock.began}))
         self.resumed = saved["resumed"] + 1
