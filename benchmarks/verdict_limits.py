@@ -48,12 +48,12 @@ def noise_rows(simulations: int) -> Iterator[Row]:
     for label, noise in NOISES.items():
         for m, n in ((1, 8), (4, 8), (15, 8)):
             found = rate([0.0] * m, one_look(n), any_different, simulations, noise=noise)
-            yield Row(DIFFERENT, f"{contrasts(m)}, {n} seeds, {label}", found, 0.0, 0.065, simulations)
+            yield Row(DIFFERENT, f"{contrasts(m)}, {n} seeds, {label}", found, 0.0, ALPHA, simulations)
     for m, n in ((4, 6), (4, 10), (15, 6), (15, 10)):
         found = rate([0.0] * m, one_look(n), any_different, simulations, noise=skewed)
-        yield Row(DIFFERENT, f"{contrasts(m)}, {n} seeds, exponential", found, 0.0, 0.065, simulations)
+        yield Row(DIFFERENT, f"{contrasts(m)}, {n} seeds, exponential", found, 0.0, ALPHA, simulations)
     found = rate([0.0] * 4, settled(), any_different, simulations, noise=skewed)
-    yield Row(DIFFERENT, f"{contrasts(4)}, {named(settled())}, exponential", found, 0.0, 0.065, simulations)
+    yield Row(DIFFERENT, f"{contrasts(4)}, {named(settled())}, exponential", found, 0.0, ALPHA, simulations)
     for n in (8, 16):
         found = rate([0.0], one_look(n), any_different, simulations, noise=skewed_arms)
         yield Row(
@@ -65,10 +65,10 @@ def joint_rows(simulations: int) -> Iterator[Row]:
     promise = "joint coverage of the 95 % joint intervals"
     for m, n in ((4, 6), (4, 8), (4, 10), (15, 6), (15, 8), (15, 10)):
         found = rate([0.0] * m, one_look(n), all_covered, simulations)
-        yield Row(promise, f"{contrasts(m)}, {n} seeds, normal", found, 0.93, 0.985, simulations)
+        yield Row(promise, f"{contrasts(m)}, {n} seeds, normal", found, 0.94, 0.98, simulations)
     for m, n in ((4, 8), (15, 8)):
         found = rate([0.0] * m, one_look(n), all_covered, simulations, noise=skewed)
-        yield Row(promise, f"{contrasts(m)}, {n} seeds, exponential", found, 0.93, 0.99, simulations)
+        yield Row(promise, f"{contrasts(m)}, {n} seeds, exponential", found, 0.94, 0.99, simulations)
     found = rate([0.0] * 4, settled(), all_covered, simulations)
     yield Row(promise, f"{contrasts(4)}, {named(settled())}", found, 0.95, 1.0, simulations)
 
@@ -120,7 +120,7 @@ def slope_rows(simulations: int) -> Iterator[Row]:
             wrong += any(one.outcome in ("better", "worse") for one in table)
         setting = f"8 arms, {n} seeds, slopes vary by one SD of the noise"
         promise = "an effect wrongly called different (family-wise)"
-        yield Row(promise, setting, wrong / simulations, 0.0, 0.065, simulations)
+        yield Row(promise, setting, wrong / simulations, 0.0, ALPHA, simulations)
 
 
 def tuning_rows(simulations: int) -> Iterator[Row]:
@@ -154,7 +154,7 @@ def block_rows(simulations: int) -> Iterator[Row]:
                 decide({"0": found[1] - found[0]}, one_look(n), alpha=ALPHA, margin=1e-9, num_contrasts=1)
             )
         setting = f"the same arm tuned twice for every seed, {n} blocks"
-        yield Row(DIFFERENT, setting, apart / simulations, 0.0, 0.065, simulations)
+        yield Row(DIFFERENT, setting, apart / simulations, 0.0, ALPHA, simulations)
 
 
 def stability_rows(simulations: int) -> Iterator[Row]:
@@ -167,7 +167,7 @@ def stability_rows(simulations: int) -> Iterator[Row]:
             between = interactions(levels, list("abcd"), ALPHA)
             apart += any(one.adjusted_p <= ALPHA for ones in between.values() for one in ones)
         setting = f"4 contrasts, 3 levels, 8 seeds, {label}"
-        yield Row("levels wrongly said to differ (family-wise)", setting, apart / simulations, 0.0, 0.065, simulations)
+        yield Row("levels wrongly said to differ (family-wise)", setting, apart / simulations, 0.0, ALPHA, simulations)
     generator, held = np.random.default_rng(15), 0
     for _ in range(simulations):
         signs = []
@@ -182,7 +182,7 @@ def stability_rows(simulations: int) -> Iterator[Row]:
             signs.append({name for name, one in decided.items() if one.conclusion == "different"})
         held += bool(set.intersection(*signs))
     setting = "4 contrasts, 3 levels, 8 seeds, no difference at one of them"
-    yield Row("wrongly said to hold at every level (family-wise)", setting, held / simulations, 0.0, 0.065, simulations)
+    yield Row("wrongly said to hold at every level (family-wise)", setting, held / simulations, 0.0, ALPHA, simulations)
 
 
 def _contrasts(generator: np.random.Generator, shifts: dict[str, float]) -> dict[str, Floats]:
@@ -196,7 +196,7 @@ def co_primary_rows(simulations: int) -> Iterator[Row]:
     for m, n in ((1, 8), (4, 8), (15, 8)):
         found[m] = _co_primary(simulations, m, n, 0.0, 0.0)
         setting = f"{contrasts(m)} in two metrics that correlate by .7, {n} seeds"
-        yield Row(DIFFERENT, setting, float(found[m][:, 2].mean()), 0.0, 0.065, simulations)
+        yield Row(DIFFERENT, setting, float(found[m][:, 2].mean()), 0.0, ALPHA, simulations)
     effect = power.detectable(8, SD_OF_DIFFERENCES, num_contrasts=1)
     assert effect is not None
     size = f"a true difference of {effect / SD_OF_DIFFERENCES:.2f} SDs, 8 seeds"
@@ -259,7 +259,7 @@ def repeat_rows(simulations: int) -> Iterator[Row]:
             span = repeat_interval(first)
             inside += (span.low or 0.0) <= second.mean() <= (span.high or 0.0)
         yield Row(
-            "a repeat lies in the interval for one", f"{n} seeds each", inside / simulations, 0.93, 0.97, simulations
+            "a repeat lies in the interval for one", f"{n} seeds each", inside / simulations, 0.94, 0.96, simulations
         )
 
 
@@ -272,4 +272,4 @@ def peeking_rows(simulations: int) -> Iterator[Row]:
     promise = "called different without spending alpha (exploratory)"
     yield Row(promise, setting, float(np.mean(found)), None, None, simulations)
     found_settled = rate([0.0], settled(), any_different, simulations)
-    yield Row(DIFFERENT, f"1 contrast, {named(settled())}", found_settled, 0.0, 0.05, simulations)
+    yield Row(DIFFERENT, f"1 contrast, {named(settled())}", found_settled, 0.0, ALPHA, simulations)

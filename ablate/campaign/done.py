@@ -70,7 +70,7 @@ def asked_of(runs: Path) -> Tally | None:
         store = RecordStore(runs, one.plan.study.name)
         schedule, records = unfold(one.plan, _reader(store, store.keys()))
         of_study = [other for other in sealed if other.plan.study.name == one.plan.study.name]
-        judged.append((schedule.plan, judge(schedule.plan, records, of_study)))
+        judged.append((schedule.plan, judge(schedule.plan, records, of_study, store.replaced())))
     return tally(judged)
 
 

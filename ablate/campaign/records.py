@@ -141,6 +141,14 @@ class RecordStore:
             return path.with_name(path.name + FORGOTTEN).read_text(encoding="utf-8")
         return ""
 
+    def replaced(self) -> list[Record]:
+        """The records that were set aside on purpose, by key."""
+        found = []
+        for path in sorted(self.records.glob(f"*.json{FORGOTTEN}")):
+            with contextlib.suppress(AblateError):
+                found.append(Record.from_json(self.forgotten(path.name.partition(".")[0])))
+        return found
+
     def remove(self, key: str) -> None:
         """Removes the record of a failure that is run again; its checkpoint stays."""
         self.path(key).unlink(missing_ok=True)

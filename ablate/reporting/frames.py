@@ -158,7 +158,8 @@ _SCALED = {
     "images_high": "images_high",
     "detectable": "detectable",
 }
-_AS_IS = ("p", "adjusted_p", "equivalence_holm_p", "correlation", "image_share", "seeds_to_settle")
+_AS_IS = ("p", "adjusted_p", "equivalence_holm_p", "correlation", "seed_share", "both_share", "image_share",
+          "seeds_to_settle")  # fmt: skip
 
 
 def _times(value: float | None, factor: float) -> float:

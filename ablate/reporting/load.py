@@ -9,7 +9,7 @@ from ablate.campaign.api import load
 from ablate.campaign.options import CampaignResult, RunOptions
 from ablate.campaign.optuna_driver import importance
 from ablate.campaign.optuna_search import search_importance
-from ablate.campaign.records import sealed_plans
+from ablate.campaign.records import RecordStore, sealed_plans
 from ablate.reporting.results import Results, results_of
 
 
@@ -38,5 +38,6 @@ def results_from(held: CampaignResult, runs: Path) -> Results:
         held.costs,
         held.records,
         sealed=sealed,
+        replaced=RecordStore(runs, held.plan.study.name).replaced(),
         rank_factors=partial(search_importance if held.plan.study.searched else importance, held.plan, held.records),
     )

@@ -164,6 +164,7 @@ def results_of(
     costs: Costs,
     records: Mapping[str, Record],
     sealed: Sequence[SealedPlan] | None = None,
+    replaced: Sequence[Record] = (),
     rank_factors: Callable[[], Mapping[str, float]] = dict,
 ) -> Results:
     """The results of a campaign, judged from its plan, costs and records alone.
@@ -174,6 +175,7 @@ def results_of(
         records: trial key -> Record, failures included; records of other trials are ignored.
         sealed: the sealed plans of the runs folder; the judgement then says whether it follows one. None: it says
             nothing about that.
+        replaced: records that were set aside on purpose, so that their trials were trained again.
         rank_factors: as of ``Results``.
     """
     from ablate.verdicts.judge import judge, wanted
@@ -186,7 +188,7 @@ def results_of(
         plan=plan,
         costs=costs,
         records=records,
-        judgement=judge(plan, records, sealed),
+        judgement=judge(plan, records, sealed, replaced),
         needed=needed,
         rank_factors=rank_factors,
     )

@@ -96,6 +96,14 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     return _known(results, printed)
 
 
+# Of the variance over new seeds and new test images.
+SHARES = {"only more seeds": "seed_share", "either": "both_share", "only more test images": "image_share"}
+
+
+def _shares(values: pd.Series) -> list[str]:
+    return [f"{value:.0%}" if not math.isnan(value) else "–" for value in values]
+
+
 def power_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """What the seeds could have found, and what more of them would bring."""
     measure, digits = results.unit, results.unit.digits
@@ -103,7 +111,7 @@ def power_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
         {
             "arm": table["arm"],
             f"sd of the differences{measure.behind}": _column(table["sd"], digits),
-            "of it test-image sampling": [f"{v:.0%}" if not math.isnan(v) else "–" for v in table["image_share"]],
+            **{f"variance that {what} would remove": _shares(table[name]) for what, name in SHARES.items()},
             "p for equivalence (Holm)": [p_text(p) for p in table["equivalence_holm_p"]],
             f"found with 80 % power{measure.behind}": _column(table["detectable"], digits),
             "seeds to settle": _column(table["seeds_to_settle"], 0),

@@ -21,7 +21,7 @@ def outliers(values: Floats, *, level: float = OUTLIER_LEVEL) -> tuple[int, ...]
     """Places of the values that lie too far from the others for a normal sample, up to a quarter of them.
 
     The generalised extreme studentised deviate test (Rosner 1983, Technometrics 25), which finds several outliers that
-    hide each other. At most ``level`` of normal samples have one.
+    hide each other. About ``level`` of normal samples have one; docs/verdict_simulations.md has the share.
     """
     n = values.size
     if n < _FEWEST or not spread(values):
@@ -75,7 +75,7 @@ def highest_rate(failed: int, of: int, confidence: float = 0.95) -> float:
 
 
 def fisher_p(failed: int, of: int, other_failed: int, other_of: int) -> float:
-    """Two-sided exact p of equal failure rates; Fisher 1935."""
+    """Two-sided exact p of equal failure rates; Fisher 1935, J. R. Statist. Soc. 98."""
     total, marked = of + other_of, failed + other_failed
     places = np.arange(max(0, marked - other_of), min(of, marked) + 1)
 

@@ -32,7 +32,12 @@ from ablate.verdicts.tuning_luck import sensitivities
 from ablate.verdicts.verdict import Contrast, CoPrimaryFindings, Judgement, Outcome, Verdict
 
 
-def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[SealedPlan] | None = None) -> Judgement:
+def judge(
+    plan: CampaignPlan,
+    records: Mapping[str, Record],
+    sealed: Sequence[SealedPlan] | None = None,
+    replaced: Sequence[Record] = (),
+) -> Judgement:
     """The judgement of a campaign.
 
     Args:
@@ -41,6 +46,8 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[Se
         sealed: the sealed plans of the runs folder, an empty sequence where there are none. The judgement then says
             whether it was sealed before its trials, and has the sealed one with it where it was not. None: it says
             nothing about that.
+        replaced: records that were set aside on purpose, so that their trials were trained again. The sealed judgement
+            is of these, and not of those in their place.
     """
     found = _judgement(plan, records)
     if sealed is None:
@@ -48,14 +55,15 @@ def judge(plan: CampaignPlan, records: Mapping[str, Record], sealed: Sequence[Se
     if found.stability is not None:
         why = levels_not_sealed(plan, sealed, records)
         found = replace(found, stability=replace(found.stability, exploratory=why))
-    registered = registration(plan, sealed, records)
+    registered = registration(plan, sealed, records, replaced)
     if registered.is_confirmatory:
         return replace(found, registration=registered)
     before = None if registered.sealed is None else plan_as_sealed(plan, registered.sealed)
+    first = {**records, **{one.key: one for one in replaced if one.status != "failed"}}
     return replace(
         found,
         registration=registered,
-        as_sealed=None if before is None else _judgement(before, records),
+        as_sealed=None if before is None else _judgement(before, first),
         statements=(f"This judgement is {registered.sentence}.", *found.statements),
     )
 
@@ -75,9 +83,10 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     )
     co_primary = tuple(_co_primary(arms, control, decided[other.metric], other, verdicts) for other in rules[1:])
     if not stands:
-        verdicts = tuple(_withheld(verdict) for verdict in verdicts)
+        verdicts = tuple(verdict.withheld("this study") for verdict in verdicts)
         co_primary = tuple(
-            replace(one, verdicts=tuple(_withheld(verdict) for verdict in one.verdicts), gains={}) for one in co_primary
+            replace(one, verdicts=tuple(verdict.withheld("this study") for verdict in one.verdicts), gains={})
+            for one in co_primary
         )
     run = max([rule.looks[0].seeds, *(one.look.seeds for found in decided.values() for one in found.values())])
     every = (control, *arms, *([results[NOISE_FLOOR]] if floor else []))
@@ -273,13 +282,3 @@ def _floor_in(floor: ArmResults, control: ArmResults, decided: Decided | None, r
         # An A/A difference is a fault of the harness or the design even where it is smaller than the margin.
         return replace(verdict, outcome=_direction(verdict.contrast, rule))
     return verdict
-
-
-def _withheld(verdict: Verdict) -> Verdict:
-    return Verdict(
-        arm=verdict.arm,
-        outcome="not judged",
-        why="the noise floor did not pass, so no verdict of this study stands.",
-        contrast=verdict.contrast,
-        expected=verdict.expected,
-    )

@@ -1,14 +1,15 @@
 """Several contrasts at once: step-down max-T over joint sign flips, and intervals that hold jointly.
 
 The contrasts share their seeds and their control, so that they are dependent. A sign flip turns the differences of one
-seed in all contrasts together and keeps that dependence (Westfall & Young 1993, Resampling-Based Multiple Testing,
-algorithm 2.8). The statistic is the paired t of each contrast. For any set of contrasts without an effect whose vectors
+seed in all contrasts together and keeps that dependence (Westfall & Young 1993, Resampling-Based Multiple Testing, free
+step-down). The statistic is the paired t of each contrast. For any set of contrasts without an effect whose vectors
 of differences are symmetric about zero, the probability that any of them comes out different is at most alpha.
 Simulations with skewed noise are in docs/verdict_simulations.md.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -55,9 +56,10 @@ def step_down(differences: Floats, *, absent: int = 0) -> Floats:
 def joint_intervals(differences: Floats, alpha: float, *, absent: int = 0) -> tuple[Interval, ...]:
     """Intervals of the mean differences that hold together with probability 1 - alpha, one a contrast.
 
-    mean +- c x standard error, where c is the 1 - alpha quantile of the largest |t| over the joint flips of the
-    differences about their means. c is never below Student's quantile nor above Bonferroni's, which also serves where
-    the flips are too few for alpha.
+    mean +- c x standard error, where at most alpha of the joint flips of the differences about their means have a
+    largest |t| of c or more. Since the means are estimated, this is approximate (docs/verdict_simulations.md has the
+    joint coverage). c is never below Student's quantile nor above Bonferroni's, which also serves where the flips are
+    too few for alpha.
 
     Args:
         differences: (n seeds, contrasts).
@@ -85,7 +87,7 @@ def _stretched(column: Floats, confidence: float, scale: float) -> Interval:
 
 
 def _largest_t(differences: Floats, alpha: float) -> float:
-    """The 1 - alpha quantile of the largest |t| over the joint flips of the differences about their means."""
+    """The largest |t| that at most alpha of the joint flips of the differences about their means reach or exceed."""
     n = len(differences)
     varying = np.array([bool(spread(column)) for column in differences.T])
     centred = (differences - differences.mean(axis=0))[:, varying]
@@ -93,8 +95,8 @@ def _largest_t(differences: Floats, alpha: float) -> float:
         return 0.0
     patterns = signs(n)
     parts = np.array_split(patterns, max(1, patterns.shape[0] * centred.shape[1] // 2_000_000))
-    largest = np.concatenate([_correlations(centred, part).max(axis=1) for part in parts])
-    r = min(float(np.quantile(largest, 1 - alpha, method="higher")), 1 - 1e-12)
+    largest = np.sort(np.concatenate([_correlations(centred, part).max(axis=1) for part in parts]))
+    r = min(float(largest[-math.floor(alpha * len(largest) + _TIE)]), 1 - 1e-12)
     return r * float(np.sqrt((n - 1) / (1 - r**2)))
 
 

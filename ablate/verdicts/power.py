@@ -62,11 +62,6 @@ def shared_level(alpha: float, num_contrasts: int, correlation: float = SHARED_C
     return low
 
 
-def t_test_effect(n: int, level: float, power: float = POWER) -> float:
-    """The effect that a two-sided paired t test at ``level`` finds with ``power``: noncentral t, n - 1 degrees."""
-    return _smallest(lambda effect: t_test_power(effect, n, level) >= power, 1e-6)
-
-
 def t_test_power(effect: float, n: int, level: float) -> float:
     """Power of the two-sided paired t test, counting findings in the right direction only."""
     return 1 - float(special.nctdtr(n - 1, abs(effect) * math.sqrt(n), t_quantile(1 - level, n - 1)))

@@ -27,8 +27,8 @@ class Registration:
     """How a judgement relates to what was sealed.
 
     Attributes:
-        sealed: the plan that was sealed before the trials; of several, the first that shares trials with the judged
-            plan, or the one that the judgement follows. None: nothing was sealed.
+        sealed: the plan that was sealed before the trials, the last of several; the first that shares trials with the
+            judged plan where all came too late. None: nothing was sealed.
         reasons: why the judgement is exploratory; empty if it follows the sealed plan.
         first_trial_at: when the first of its trials started, seconds since 1970; None before any record.
     """
@@ -53,18 +53,25 @@ class Registration:
         return f"{seal}, {_duration(self.first_trial_at - self.sealed.sealed_at)} before the first trial"
 
 
-def registration(plan: CampaignPlan, sealed: Sequence[SealedPlan], records: Mapping[str, Record]) -> Registration:
+def registration(
+    plan: CampaignPlan,
+    sealed: Sequence[SealedPlan],
+    records: Mapping[str, Record],
+    replaced: Sequence[Record] = (),
+) -> Registration:
     """Whether the judgement of ``records`` under ``plan`` was sealed before they were trained.
 
-    A sealed plan concerns the judgement if it is of a study of that name and shares trials with it. The judgement is
-    confirmatory if one of these says the same as ``plan`` and is older than every trial. Seeds beyond the sealed number
-    always make it exploratory: a plan with one look has spent its whole alpha there, and a study that may add seeds
-    says so, with its most seeds, before it is sealed.
+    A sealed plan concerns the judgement if it is of a study of that name and shares trials with it. The last of these
+    that is older than every trial counts: whoever seals several rules does not choose among them afterwards. The
+    judgement is confirmatory if that plan says the same as ``plan``. Seeds beyond the sealed number always make it
+    exploratory: a plan with one look has spent its whole alpha there, and a study that may add seeds says so, with its
+    most seeds, before it is sealed. So do results that were replaced once they were known.
 
     Args:
         plan: that the records are judged by.
         sealed: every sealed plan of the runs folder, in any order.
         records: by trial key.
+        replaced: records that were set aside on purpose.
     """
     related = sorted(
         (one for one in sealed if one.plan.study.name == plan.study.name and shared_trials(one.plan, plan)),
@@ -74,11 +81,11 @@ def registration(plan: CampaignPlan, sealed: Sequence[SealedPlan], records: Mapp
     first = min((start for start in starts if start > 0), default=None)
     if not related:
         return Registration(sealed=None, reasons=("no plan was sealed before these trials",), first_trial_at=first)
-    for one in related:
-        if not _changes(one.plan, plan) and all(one.sealed_at <= start for start in starts):
-            return Registration(sealed=one, first_trial_at=first)
-    reasons = (*_changes(related[0].plan, plan), *_too_late(related[0], starts))
-    return Registration(sealed=related[0], reasons=reasons, first_trial_at=first)
+    before = [one for one in related if all(one.sealed_at <= start for start in starts)]
+    counts = before[-1] if before else related[0]
+    again = [told for old in replaced if (told := _trained_again(old, records.get(old.key), plan.study))]
+    reasons = (*_changes(counts.plan, plan), *_too_late(counts, starts), *again)
+    return Registration(sealed=counts, reasons=reasons, first_trial_at=first)
 
 
 def levels_not_sealed(plan: CampaignPlan, sealed: Sequence[SealedPlan], records: Mapping[str, Record]) -> str:
@@ -187,9 +194,29 @@ def _too_late(sealed: SealedPlan, starts: Sequence[float]) -> tuple[str, ...]:
     return tuple(told)
 
 
+def _trained_again(old: Record, now: Record | None, study: Study) -> str:
+    """A sentence where the result of a trial was set aside on purpose and another one is in its place; else empty."""
+    if now is None or old.status == "failed" or (old.status, old.metrics) == (now.status, now.metrics):
+        return ""
+    was, has = (_result(one, study) for one in (old, now))
+    when = f" of {_utc(old.measured.started_at)}" if old.measured.started_at else ""
+    return f"{old.arm} seed {old.seed} was trained again after its result{when} was known: {was} then, {has} now"
+
+
+def _result(record: Record, study: Study) -> str:
+    metric = study.decision.metric
+    if metric not in record.metrics:
+        return record.status
+    value = record.metrics[metric]
+    return f"{100 * value:.2f} %" if metric.endswith("accuracy") else f"{value:.4g} {study.decision.unit}".rstrip()
+
+
 def _seal(sealed: SealedPlan) -> str:
-    at = datetime.datetime.fromtimestamp(sealed.sealed_at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"sealed {at}" + (f" at commit {sealed.commit}" if sealed.commit else "")
+    return f"sealed {_utc(sealed.sealed_at)}" + (f" at commit {sealed.commit}" if sealed.commit else "")
+
+
+def _utc(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _duration(seconds: float) -> str:

@@ -153,7 +153,7 @@ def judge_runs(values: Values, question: Question) -> Judgement:
         num_seeds=max(len(one.seeds) for one in samples),
         num_contrasts=len(samples),
         stands=stands,
-        verdicts=verdicts if stands else tuple(_withheld(one) for one in verdicts),
+        verdicts=verdicts if stands else tuple(one.withheld("these runs") for one in verdicts),
         noise_floor=floor,
         statements=tuple(sentence for sentence in said if sentence),
         method=wording.method(samples, no_worse=question.no_worse),
@@ -323,13 +323,3 @@ def _floor(values: Values, question: Question) -> Verdict | None:
     if found.also_different:
         found = replace(found, conclusion="different")
     return verdict(contrast_of(one, found, question, 1), found, question)
-
-
-def _withheld(one: Verdict) -> Verdict:
-    return Verdict(
-        arm=one.arm,
-        outcome="not judged",
-        why="the noise floor did not pass, so no verdict of these runs is valid.",
-        contrast=one.contrast,
-        expected=one.expected,
-    )

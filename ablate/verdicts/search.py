@@ -71,7 +71,7 @@ def best_of(scores: Sequence[float]) -> tuple[BestOf, ...]:
     """For each budget up to their number, the best of so many settings drawn at random from those tried.
 
     Draws are with replacement, so the chance that the best of k is at most the i-th of n ordered scores is (i / n)^k
-    (Dodge et al. 2019, arXiv:1909.03004, equations 5 to 7).
+    (Dodge et al. 2019, arXiv:1909.03004).
 
     Args:
         scores: finite, one a setting, in any order.

@@ -47,7 +47,7 @@ def t_quantile(confidence: float, df: float) -> float:
 
 def spread(values: ArrayLike) -> float | None:
     """Standard deviation (n,) -> scalar with n - 1; exactly 0 for equal values; None from one value."""
-    x = _finite(values)
+    x = finite(values)
     if x.size < 2:
         return None
     if np.ptp(x) <= _ROUNDING * float(np.abs(x).max()):
@@ -57,7 +57,7 @@ def spread(values: ArrayLike) -> float | None:
 
 def paired_interval(differences: ArrayLike, confidence: float = 0.95) -> Interval:
     """Student's t interval of the mean difference. Equal differences give an interval of no width, one seed none."""
-    d = _finite(differences)
+    d = finite(differences)
     sd = spread(d)
     if sd is None:
         return Interval(None, None)
@@ -87,22 +87,30 @@ def welch_interval(arm: ArrayLike, control: ArrayLike, confidence: float = 0.95)
 
     Source: Welch 1947, Biometrika 34; degrees of freedom by Welch-Satterthwaite.
     """
-    x, y = _finite(arm), _finite(control)
+    difference, error, df = welch(arm, control)
+    if df is None:
+        return Interval(None, None)
+    half = t_quantile(confidence, df) * error
+    return Interval(difference - half, difference + half)
+
+
+def welch(arm: ArrayLike, control: ArrayLike) -> tuple[float, float, float | None]:
+    """mean(arm) - mean(control), its standard error, and Welch's degrees of freedom; None where these are not known."""
+    x, y = finite(arm), finite(control)
+    difference = float(x.mean() - y.mean())
     sd_x, sd_y = spread(x), spread(y)
     if sd_x is None or sd_y is None:
-        return Interval(None, None)
-    difference = float(x.mean() - y.mean())
+        return difference, math.nan, None
     var_x, var_y = sd_x**2 / x.size, sd_y**2 / y.size
     if var_x + var_y == 0:
-        return Interval(difference, difference)
+        return difference, 0.0, math.inf
     df = (var_x + var_y) ** 2 / (var_x**2 / (x.size - 1) + var_y**2 / (y.size - 1))
-    half = t_quantile(confidence, df) * math.sqrt(var_x + var_y)
-    return Interval(difference - half, difference + half)
+    return difference, math.sqrt(var_x + var_y), df
 
 
 def correlation(arm: ArrayLike, control: ArrayLike) -> float | None:
     """Pearson's r of (n,) and (n,); None below three pairs or when either is constant."""
-    x, y = _finite(arm), _finite(control)
+    x, y = finite(arm), finite(control)
     sd_x, sd_y = spread(x), spread(y)
     if x.size < 3 or not sd_x or not sd_y:
         return None
@@ -117,7 +125,7 @@ def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
     ``seed`` and (hits + 1) / (flips + 1), which is valid too (Phipson & Smyth 2010). The smallest value that n seeds
     can give is 2 / 2^n. All differences zero: 1.
     """
-    d = _finite(differences)
+    d = finite(differences)
     observed = abs(float(d.sum()))
     if observed <= _tolerance(d):
         return 1.0
@@ -126,13 +134,13 @@ def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
 
 def sign_flip_above_p(values: ArrayLike, *, seed: int = 0) -> float:
     """One-sided sign-flip p against "the centre of symmetry is at most 0"; smallest value 1 / 2^n."""
-    d = _finite(values)
+    d = finite(values)
     return _upper_p(d, float(d.sum()), seed)
 
 
 def t_above_p(values: ArrayLike) -> float:
     """One-sided t test against "the mean is at most 0"; equal values: 0 if positive, else 1; one value: 1."""
-    d = _finite(values)
+    d = finite(values)
     sd = spread(d)
     if sd is None:
         return 1.0
@@ -144,7 +152,7 @@ def t_above_p(values: ArrayLike) -> float:
 
 def tost_p(differences: ArrayLike, margin: float) -> float:
     """Two one-sided t tests of "the true difference lies outside (-margin, margin)"; Schuirmann 1987."""
-    d = _finite(differences)
+    d = finite(differences)
     return max(t_above_p(d + margin), t_above_p(margin - d))
 
 
@@ -154,7 +162,7 @@ def exact_equivalence_p(differences: ArrayLike, margin: float, *, seed: int = 0)
     The t test alone would call two seeds with equal differences equivalent beyond all doubt; this one cannot go below
     1 / 2^n, so that a handful of seeds that happen to agree proves nothing.
     """
-    d = _finite(differences)
+    d = finite(differences)
     return max(sign_flip_above_p(d + margin, seed=seed), sign_flip_above_p(margin - d, seed=seed))
 
 
@@ -203,7 +211,12 @@ def _tolerance(d: Floats) -> float:
     return _ROUNDING * float(np.abs(d).sum())
 
 
-def _finite(values: ArrayLike) -> Floats:
+def finite(values: ArrayLike) -> Floats:
+    """The values as floats (n,).
+
+    Raises:
+        ValueError: there is none, or one is not finite.
+    """
     x = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if x.ndim != 1 or x.size < 1 or not np.isfinite(x).all():
         raise ValueError(f"one or more finite numbers (n,) are needed, got shape {x.shape}: {x!r}")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from ablate.verdicts.stats import Floats, spread, t_quantile
+from ablate.verdicts.stats import Floats, finite, t_quantile, welch
 
 EXACT_UP_TO = 200_000  # ways to split the runs; above that, splits are sampled
 SAMPLED_SPLITS = 99_999
@@ -67,7 +67,7 @@ def permutation_above_p(arm: ArrayLike, control: ArrayLike, *, seed: int = 0) ->
 
 def welch_above_p(arm: ArrayLike, control: ArrayLike) -> float:
     """One-sided Welch t test against "the arm's mean is at most the control's"; 1 from a single run of either."""
-    difference, error, df = _welch(_values(arm), _values(control))
+    difference, error, df = welch(finite(arm), finite(control))
     if df is None:
         return 1.0
     if error == 0:
@@ -77,13 +77,13 @@ def welch_above_p(arm: ArrayLike, control: ArrayLike) -> float:
 
 def welch_tost_p(arm: ArrayLike, control: ArrayLike, margin: float) -> float:
     """Two one-sided Welch tests of "the true difference lies outside (-margin, margin)"; Schuirmann 1987."""
-    x, y = _values(arm), _values(control)
+    x, y = finite(arm), finite(control)
     return max(welch_above_p(x + margin, y), welch_above_p(y + margin, x))
 
 
 def permutation_tost_p(arm: ArrayLike, control: ArrayLike, margin: float, *, seed: int = 0) -> float:
     """The permutation twin of ``welch_tost_p``, which a handful of runs that happen to agree cannot pass."""
-    x, y = _values(arm), _values(control)
+    x, y = finite(arm), finite(control)
     return max(permutation_above_p(x + margin, y, seed=seed), permutation_above_p(y + margin, x, seed=seed))
 
 
@@ -103,8 +103,8 @@ def two_samples_power(difference: float, arm: ArrayLike, control: ArrayLike, *, 
     Welch's t, noncentral, at the largest level that the exact test attains; 0 where it cannot reach ``level`` at all or
     a spread is not known.
     """
-    x, y = _values(arm), _values(control)
-    _, error, df = _welch(x, y)
+    x, y = finite(arm), finite(control)
+    _, error, df = welch(x, y)
     attained = _attained(x.size, y.size, level)
     if df is None or attained == 0:
         return 0.0
@@ -118,8 +118,8 @@ def detectable_two_samples(arm: ArrayLike, control: ArrayLike, *, level: float, 
 
     None where the exact test cannot reach ``level``, or a spread is not known.
     """
-    x, y = _values(arm), _values(control)
-    _, error, df = _welch(x, y)
+    x, y = finite(arm), finite(control)
+    _, error, df = welch(x, y)
     if df is None or _attained(x.size, y.size, level) == 0:
         return None
     if error == 0:
@@ -137,21 +137,8 @@ def _attained(n: int, k: int, level: float) -> float:
     return level if step < 1e-6 else math.floor(level / step + 1e-9) * step
 
 
-def _welch(x: Floats, y: Floats) -> tuple[float, float, float | None]:
-    """Difference of the means, its standard error, and Welch's degrees of freedom; None where they are not known."""
-    difference = float(x.mean() - y.mean())
-    sd_x, sd_y = spread(x), spread(y)
-    if sd_x is None or sd_y is None:
-        return difference, math.nan, None
-    var_x, var_y = sd_x**2 / x.size, sd_y**2 / y.size
-    if var_x + var_y == 0:
-        return difference, 0.0, math.inf
-    df = (var_x + var_y) ** 2 / (var_x**2 / (x.size - 1) + var_y**2 / (y.size - 1))
-    return difference, math.sqrt(var_x + var_y), df
-
-
 def _splits(arm: ArrayLike, control: ArrayLike, seed: int) -> Splits:
-    x, y = _values(arm), _values(control)
+    x, y = finite(arm), finite(control)
     runs = np.concatenate([x, y])
     runs = runs - runs.mean()
     runs = runs / (float(np.abs(runs).max()) or 1.0)
@@ -195,10 +182,3 @@ def _variance(squares: Floats, sums: Floats, count: int) -> Floats:
     found = (squares - sums**2 / count) / (count - 1)
     found[found < _NO_VARIANCE] = 0.0
     return found
-
-
-def _values(values: ArrayLike) -> Floats:
-    x = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    if x.ndim != 1 or x.size < 1 or not np.isfinite(x).all():
-        raise ValueError(f"one or more finite numbers (n,) are needed, got shape {x.shape}: {x!r}")
-    return x

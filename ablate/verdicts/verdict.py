@@ -155,6 +155,11 @@ class Verdict:
     tested: bool = True
     settled_at: int | None = None
 
+    def withheld(self, study: str) -> Verdict:
+        """What is left of it where the noise floor did not pass."""
+        why = f"the noise floor did not pass, so no verdict of {study} is valid."
+        return Verdict(arm=self.arm, outcome="not judged", why=why, contrast=self.contrast, expected=self.expected)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedGain:

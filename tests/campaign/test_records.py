@@ -95,6 +95,7 @@ def test_a_forgotten_record_is_kept_aside_and_its_checkpoint_goes(store: RecordS
     assert store.forget(RECORD.key)
     assert store.read(RECORD.key) is None
     assert store.forgotten(RECORD.key) == RECORD.to_json()
+    assert store.replaced() == [RECORD]
     assert store.keys() == set()
     assert not store.folder(RECORD.key).exists()
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy import stats
 
 from ablate.verdicts.maxt import joint_intervals, smallest_p, step_down
 from ablate.verdicts.stats import holm, paired_interval, sign_flip_p, t_quantile
 
 
 def by_hand(differences: np.ndarray) -> list[float]:
-    """Westfall & Young's algorithm 2.8 with |t| as scipy would compute it, over all 2^n flips."""
+    """Westfall & Young's free step-down with |t| as scipy would compute it, over all 2^n flips."""
     n, m = differences.shape
 
     def t(d: np.ndarray) -> np.ndarray:
@@ -74,6 +75,19 @@ def test_a_joint_interval_holds_the_plain_one_and_never_reaches_beyond_bonferron
         assert joint.high is not None
         assert (widest.low or 0) - 1e-9 <= joint.low <= (plain.low or 0) + 1e-9
         assert (plain.high or 0) - 1e-9 <= joint.high <= (widest.high or 0) + 1e-9
+
+
+@pytest.mark.parametrize("n", [6, 7, 8])
+def test_at_most_alpha_of_the_flips_reach_the_end_of_a_joint_interval(n: int) -> None:
+    d = np.random.default_rng(n).normal(size=(n, 3))
+    flips = np.array(list(itertools.product((1, -1), repeat=n)))
+    t = np.array([stats.ttest_1samp(flip[:, None] * (d - d.mean(axis=0)), 0).statistic for flip in flips])
+    reach = [
+        (one.width or 0) / 2 / stats.sem(column) for one, column in zip(joint_intervals(d, 0.05), d.T, strict=True)
+    ]
+    bonferroni = stats.t.ppf(1 - 0.05 / 6, n - 1)
+    assert np.ptp(reach) < 1e-9
+    assert (np.abs(t).max(axis=1) >= reach[0] - 1e-9).mean() <= 0.05 or reach[0] == pytest.approx(bonferroni)
 
 
 def test_a_single_contrast_has_students_interval_and_one_seed_none() -> None:

@@ -119,6 +119,43 @@ def test_a_plan_changed_and_sealed_again_before_any_trial_is_confirmatory(campai
     assert registration(made.plan, [first, seal(made)], made.records).is_confirmatory
 
 
+def test_of_several_rules_sealed_before_the_trials_the_last_counts_and_none_is_chosen_afterwards(
+    campaign: Make,
+) -> None:
+    made = trained(campaign)
+    wide = rerun(made, decision={"margin": 0.02}, expect={"a": "equivalent"})
+    first = SealedPlan(plan=wide, sealed_at=SEALED_AT - 60, commit="")
+    chosen = judge(wide, made.records, [first, seal(made)])
+    assert chosen.registration is not None
+    assert not chosen.registration.is_confirmatory
+    assert "decision.margin was 0.005 when the plan was sealed and is 0.02 now" in chosen.registration.sentence
+    assert chosen.as_sealed is not None
+    assert chosen.as_sealed.verdict("a").outcome == "worse"
+
+
+def test_results_that_were_trained_again_once_they_were_known_are_named_and_the_first_ones_judged(
+    campaign: Make,
+) -> None:
+    made = trained(campaign)
+    first = made.records[made.plan.arm_trials("a")[3].key]
+    same = judge(made.plan, made.records, [seal(made)], [first])
+    assert same.registration is not None
+    assert same.registration.is_confirmatory
+    made.spoil("a", 3, metrics={"test_accuracy": 0.999, "test_loss": 0.0})
+    found = judge(made.plan, made.records, [seal(made)], [first])
+    assert found.registration is not None
+    was = f"{100 * first.metrics['test_accuracy']:.2f}"
+    assert found.registration.reasons == (
+        f"a seed 3 was trained again after its result of 2026-11-30 00:54 UTC was known: {was} % then, 99.90 % now",
+    )
+    assert (found.verdict("a").outcome, found.as_sealed and found.as_sealed.verdict("a").outcome) == (
+        "undecided",
+        "worse",
+    )
+    crashed = dataclasses.replace(first, status="failed", metrics={})
+    assert registration(made.plan, [seal(made)], made.records, [crashed]).is_confirmatory
+
+
 def test_without_a_sealed_plan_or_a_start_time_nothing_is_confirmatory(campaign: Make) -> None:
     made, undated = trained(campaign), trained(campaign, started=0.0)
     assert "no plan was sealed" in registration(made.plan, [], made.records).sentence
