@@ -101,7 +101,8 @@ EDITS: dict[str, tuple[Edit, ...]] = {
         Edit(
             "ablate/design/datasets.py",
             '        ("synthetic", 1,',
-            '        ("stripes", 1, 12, 2, 80, 20),\n        ("more_digits", 1, 28, 10, 60_000, 10_000),\n        ("synthetic", 1,',
+            '        ("stripes", 1, 12, 2, 80, 20),\n        ("more_digits", 1, 28, 10, 60_000, 10_000),\n'
+            '        ("synthetic", 1,',
         ),
         Edit("ablate/design/datasets.py", "EMBEDDED = (", 'EMBEDDED = ("stripes", '),
         Edit(
@@ -116,7 +117,11 @@ EDITS: dict[str, tuple[Edit, ...]] = {
             "MAKERS: dict",
         ),
         Edit("ablate/training/embedded.py", "Arrays]] = {", 'Arrays]] = {"stripes": stripes, '),
-        Edit("ablate/training/download.py", '    "mnist": "MNIST",\n', '    "mnist": "MNIST",\n    "more_digits": "MNIST",\n'),
+        Edit(
+            "ablate/training/download.py",
+            '    "mnist": "MNIST",\n',
+            '    "mnist": "MNIST",\n    "more_digits": "MNIST",\n',
+        ),
     ),
     "an executor": (
         Edit(
