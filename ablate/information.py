@@ -88,7 +88,7 @@ def channels(options: argparse.Namespace) -> None:
     """Figure 7 for the arms of a study, with their initial or their trained weights."""
     import pandas as pd
 
-    from ablate.design.plan import make_plan
+    from ablate.campaign.planning import planned
     from ablate.design.read import load_study
     from ablate.reporting import figures_information
     from ablate.reporting.console import print_frame
@@ -96,7 +96,7 @@ def channels(options: argparse.Namespace) -> None:
 
     kept = {"keep_weights": True} if options.trained else {}
     study = load_study(options.study, budget=options.budget, overrides={**overrides(options), **kept})
-    plan = make_plan(study, options.data_root)
+    plan = planned(study, options.data_root, print)
     arms, images = chosen(plan, options.arms), data_of(plan, options)
     frame = pd.concat([counted(plan, arm, images, options) for arm in arms], ignore_index=True)
     print_frame(printed_channels(frame))

@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
         AblateError: a bit width out of range, no trained net, a folder that cannot be written.
     """
     from ablate.campaign.options import RunOptions
+    from ablate.campaign.planning import planned
     from ablate.design.own_block import is_ours
-    from ablate.design.plan import make_plan
     from ablate.design.read import load_study
     from ablate.files import write_whole
     from ablate.measure.quantise import check_bits
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         check_bits(bits)
     study = load_study(options.study, budget=options.budget, overrides={**overrides(options), "keep_weights": True})
     where = RunOptions(runs=options.runs, data_root=options.data_root)
-    plan = make_plan(study, where.data_root)
+    plan = planned(study, where.data_root, print)
     if own := [arm.name for arm in plan.arms if not is_ours(arm.spec)]:
         told = f"study {study.name}: {own[0]} trains an imported net"
         raise AblateError(f"{told}; low precision is known of ablate's own nets, whose norms follow their convolutions")

@@ -63,16 +63,16 @@ def run(options: argparse.Namespace, out: TextIO) -> None:
         AblateError: the study, the arm, the net, the images or the folder cannot be used.
     """
     from ablate.campaign.options import RunOptions
+    from ablate.campaign.planning import planned
     from ablate.campaign.predict import answers, check_asked
     from ablate.campaign.trained import trained_net
-    from ablate.design.plan import make_plan
     from ablate.design.read import load_study
     from ablate.reporting.predictions import mistakes, prediction_frame
     from ablate.reporting.progress import progress
 
     study = load_study(options.study, budget=options.budget, overrides=overrides(options))
     how = RunOptions(runs=options.runs, data_root=options.data_root)
-    plan = make_plan(study, how.data_root)
+    plan = planned(study, how.data_root, print)
     arm, files = arm_and_files(options.rest, [one.name for one in plan.arms])
     if files and options.test is not None:
         raise AblateError("--test goes with no image files: name files, or indices of test images")

@@ -113,16 +113,15 @@ def run_options(options: argparse.Namespace) -> RunOptions:
 
 def make(options: argparse.Namespace) -> CampaignPlan:
     """The plan of the study that the command line names."""
-    from ablate.campaign.own_data import prepare_own
-    from ablate.campaign.own_width import solve_widths
+    from ablate.campaign.planning import planned
     from ablate.design.plan import make_plan
     from ablate.design.read import find_study, load_study
 
     where = str(find_study(options.study))
     study = load_study(options.study, budget=options.budget, overrides=overrides(options))
-    if not options.plan:  # which runs no code of the user's own
-        prepare_own(study, options.data_root, print, where=where)
-    return make_plan(study, options.data_root, where=where, solve=None if options.plan else solve_widths)
+    if options.plan:  # which runs no code of the user's own
+        return make_plan(study, options.data_root, where=where)
+    return planned(study, options.data_root, print, where=where)
 
 
 def train(options: argparse.Namespace) -> int:

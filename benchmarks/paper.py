@@ -3,8 +3,8 @@
     python benchmarks/paper.py
 
 runs the commands that the page names as a user would, with their figures in docs/paper/, and writes the tables between
-the markers of the page. It trains the nets of studies/low_precision.toml and studies/mnist_digits.toml, unless the runs
-folder has them.
+the markers of the page. It trains the nets of studies/low_precision.toml, studies/mnist_digits.toml and
+examples/transfer/, unless the runs folder has them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -25,12 +29,16 @@ from ablate.model.zoo import NETS
 from ablate.paths import default_runs
 from ablate.reporting.frames_depth import printed_peaks, printed_splits, steps
 from ablate.reporting.frames_information import printed_reconstruction, summarise
+from ablate.reporting.headline import headline
 from ablate.reporting.input_sizes import printed_sizes
+from ablate.reporting.load import load_results
 from ablate.reporting.low_precision import judged, printed_scores
 from ablate.reporting.markdown import escape, table
+from ablate.reporting.tables import verdict_rows
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
 FIGURES = PAGE.with_suffix("")
+TRANSFER = PAGE.parents[1] / "examples" / "transfer"
 BITS = 16
 
 
@@ -81,6 +89,18 @@ def trained(runs: Path) -> dict[str, str]:
     }
 
 
+def transferred(runs: Path) -> str:
+    """What examples/transfer found, by the two commands of docs/transfer.md."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        environment = {**os.environ, "ABLATE_RUNS": str(runs)}
+        subprocess.run([sys.executable, TRANSFER / "transfer.py"], env=environment, check=True)
+        path = str(TRANSFER / "transfer.toml")
+        if study.main([path, "--quiet", "--no-report", "--runs", str(runs)]):
+            raise SystemExit(1)
+        found = load_results("transfer", runs=runs, digest=load_study(path).digest)
+    return "\n".join([f"**{escape(headline(found))}**", "", table(verdict_rows(found))])
+
+
 def main() -> int:
     """Draws the figures and fills the page."""
     parser = argparse.ArgumentParser(description="Draws the figures of docs/paper.md and fills its tables.")
@@ -93,7 +113,9 @@ def main() -> int:
     ):
         if call([*arguments, "--out", str(FIGURES)]):
             return 1
-    PAGE.write_text(filled(PAGE.read_text(), tables() | trained(options.runs)))
+    PAGE.write_text(
+        filled(PAGE.read_text(), tables() | trained(options.runs) | {"transfer": transferred(options.runs)})
+    )
     for kept in FIGURES.iterdir():
         if kept.suffix != ".png":
             kept.unlink()

@@ -14,7 +14,8 @@
 # # What a study found
 #
 # This notebook walks through one finished campaign: the question, the verdicts, every seed behind them, and what the
-# arms cost. Each step gives a pandas frame or a figure, so you can continue from any of them.
+# arms cost. Each step gives a pandas frame or a section's figures, so you can continue from any of them. A figure's
+# `data` holds its numbers as a frame.
 #
 # Set the study's name and the runs folder, then run all cells. `digest` picks one campaign of the study by its 16 hex
 # digits; `None` is the newest.
@@ -27,7 +28,7 @@ runs = "../runs"
 # %%
 from pathlib import Path
 
-from ablate.reporting import charts, frames, frames_tuning, headline, sections, stability, tables, words
+from ablate.reporting import frames, frames_tuning, headline, sections, stability, tables, words
 from ablate.reporting.load import load_results
 
 results = load_results(study_name, runs=Path(runs), digest=digest)
@@ -53,7 +54,7 @@ words.gravest(results)
 # steps, paired differences otherwise.
 
 # %%
-sections.main_chart(results)
+display(*sections.figures("answer", results))
 
 # %% [markdown]
 # ## Verdicts
@@ -88,7 +89,7 @@ tables.step_rows(results)
 stability.level_rows(results)
 
 # %%
-charts.stability(results)
+display(*sections.figures("stability", results))
 
 # %%
 stability.interaction_rows(results)
@@ -99,7 +100,7 @@ stability.interaction_rows(results)
 # Parallel lines mean that two factors do not interact. Empty for a study without crossed factors.
 
 # %%
-charts.interactions(results)
+display(*sections.figures("interactions", results))
 
 # %% [markdown]
 # ## Level by level
@@ -107,7 +108,7 @@ charts.interactions(results)
 # Accuracy against a choice that is a number, where the study has one with three levels or more.
 
 # %%
-charts.levels(results)
+display(*sections.figures("levels", results))
 
 # %% [markdown]
 # ## Every seed, arm by arm
@@ -123,7 +124,7 @@ scores = frames.scores(trials, judgement.metric)
 frames.summary(scores, results.arms, judgement.alpha)
 
 # %%
-charts.by_arm(results)
+display(*sections.figures("arms", results))
 
 # %% [markdown]
 # ## Differences to the control
@@ -138,7 +139,7 @@ contrasts = frames.contrasts(results)
 contrasts
 
 # %%
-charts.differences(results)
+display(*sections.figures("differences", results))
 
 # %% [markdown]
 # ## Tuning
@@ -149,7 +150,7 @@ charts.differences(results)
 frames_tuning.scores(results)
 
 # %%
-charts.tuning(results)
+display(*sections.figures("tuning", results))
 
 # %% [markdown]
 # ## Search
@@ -157,18 +158,12 @@ charts.tuning(results)
 # What the search tried, and how much of the lead of its best candidates fresh seeds confirmed.
 
 # %%
-from ablate.reporting import charts_search, frames_search
+from ablate.reporting import frames_search
 
 frames_search.candidate_rows(results, frames_search.candidates(results))
 
 # %%
-charts_search.lead(results)
-
-# %%
-charts_search.front(results)
-
-# %%
-charts_search.parallel(results)
+display(*sections.figures("search", results))
 
 # %% [markdown]
 # ## At equal cost
@@ -179,7 +174,7 @@ charts_search.parallel(results)
 frames.matched(results)
 
 # %%
-charts.matched(results)
+display(*sections.figures("matched", results))
 
 # %% [markdown]
 # ## What it costs
@@ -191,34 +186,20 @@ costs = frames.arm_costs(results)
 costs
 
 # %%
-charts.cost(results)
-
-# %% [markdown]
-# Where in the net the multiply-adds are spent:
-
-# %%
-charts.cost_by_block(results)
+display(*sections.figures("cost", results))
 
 # %% [markdown]
 # ## Learning curves
 #
-# One row per trial and epoch. Training loss and training accuracy are drawn by step, about 100 points a trial.
+# One row per trial and epoch. Training loss and training accuracy are drawn by step, with about 100 points per trial.
+# Training code of your own has one figure per metric that it reports.
 
 # %%
 curves = frames.curves(results)
 curves
 
 # %%
-charts.validation_curves(results)
-
-# %%
-display(*charts.training_curves(results))
-
-# %% [markdown]
-# Training of your own reports metrics of its own, a figure each.
-
-# %%
-display(*charts.reported_curves(results))
+display(*sections.figures("curves", results))
 
 # %% [markdown]
 # ## Image by image
@@ -227,7 +208,7 @@ display(*charts.reported_curves(results))
 # disagree most. Records keep predictions and which of them were right.
 
 # %%
-charts.confusion(results)
+display(*sections.figures("images", results))
 
 # %%
 tables.disagreement_rows(results)

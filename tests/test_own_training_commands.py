@@ -18,7 +18,7 @@ FILES = {
     for found in re.finditer(r"```(?:python|toml)\n# (\S+)\n.*?```", PAGE, re.DOTALL)
     for found in [(found[0].partition("\n")[2].removesuffix("```"), found[0], found[1])]
 }
-EXAMPLES = ("char_lm", "tabular", "script")
+EXAMPLES = ("char_lm", "tabular", "script", "transfer")
 
 
 def commands(page: str) -> list[str]:
@@ -81,6 +81,15 @@ def test_every_command_of_an_examples_page_runs(folder: Path, example: str) -> N
 @pytest.mark.slow
 def test_the_script_example_runs_and_says_what_it_expected(folder: Path) -> None:
     assert "momentum is better than the control" in run("python -m ablate.study examples/script/script.toml", folder)
+
+
+@pytest.mark.slow
+def test_the_transfer_example_trains_a_net_and_starts_from_its_weights(folder: Path) -> None:
+    page = (ROOT / "docs/transfer.md").read_text()
+    assert "digits 0 to 4" in run(re.search(r"^    (python examples/.+)$", page, re.MULTILINE)[1], folder)
+    small = commands(page)[-1]
+    assert "fine_tuned starts from digits.pt: 188 tensors loaded" in run(small, folder)
+    assert "Study" in run(small.partition(" --seeds")[0] + " --plan", folder)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

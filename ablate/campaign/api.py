@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.options import CampaignResult, RunOptions
-from ablate.campaign.own_data import prepare_own
-from ablate.campaign.own_width import solve_widths
+from ablate.campaign.planning import planned
 from ablate.campaign.records import RecordStore, plan_path, sealed_plans, writable
 from ablate.design.datasets import DataInfo
-from ablate.design.plan import CONTROL, CampaignPlan, Trial, make_plan
+from ablate.design.plan import CONTROL, CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.study import Study
 from ablate.errors import AblateError, one_of
 from ablate.files import write_whole
-from ablate.paths import default_data_root
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -33,8 +31,7 @@ def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
     Raises:
         StudyError, DataError: the arms or the data cannot be used.
     """
-    prepare_own(study, data_root or default_data_root(), lambda _: None)
-    return make_plan(study, data_root, solve=solve_widths)
+    return planned(study, data_root)
 
 
 def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Module:

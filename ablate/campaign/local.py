@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer
 from ablate.campaign.worker import DONE, TrainerError, serve, train_trial
 from ablate.design.own_training import OwnTraining
+from ablate.design.source import look_in, places
 from ablate.errors import AblateError
 
 TRAINING = ("ablate.training.preload",)
@@ -211,7 +213,7 @@ def start(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ablate.campaign.worker", *preload])
     ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
+    process = context.Process(target=_with_places, args=(places(), target, *arguments, theirs), daemon=True)
     try:
         with _quiet_server(threads), _without_main(arguments[0] if arguments else target):
             process.start()
@@ -221,6 +223,13 @@ def start(
     finally:
         theirs.close()
     return process, ours
+
+
+def _with_places(folders: Sequence[Path], target: Callable[..., object], *arguments: Any) -> None:
+    """Calls the target where code of the user's own is looked for in the same folders as in the dispatcher."""
+    for folder in folders:
+        look_in(folder)
+    target(*arguments)
 
 
 def run_in_subprocess(function: Callable[..., T], *arguments: Any, say: Say, threads: int = 1) -> T:

@@ -95,12 +95,16 @@ class OptunaView:
             there = optuna.get_all_study_names(self._storage)
             names = [name for name in self._names(plan) if name in there]
             studies = [optuna.load_study(study_name=name, storage=self._storage) for name in names]
-            return {key: trial.user_attrs.get(DIGEST, "") for key, trial in _by_key(studies).items()}
+            return {key: trial.user_attrs.get(DIGEST, "") for key, trial in _by_key(_trials(studies)).items()}
 
     def known(self, plan: CampaignPlan, costs: ArmCosts) -> dict[str, str]:  # noqa: ARG002 - of the protocol
-        """See ``View.known``."""
+        """See ``View.known``; where a record is there twice, its study is made again."""
         with self._answers():
-            self._held = _by_key(self._studies(plan))
+            there = _trials(self._studies(plan))
+            if len(there) > len(_by_key(there)):
+                self._delete(plan)
+                there = []
+            self._held = _by_key(there)
             return {key: trial.user_attrs.get(DIGEST, "") for key, trial in self._held.items()}
 
     def push(self, plan: CampaignPlan, item: Item, costs: ArmCosts) -> str:
@@ -226,9 +230,13 @@ def _answers(view: OptunaView) -> Any:
         raise ViewError(redact(f"{view.name} cannot be used: {lines[0]}")[:400]) from error
 
 
-def _by_key(studies: Sequence[optuna.Study]) -> dict[str, optuna.trial.FrozenTrial]:
+def _by_key(trials: Sequence[optuna.trial.FrozenTrial]) -> dict[str, optuna.trial.FrozenTrial]:
+    return {trial.user_attrs["key"]: trial for trial in trials}
+
+
+def _trials(studies: Sequence[optuna.Study]) -> list[optuna.trial.FrozenTrial]:
     trials = [trial for study in studies for trial in study.get_trials(deepcopy=False)]
-    return {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
+    return [trial for trial in trials if "key" in trial.user_attrs]
 
 
 def _identity(file: Path) -> list[int]:

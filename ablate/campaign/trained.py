@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from ablate.campaign.api import net_of, one_named
 from ablate.campaign.check import forget
 from ablate.campaign.options import Observer, RunOptions
+from ablate.campaign.planning import planned
 from ablate.campaign.records import RecordStore
 from ablate.campaign.run import run_campaign
 from ablate.campaign.schedule import unfold
-from ablate.design.plan import CONTROL, CampaignPlan, Trial, make_plan
+from ablate.design.plan import CONTROL, CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.study import Study
 from ablate.errors import AblateError
@@ -91,7 +92,7 @@ def trained_net(
         AblateError: there is no such arm or seed, nothing was trained and ``train`` is false, or the trial failed.
     """
     how = options or RunOptions()
-    plan = _planned(study, how)
+    plan = _planned(study, how, say)
     kept = _kept(plan, arm, how)
     trials = {trial.seed: trial for trial in plan.arm_trials(arm)}
     if seed is None:
@@ -113,7 +114,7 @@ def trained_net(
     return TrainedNet(plan=plan, trial=trial, weights=weights)
 
 
-def _planned(study: Study, options: RunOptions) -> CampaignPlan:
+def _planned(study: Study, options: RunOptions, say: Callable[[str], None] = lambda _: None) -> CampaignPlan:
     """The plan with each arm's own recipe, where the study tunes them.
 
     Raises:
@@ -125,7 +126,7 @@ def _planned(study: Study, options: RunOptions) -> CampaignPlan:
         found = {key: store.read(key) for key in keys}
         return {key: record for key, record in found.items() if record is not None}
 
-    plan = make_plan(keeping(study), options.data_root)
+    plan = planned(keeping(study), options.data_root, say)
     if not study.tuned:
         return plan
     schedule, _ = unfold(plan, read)
@@ -145,7 +146,7 @@ def _train(
     for _ in range(2):  # a record without weights may also come from MLflow
         if forget(plan, options, [f"{trial.arm}:{trial.seed}"]):
             say(f"{name} has a record without weights, which is set aside: {trial.key}.json.forgotten")
-        original = make_plan(plan.study, options.data_root) if plan.study.tuned else plan
+        original = planned(plan.study, options.data_root) if plan.study.tuned else plan
         result = run_campaign(original, options, observer=observer, only={trial.key})
         if result.trained or RecordStore(options.runs, trial.study).weights(trial.key).is_file():
             return

@@ -75,41 +75,42 @@ def load_study(
         StudyError: the file, a budget or an override has problems; the message lists all of them.
     """
     path = find_study(name_or_path) if isinstance(name_or_path, str) else name_or_path
+    return _loaded(path, budget, overrides or {})[budget]
+
+
+def load_budgets(path: Path, *, overrides: Mapping[str, object] | None = None) -> dict[str, Study]:
+    """The study in each of its budgets, ``quick`` first; the overrides are applied to all of them.
+
+    Raises:
+        StudyError: the file, a budget or an override has problems; the message lists all of them.
+    """
+    return _loaded(path, None, overrides or {})
+
+
+def _loaded(path: Path, budget: str | None, overrides: Mapping[str, object]) -> dict[str, Study]:
+    """Every budget, each of them checked; with the overrides in ``budget``, or in all where that is None."""
     where = str(path)
     tables = read_toml(path)
     look_in(path.parent)
     if not re.fullmatch(NAME_PATTERN, path.stem):
         raise StudyError([Problem(where, "", f"{NAME_RULE}, before .toml: that is the study's name")])
     budgets, problems = _split_budgets(tables, where)
-    if budget != QUICK and budget not in budgets:
-        there = ", ".join(dict.fromkeys([QUICK, *budgets]))
-        message = f"has no budget {budget!r}{nearest(budget, [QUICK, *budgets])} (there are: {there})"
+    names = dict.fromkeys([QUICK, *budgets])
+    if budget is not None and budget not in names:
+        message = f"has no budget {budget!r}{nearest(budget, list(names))} (there are: {', '.join(names)})"
         raise StudyError([*problems, Problem(where, "", message)])
-    set_here, bad_keys = _overrides(overrides or {})
-
-    def study_of(chosen: str) -> tuple[Study | None, list[Problem]]:
-        layers = [Layer(where, tables), Layer(where, budgets.get(chosen, {}), f"budget.{chosen}.")]
-        return validated(path.stem, chosen, [*layers, set_here] if chosen == budget else layers)
-
-    study, found = study_of(budget)
-    problems += bad_keys + found
-    for other in dict.fromkeys((QUICK, *budgets)):
-        problems += study_of(other)[1] if other != budget else []
-    if study is None or problems:
-        raise StudyError(dict.fromkeys(problems))
-    return study
-
-
-def budget_names(path: Path) -> tuple[str, ...]:
-    """The budgets of a study file, ``quick`` first.
-
-    Raises:
-        StudyError: not a readable TOML file, or a budget that is not allowed.
-    """
-    budgets, problems = _split_budgets(read_toml(path), str(path))
+    set_here, bad_keys = _overrides(overrides)
+    problems += bad_keys
+    studies: dict[str, Study] = {}
+    for name in dict.fromkeys([budget or QUICK, *names]):
+        layers = [Layer(where, tables), Layer(where, budgets.get(name, {}), f"budget.{name}.")]
+        study, found = validated(path.stem, name, [*layers, set_here] if budget in (None, name) else layers)
+        problems += found
+        if study is not None:
+            studies[name] = study
     if problems:
-        raise StudyError(problems)
-    return tuple(dict.fromkeys([QUICK, *budgets]))
+        raise StudyError(dict.fromkeys(problems))
+    return studies
 
 
 def _overrides(written: Mapping[str, object]) -> tuple[Layer, list[Problem]]:

@@ -12,19 +12,9 @@ from typing import Any
 from ablate.design.arms import DATA_CHANGES
 from ablate.design.imported import PATTERN
 from ablate.design.study import NAME_PATTERN, OUTSIDE_THE_NET, DataSpec, Recipe, Study
-from ablate.model.spec import ACTIVATIONS, BOTTLENECKS, CHANGEABLE, CONVS, NORMS, RESIDUALS, SE_GATES, SHORTCUTS
+from ablate.model.spec import CHANGEABLE, LEVELS
 from ablate.model.zoo import NETS
 
-_LEVELS = {
-    "net": tuple(NETS),
-    "residual": RESIDUALS,
-    "bottleneck": BOTTLENECKS,
-    "activation": ACTIVATIONS,
-    "conv": CONVS,
-    "shortcut": SHORTCUTS,
-    "norm": NORMS,
-    "se_gate": SE_GATES,
-}
 _NOT_WRITTEN = ("name", "budget")  # the file's name and --budget say these
 _LEVEL: dict[str, Any] = {"type": ["string", "number", "boolean"]}  # of a field of the user's own code
 _OPEN = ("control", "arms", "factors", "stability", "design", "budget")  # tables that hold such fields where it trains
@@ -44,9 +34,8 @@ def study_schema() -> Schema:
     made = Study.model_json_schema()
     definitions: Schema = made["$defs"]
     tables = {name: schema for name, schema in made["properties"].items() if name not in _NOT_WRITTEN}
-    fields: Schema = {
-        name: {"enum": list(_LEVELS[name])} if name in _LEVELS else _VALUE for name in ("net", *CHANGEABLE)
-    }
+    named = {"net": tuple(NETS), **LEVELS}
+    fields: Schema = {name: {"enum": list(named[name])} if name in named else _VALUE for name in ("net", *CHANGEABLE)}
     parts = {"recipe": ("Recipe", tuple(Recipe.model_fields)), "data": ("DataSpec", DATA_CHANGES)}
     for name in ("net", "residual"):
         fields[name] = {"anyOf": [fields[name], {"type": "string", "pattern": PATTERN}]}

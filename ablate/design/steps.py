@@ -41,13 +41,14 @@ def between(start: Model, end: Model, taken: Collection[str]) -> Model:
     if isinstance(start, Imported) or isinstance(end, Imported):
         return _between_imported(start, end, taken)
     rows = (end if LAYOUT in taken else start).stages
+    blocks: dict[tuple[BlockSpec, BlockSpec], BlockSpec] = {}  # most rows have the same one
     stages = []
     for i, row in enumerate(rows):
-        toggles: dict[str, Any] = {
-            name: getattr(_at((end if name in taken else start).stages, i, len(rows)).block, name)
-            for name in BLOCK_FIELDS
-        }
-        stages.append(replace(row, block=BlockSpec(**toggles)))
+        pair = left, right = _at(start.stages, i, len(rows)).block, _at(end.stages, i, len(rows)).block
+        if pair not in blocks:
+            toggles = {name: getattr(right if name in taken else left, name) for name in BLOCK_FIELDS}
+            blocks[pair] = BlockSpec(**toggles)
+        stages.append(replace(row, block=blocks[pair]))
     moved: dict[str, Any] = {name: getattr(end, name) for name in _NET_FIELDS if name in taken}
     activation = (end if "activation" in taken else start).activation
     return with_source(replace(start, **moved, stages=tuple(stages), activation=activation))

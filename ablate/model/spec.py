@@ -13,14 +13,16 @@ from typing import Any, Self
 from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.formats import build
 
-RESIDUALS = ("inverted", "classic", "sandglass")
-BOTTLENECKS = ("linear", "relu")
-ACTIVATIONS = ("relu6", "relu", "hardswish", "silu")
-CONVS = ("depthwise", "full", "fused")
-SHORTCUTS = ("identity", "projection", "none", "expansions")
+LEVELS: dict[str, tuple[str, ...]] = {  # of each field whose values have names
+    "residual": ("inverted", "classic", "sandglass"),
+    "bottleneck": ("linear", "relu"),
+    "activation": ("relu6", "relu", "hardswish", "silu"),
+    "conv": ("depthwise", "full", "fused"),
+    "shortcut": ("identity", "projection", "none", "expansions"),
+    "se_gate": ("sigmoid", "hardsigmoid"),
+    "norm": ("batch", "group", "layer"),
+}
 KERNEL_SIZES = (3, 5, 7)
-SE_GATES = ("sigmoid", "hardsigmoid")
-NORMS = ("batch", "group", "layer")
 
 
 def round_width(width: float, divisor: int) -> int:
@@ -29,10 +31,10 @@ def round_width(width: float, divisor: int) -> int:
     return rounded + divisor if rounded < 0.9 * width else rounded
 
 
-def _check_level(spec: object, name: str, levels: tuple[str, ...]) -> None:
+def _check_level(spec: object, name: str) -> None:
     value: Any = getattr(spec, name)
-    if value not in levels:
-        raise SpecError(name, one_of(value, levels))
+    if value not in LEVELS[name]:
+        raise SpecError(name, one_of(value, LEVELS[name]))
 
 
 def _check_number(spec: object, name: str, low: float, high: float, *, whole: bool = False) -> None:
@@ -93,18 +95,18 @@ class BlockSpec:
 
     def __post_init__(self) -> None:
         if not self.is_own:
-            _check_level(self, "residual", RESIDUALS)
-        _check_level(self, "bottleneck", BOTTLENECKS)
-        _check_level(self, "activation", ACTIVATIONS)
-        _check_level(self, "conv", CONVS)
-        _check_level(self, "shortcut", SHORTCUTS)
+            _check_level(self, "residual")
+        _check_level(self, "bottleneck")
+        _check_level(self, "activation")
+        _check_level(self, "conv")
+        _check_level(self, "shortcut")
         _check_number(self, "expand_ratio", 1, 64)
         _check_number(self, "kernel_size", 3, 7, whole=True)
         if self.kernel_size not in KERNEL_SIZES:
             raise SpecError("kernel_size", f"must be 3, 5 or 7, got {self.kernel_size}")
         _check_number(self, "groups", 1, 1024, whole=True)
         _check_number(self, "se_ratio", 0, 1)
-        _check_level(self, "se_gate", SE_GATES)
+        _check_level(self, "se_gate")
         self._check_together()
 
     @property
@@ -204,11 +206,11 @@ class NetSpec:
         if not isinstance(self.stem_pool, bool):
             raise SpecError("stem_pool", f"must be true or false, got {self.stem_pool!r}")
         _check_number(self, "head_channels", 0, 65536, whole=True)
-        _check_level(self, "activation", ACTIVATIONS)
+        _check_level(self, "activation")
         _check_number(self, "width_mult", 0.01, 64)
         _check_number(self, "divisor", 1, 64, whole=True)
         _check_number(self, "dropout", 0, 0.99)
-        _check_level(self, "norm", NORMS)
+        _check_level(self, "norm")
         _check_number(self, "norm_eps", 1e-12, 1)
         _check_number(self, "head_hidden", 0, 65536, whole=True)
         _check_number(self, "drop_path", 0, 0.99)

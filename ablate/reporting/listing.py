@@ -65,14 +65,14 @@ def listing(
         asked: what all campaigns of the runs folder asked and found.
     """
     from ablate.design.forecast import rough_forecast
-    from ablate.design.read import budget_names, list_studies, load_study
+    from ablate.design.read import list_studies, load_budgets, load_study
 
     rows: list[Row] = []
     problems: list[str] = []
     for path in list_studies():
         try:
-            for name in budget_names(path) if budget == QUICK else (budget,):
-                study = load_study(path, budget=name, overrides=overrides)
+            one = {} if budget == QUICK else {budget: load_study(path, budget=budget, overrides=overrides)}
+            for study in (one or load_budgets(path, overrides=overrides)).values():
                 expected = rough_forecast(study, jobs=jobs)
                 rows.append(Row(study=study, path=path, expected=expected, done=done(study)))
         except StudyError as error:

@@ -257,3 +257,9 @@ SECTIONS = (
     Section("trials", "Every trial", _trials),
     Section("origin", "Where the numbers come from", _origin),
 )
+
+
+def figures(name: str, results: Results) -> list[Chart]:
+    """The figures of the section ``name``, in order."""
+    (section,) = [one for one in SECTIONS if one.name == name]
+    return [part for part in section.parts(results) if isinstance(part, Chart)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -53,6 +54,18 @@ def test_the_dashboard_reads_it_from_one_thread_after_another(runs: Path) -> Non
     view.close()
     assert names[0] == names[1] == names[2]
     assert len(names[0]) == 1
+
+
+def test_a_record_that_is_there_twice_is_shown_once_after_the_next_call(runs: Path) -> None:
+    """A storage may carry out what it answered with an error."""
+    plan = plan_of("control", seeds=2)
+    go(plan, runs)
+    study = study_of(runs)
+    study.add_trial(study.trials[0])  # type: ignore[attr-defined]
+    shutil.rmtree(runs / "cache")  # which says that the view was given everything
+    go(plan, runs)
+    shown = [trial.user_attrs["key"] for trial in study_of(runs).trials]  # type: ignore[attr-defined]
+    assert sorted(shown) == sorted(trial.key for trial in plan.trials)
 
 
 def test_factors_are_parameters_and_optuna_finds_the_one_that_matters(runs: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ablate.design.layered import merge
 from ablate.design.read import find_study, list_studies, load_study
 from ablate.errors import StudyError
-from ablate.model.spec import ACTIVATIONS
+from ablate.model.spec import LEVELS
 
 Write = Callable[[str], Path]
 GOOD = """
@@ -176,7 +176,7 @@ def test_each_fault_is_named_with_its_key_and_what_is_allowed(write: Write, text
 
 def test_another_librarys_activation_is_no_typo_of_ours(write: Write) -> None:
     message = problems(write("[arms.a]\nactivation='gelu'"))["arms.a.activation"]
-    assert message == f"must be one of {', '.join(ACTIVATIONS)}; got 'gelu'"
+    assert message == f"must be one of {', '.join(LEVELS['activation'])}; got 'gelu'"
 
 
 @pytest.mark.parametrize("margin", [0.2, 0.005])

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ablate import study as command
-from ablate.design.read import budget_names, load_study
+from ablate.design.read import load_budgets, load_study
 from ablate.design.study import NAME_PATTERN
 from ablate.design.template import TEMPLATE, write_template
 from ablate.errors import StudyError
@@ -48,7 +48,7 @@ def test_every_commented_choice_is_allowed(here: Path) -> None:
     study = load_study("all.toml")
     assert set(study.arms) == {"relu_bottleneck", "no_shortcut", "label_smoothing"}
     assert (study.recipe.flip, study.recipe.weight_decay) == (True, 5e-4)
-    assert budget_names(here / "all.toml") == ("quick", "large")
+    assert list(load_budgets(here / "all.toml")) == ["quick", "large"]
     assert load_study("all.toml", budget="large").recipe.epochs == 30
 
 

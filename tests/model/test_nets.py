@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.model.layers import layers
 from ablate.model.nets import Net, build
-from ablate.model.spec import SHORTCUTS, BlockSpec, NetSpec, StageSpec
+from ablate.model.spec import LEVELS, BlockSpec, NetSpec, StageSpec
 from ablate.model.torchvision_weights import WeightsError, from_torchvision
 from ablate.model.zoo import NETS
 
@@ -183,7 +183,7 @@ def test_every_field_of_a_block_changes_what_the_net_does(field: str) -> None:
 
 def test_the_shortcuts_differ_pairwise() -> None:
     images = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    logits = [behaviour(BASE.with_blocks(shortcut=level), images) for level in SHORTCUTS]
+    logits = [behaviour(BASE.with_blocks(shortcut=level), images) for level in LEVELS["shortcut"]]
     assert not any(torch.equal(a, b) for a, b in itertools.combinations(logits, 2))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,8 @@ from hypothesis import strategies as st
 
 from ablate.errors import SpecError
 from ablate.model.spec import (
-    ACTIVATIONS,
-    BOTTLENECKS,
     CHANGEABLE,
-    CONVS,
-    NORMS,
-    RESIDUALS,
-    SE_GATES,
-    SHORTCUTS,
+    LEVELS,
     BlockSpec,
     NetSpec,
     StageSpec,
@@ -92,12 +87,8 @@ def test_the_page_on_study_files_names_every_field_level_and_net() -> None:
     page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
     for name in (*CHANGEABLE, *NETS):
         assert f"`{name}`" in page, name
-    for field, levels in (
-        ("residual", RESIDUALS), ("bottleneck", BOTTLENECKS), ("activation", ACTIVATIONS), ("conv", CONVS),
-        ("shortcut", SHORTCUTS), ("se_gate", SE_GATES),
-    ):  # fmt: skip
-        assert f"| `{field}` | {', '.join(levels)} |" in page
-    assert f"| {', '.join(NORMS)} |" in page
+    for field, levels in LEVELS.items():
+        assert re.search(rf"^\| `{field}`.* \| {', '.join(levels)} \|", page, re.MULTILINE), field
 
 
 def test_equal_stages_are_equal_and_hash_alike() -> None:

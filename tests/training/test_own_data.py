@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate.campaign.own_data import prepare_own
+from ablate.campaign.local import run_in_subprocess
+from ablate.campaign.options import RunOptions
+from ablate.campaign.planning import prepare_own
+from ablate.campaign.trained import kept_nets
 from ablate.design.datasets import describe
 from ablate.design.own_data import prepared_own
 from ablate.design.plan import make_plan
+from ablate.design.read import load_study
 from ablate.design.study import DataSpec, Study
 from ablate.errors import DataError
 from ablate.training.data import load_images
@@ -178,3 +182,20 @@ def test_data_are_prepared_once_and_again_after_an_edit(root: Path, tmp_path: Pa
     assert prepared_own("data_of_mine:arrays", root) != before
     prepare_own(study, root, said.append)
     assert describe(study.data, root).digest != first
+
+
+def test_a_function_beside_a_study_file_in_another_folder_is_found_by_every_process(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "data_beside_it.py").write_text(DATA_PY)
+    file = tmp_path / "elsewhere" / "beside.toml"
+    file.write_text('[control]\nnet = "mobilenet_v2_mnist"\n[arms.a]\nbottleneck = "relu"\n'
+                    '[data]\nname = "data_beside_it:arrays"\n[recipe]\nbatch_size = 4\n')  # fmt: skip
+    study, how = load_study(file), RunOptions(runs=tmp_path / "runs", data_root=tmp_path / "data")
+    assert kept_nets(study, "control", how) == []  # planned, although nothing prepared the data before
+    file = run_in_subprocess(_prepared, study.data.name, tmp_path / "data", say=print)
+    assert file == prepared_own(study.data.name, tmp_path / "data")
+    assert file.is_file()
+
+
+def _prepared(name: str, root: Path, say: Callable[[str], None]) -> Path:
+    return prepared_own(name, root)

@@ -1,4 +1,4 @@
-"""Makes an .npz of the user's own data in a separate process, before the study is planned."""
+"""Plans a study whose data or widths only code of the user's own can tell; that code runs in processes of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.campaign.local import run_in_subprocess
+from ablate.campaign.own_width import solve_widths
 from ablate.design.own_data import is_own, prepared_own
+from ablate.design.plan import CampaignPlan, make_plan
 from ablate.design.study import Study
 from ablate.errors import AblateError, DataError, Problem
+from ablate.paths import default_data_root
+
+
+def planned(
+    study: Study, data_root: Path | None = None, say: Callable[[str], None] = lambda _: None, *, where: str = ""
+) -> CampaignPlan:
+    """The arms and trials of a study, its data prepared and its widths solved.
+
+    Args:
+        study: as loaded.
+        data_root: the folder of data sets; None: the default.
+        say: told what is being prepared.
+        where: the study file, for errors; else the study is named.
+
+    Raises:
+        StudyError, DataError: the arms or the data cannot be used.
+    """
+    root = data_root or default_data_root()
+    prepare_own(study, root, say, where=where)
+    return make_plan(study, root, where=where, solve=solve_widths)
 
 
 def prepare_own(study: Study, root: Path, say: Callable[[str], None], *, where: str = "") -> None:
