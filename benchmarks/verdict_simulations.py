@@ -51,7 +51,7 @@ from ablate.verdicts.factorial import factorial_effects
 from ablate.verdicts.sequential import Decided
 from ablate.verdicts.stats import paired_interval, welch_interval
 
-SIMULATIONS = 1_000
+SIMULATIONS = 500
 TABLE = Path(__file__).resolve().parent.parent / "docs" / "verdict_simulations.md"
 
 
