@@ -10,7 +10,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fault_drivers import Drive, NotHere, Toll, campaign, count, flip, new_runs
@@ -33,6 +33,7 @@ from ablate.design.record import Record
 from ablate.reporting.folders import publish
 from ablate.reporting.load import results_from
 
+MOST_ROUNDS = 20  # of campaigns in which a view is deleted
 CALLS = 3  # of a command, until the views have everything; each waits for them a limited time
 HOSTILE = ("quo'te\"d", "{x}", "per%20cent", "a b", "#1", "what?", "%(here)s", "ünï", "semi;colon&", "back\\slash")
 
@@ -41,18 +42,19 @@ HOSTILE = ("quo'te\"d", "{x}", "per%20cent", "a b", "#1", "what?", "%(here)s", "
 
 
 class _Deleting(Notes):
-    """Deletes something at random instants of a campaign."""
+    """Deletes something at random instants of a campaign, or as soon as the view has made it again."""
 
     def __init__(self, places: list[Path], tries: int, trials: int, dice: random.Random) -> None:
         super().__init__()
-        self.places, self.done, self.seen = places, 0, 0
+        self.places, self.done, self.seen, self.due = places, 0, 0, 0
         self.at = set(dice.sample(range(1, trials), tries))
 
     def finished(self, trial: Trial, record: Record) -> None:
         self.seen += 1
-        if self.seen in self.at:
-            found = [place for place in self.places if delete(place)]
-            self.done += bool(found)
+        self.due += self.seen in self.at
+        found = [place for place in self.places if self.due and delete(place)]
+        if found:
+            self.done, self.due = self.done + 1, self.due - 1
 
 
 def delete(place: Path) -> bool:
@@ -66,10 +68,30 @@ def delete(place: Path) -> bool:
     return there
 
 
+def total(tolls: Sequence[Toll]) -> Toll:
+    """Of several campaigns under one fault; what broke first is told."""
+    counts = {
+        name: sum(getattr(one, name) for one in tolls)
+        for name in ("tries", "planned", "lost", "unseen", "twice", "differ")
+    }
+    return Toll(**counts, broken=next((one.broken for one in tolls if one.broken), ""))
+
+
 def deleted(*names: str) -> Drive:
-    """A view, or all of them, deleted in mid-campaign; a second call must train nothing and make it whole."""
+    """A view, or all of them, deleted in mid-campaign; a second call must train nothing and make it whole.
+
+    A campaign may end before its view was made as often as it is to be deleted; then another one is begun.
+    """
 
     def drive(folder: Path, tries: int, dice: random.Random) -> Toll:
+        rounds: list[Toll] = []
+        while (left := tries - sum(one.tries for one in rounds)) > 0 and len(rounds) < MOST_ROUNDS:
+            place = folder / str(len(rounds))
+            place.mkdir()
+            rounds.append(in_one(place, left, dice))
+        return total(rounds)
+
+    def in_one(folder: Path, tries: int, dice: random.Random) -> Toll:
         seeds = 4 * tries
         plan, runs = killing_plan(seeds), new_runs(folder)
         campaign(killing_plan(1), runs)  # so that there is something of each to delete

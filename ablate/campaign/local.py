@@ -264,18 +264,23 @@ def run_in_subprocess(function: Callable[..., T], *arguments: Any, say: Say, thr
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        result = function(*arguments, lambda message: pipe.send(("said", message)))
-        pipe.send(("returned", result))
-    except AblateError as error:
-        pipe.send(("raised", AblateError(str(error))))
-    except (ImportError, MemoryError) as error:
-        pipe.send(("raised", AblateError(cannot_load(error))))
-    except OSError as error:
-        pipe.send(("raised", error))
-    except Exception as error:  # noqa: BLE001 - it is raised again on the other side
-        pipe.send(("raised", RuntimeError(f"{type(error).__name__}: {error}")))
+    with contextlib.suppress(BrokenPipeError):  # the dispatcher was killed, so nobody waits for the answer
+        pipe.send(_answer(function, arguments, pipe))
     os._exit(0)
+
+
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> tuple[str, Any]:
+    """What the function returned, or the error to raise on the other side."""
+    try:
+        return "returned", function(*arguments, lambda message: pipe.send(("said", message)))
+    except AblateError as error:
+        return "raised", AblateError(str(error))
+    except (ImportError, MemoryError) as error:
+        return "raised", AblateError(cannot_load(error))
+    except OSError as error:
+        return "raised", error
+    except Exception as error:  # noqa: BLE001 - it is raised again on the other side
+        return "raised", RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _not_started(error: Exception) -> str:

@@ -55,7 +55,7 @@ def kill_one(process: subprocess.Popen[bytes], what: str, dice: random.Random) -
     killed = [pid for pid in victims if process.poll() is None and kill(pid)]
     if process.pid in killed:
         process.wait()
-        assert until(lambda: not any(alive(pid) for pid in below)), "workers outlive their dispatcher"
+        assert until(lambda: not any(alive(pid) for pid in below), seconds=60), "workers outlive their dispatcher"
     return bool(killed)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from executor_contract import ExecutorContract
 from fakes import alive, null, plan_of, slow, until
 
 from ablate.campaign.executor import Executor, Finished, Lost, Trainer, TrialContext
-from ablate.campaign.local import LocalExecutor, run_in_subprocess
+from ablate.campaign.local import LocalExecutor, _call, run_in_subprocess
 from ablate.campaign.options import RunOptions
 from ablate.campaign.records import OUTPUT, RecordStore
 from ablate.campaign.run import run_campaign
@@ -169,3 +170,14 @@ def _helper(word: str, say: object) -> str:
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return f"{word}!"
+
+
+def test_a_subprocess_whose_dispatcher_was_killed_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for function in (lambda say: say("half"), lambda say: 1):
+        ours, theirs = multiprocessing.Pipe()
+        ours.close()
+        _call(function, (), theirs)
+    assert ended == [0, 0]
