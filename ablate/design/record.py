@@ -8,6 +8,7 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ablate.errors import AblateError
@@ -142,6 +143,11 @@ class Record:
         plain["format"] = FORMAT
         return json.dumps({**plain, "sha256": _checksum(plain)}, sort_keys=True)
 
+    @cached_property
+    def checksum(self) -> str:
+        """That of its file: 64 hex digits over everything else."""
+        return str(json.loads(self.to_json())["sha256"])
+
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of ``to_json``.
@@ -153,7 +159,8 @@ class Record:
             plain: dict[str, Any] = parse(text)
             found = plain.pop("format")
             check_format("record", found, FORMAT)
-            _check_sum(text, plain.pop("sha256"), {**plain, "format": found})
+            checksum = plain.pop("sha256")
+            _check_sum(text, checksum, {**plain, "format": found})
             what = f"record of format {found}"
             for name in ("predictions", "correct"):
                 if name in plain:
@@ -162,7 +169,9 @@ class Record:
             plain["measured"] = build(Measured, plain.get("measured", {}), what)
             if not 0 <= plain["measured"].started_at < YEAR_10000:
                 raise ValueError(f"started_at must be seconds since 1970, got {plain['measured'].started_at}")
-            return build(cls, plain, what)
+            record = build(cls, plain, what)
+            vars(record)["checksum"] = checksum  # so that a report of many records makes none of them again
+            return record
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             raise AblateError(f"not a record: {error}") from error
 

@@ -145,7 +145,7 @@ def effect_checks(
 def _lack_of_fit(rest: Floats) -> Floats:
     """F of the higher interactions under every joint flip of the seeds' signs, the data as they are first."""
     num_terms, n = rest.shape
-    means = np.asarray(signs(n) @ rest.T) / n
+    means = np.asarray(signs(n).astype(np.float64) @ rest.T) / n
     between = n * (means**2).sum(axis=1)
     within = (rest**2).sum() - between
     return np.asarray((between / num_terms) / np.maximum(within / (num_terms * (n - 1)), 1e-300))

@@ -10,12 +10,15 @@ Simulations with skewed noise are in docs/verdict_simulations.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ablate.verdicts.stats import Floats, Interval, paired_interval, spread, t_quantile
 
+Signs = NDArray[np.int8]
 EXACT_SEEDS = 16  # up to here all flips are counted, above as many are drawn
 _PATTERNS = 2 ** (EXACT_SEEDS - 1)  # a pattern and its opposite have the same |t|, so half of 2^n are enough
 _TIE = 1e-9  # equal sums round differently
@@ -43,7 +46,7 @@ def step_down(differences: Floats, *, absent: int = 0) -> Floats:
     threshold = observed[order] - _TIE
     joint, alone = np.zeros(order.size), np.zeros(order.size)
     patterns = signs(len(differences))
-    for chunk in np.array_split(patterns, max(1, patterns.shape[0] * order.size // 2_000_000)):
+    for chunk in _chunks(patterns, order.size):
         flipped = _correlations(differences, chunk)[:, order]
         alone += (flipped >= threshold).sum(axis=0)
         joint += (np.maximum.accumulate(flipped, axis=1) >= threshold).sum(axis=0)
@@ -94,10 +97,16 @@ def _largest_t(differences: Floats, alpha: float) -> float:
     if not centred.size:
         return 0.0
     patterns = signs(n)
-    parts = np.array_split(patterns, max(1, patterns.shape[0] * centred.shape[1] // 2_000_000))
-    largest = np.sort(np.concatenate([_correlations(centred, part).max(axis=1) for part in parts]))
+    parts = (_correlations(centred, chunk).max(axis=1) for chunk in _chunks(patterns, centred.shape[1]))
+    largest = np.sort(np.concatenate(list(parts)))
     r = min(float(largest[-math.floor(alpha * len(largest) + _TIE)]), 1 - 1e-12)
     return r * float(np.sqrt((n - 1) / (1 - r**2)))
+
+
+def _chunks(patterns: Signs, contrasts: int) -> Iterator[Floats]:
+    """The patterns as floats, in parts that take little memory with what is made of them."""
+    parts = max(1, len(patterns) * max(contrasts, patterns.shape[1]) // 2_000_000)
+    return (part.astype(np.float64) for part in np.array_split(patterns, parts))
 
 
 def _correlations(differences: Floats, patterns: Floats) -> Floats:
@@ -107,11 +116,13 @@ def _correlations(differences: Floats, patterns: Floats) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def signs(n: int) -> Floats:
+def signs(n: int) -> Signs:
     """Patterns of signs (patterns, n), the identity first: all with the first sign +1, or as many drawn at random."""
     if n > EXACT_SEEDS:
-        drawn = np.random.default_rng(n).integers(0, 2, (_PATTERNS, n)) * 2.0 - 1
+        drawn, generator = np.empty((_PATTERNS, n), np.int8), np.random.default_rng(n)
+        for some in np.array_split(drawn, 64):  # one call would draw all of them as integers of eight bytes
+            some[:] = generator.integers(0, 2, some.shape) * 2 - 1
         drawn[0] = 1
-        return np.asarray(drawn)
+        return drawn
     bits = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n - 1)) & 1
-    return np.hstack([np.ones((len(bits), 1)), 1.0 - 2.0 * bits])
+    return np.hstack([np.ones((len(bits), 1), np.int8), (1 - 2 * bits).astype(np.int8)])

@@ -98,7 +98,7 @@ def _found(effect: float, n: int, alpha: float, num_contrasts: int, correlation:
     if n > _ENUMERATED:
         return t > t_quantile(1 - shared_level(alpha, num_contrasts, correlation), n - 1), means
     size = np.sqrt(n * (values**2).sum(axis=1))
-    largest = np.abs(values @ signs(n).T) / size[:, None]
+    largest = np.abs(values @ signs(n).T.astype(np.float64)) / size[:, None]
     if num_contrasts > 1:
         largest = np.maximum(largest, _others(n, num_contrasts, correlation))
     p = (largest >= (total / size - 1e-5)[:, None]).mean(axis=1)
@@ -236,9 +236,10 @@ def _others(n: int, num_contrasts: int, correlation: float) -> NDArray[np.float3
     first, generator = _normal(n)[: _simulations(num_contrasts)], np.random.default_rng(n)
     root, rest = math.sqrt(correlation), math.sqrt(1 - correlation)
     common = root * first + rest * generator.standard_normal(first.shape)  # what the contrasts share, given the first
-    found = np.zeros((len(first), len(signs(n))), np.float32)
+    flips = signs(n).T.astype(np.float64)
+    found = np.zeros((len(first), flips.shape[1]), np.float32)
     for _ in range(num_contrasts - 1):
         drawn = root * common + rest * generator.standard_normal(first.shape)
-        r = np.abs(drawn @ signs(n).T) / np.sqrt(n * (drawn**2).sum(axis=1))[:, None]
+        r = np.abs(drawn @ flips) / np.sqrt(n * (drawn**2).sum(axis=1))[:, None]
         np.maximum(found, r, out=found, casting="same_kind")
     return found

@@ -120,3 +120,12 @@ def test_a_constant_arm_has_no_correlation() -> None:
 def test_numbers_that_are_none_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="finite numbers"):
         stats.sign_flip_p(bad)
+
+
+@pytest.mark.parametrize("n", [33, 40, 47, 48, 49])
+def test_sampled_flips_are_counted_as_a_plain_product_counts_them(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.1, 1, n)
+    drawn = np.random.default_rng(0).integers(0, 2, size=(10_000, n), dtype=np.int8)
+    words = stats._drawn_signs(n, 0)[:, :10_000]
+    sums = sum(stats._signed_sums(d[16 * i : 16 * i + 16])[word] for i, word in enumerate(words))
+    assert np.allclose(sums, (drawn * 2.0 - 1) @ d, rtol=0, atol=1e-9)
