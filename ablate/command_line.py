@@ -103,6 +103,10 @@ def exit_status(
 
 def _say(command: str, message: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody listens there any more
+        if sys.flags.dev_mode:  # PYTHONDEVMODE=1: a sentence may hide a bug
+            import traceback
+
+            traceback.print_exc()
         print(f"ablate {command}: {message}", file=sys.stderr)  # noqa: T201
         sys.stderr.flush()
 

@@ -118,14 +118,16 @@ def check_options(options: argparse.Namespace) -> None:
     Raises:
         AblateError: the option, its value, and what is allowed.
     """
+    from ablate.design.decision import SMALLEST_ALPHA
+
     if (options.file is None) == (options.mlflow is None):
         raise AblateError("name one source of runs: a file (results.csv) or --mlflow EXPERIMENT")
     if options.margin is not None and not 0 < options.margin < math.inf:
         raise AblateError(f"--margin must be a number above 0, got {options.margin:g}")
     if options.ask == "no_worse" and options.margin is None:
         raise AblateError("--ask no_worse needs --margin: by how much an arm may be worse")
-    if not 0 < options.alpha < 0.5:
-        raise AblateError(f"--alpha must be above 0 and below 0.5, got {options.alpha:g}")
+    if not SMALLEST_ALPHA <= options.alpha < 0.5:
+        raise AblateError(f"--alpha must be at least {SMALLEST_ALPHA:g} and below 0.5, got {options.alpha:g}")
     if options.by and options.noise_floor:
         raise AblateError("--noise-floor cannot be used with --by: it is judged on one data set at a time (--where)")
     if options.noise_floor == options.control:

@@ -16,7 +16,10 @@ import pytest
 
 from ablate import report as report_command
 from ablate import study as study_command
+from ablate.campaign import run as run_module
+from ablate.campaign.options import CampaignResult, RunOptions
 from ablate.command_line import overrides
+from ablate.design.plan import CampaignPlan
 
 STUDIES = ("depthwise", "from_v1_to_v2", "inverted_residual", "linear_bottleneck", "relu6", "toggles")
 SMALL = ("linear_bottleneck", "--data", "synthetic", "--seeds", "2", "--epochs", "1", "--set", "recipe.batch_size=32")
@@ -26,16 +29,18 @@ Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
 
-def process(module: str, *arguments: str, cwd: Path) -> Done:
+def process(module: str, *arguments: str, cwd: Path, files: int = 0) -> Done:
+    """What a command prints and returns, in a process of its own, which may open so many files at once."""
     command = [sys.executable, "-m", f"ablate.{module}", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    limit = ["bash", "-c", f'ulimit -n {files}; exec "$0" "$@"'] if files else []
+    return subprocess.run([*limit, *command], cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture(scope="module")
 def carried_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
-    """A folder in which the main job was done, and what it printed."""
+    """A folder in which the main job was done with few files open at once, and what it printed."""
     folder = tmp_path_factory.mktemp("main_job")
-    return folder, process("study", *SMALL, cwd=folder)
+    return folder, process("study", *SMALL, cwd=folder, files=40)
 
 
 def verdicts(text: str) -> str:
@@ -128,6 +133,20 @@ def test_the_doctor_finds_a_finished_campaign_sound(carried_out: tuple[Path, Don
     assert "4 of 4 planned trials have a sound record" in checked.stdout
 
 
+def test_records_that_a_view_still_lacks_are_said_and_cost_no_exit_status(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, command: Run
+) -> None:
+    def run_campaign(plan: CampaignPlan, how: RunOptions, *, conclude: Callable[..., object], **_: object) -> object:
+        result = CampaignResult(plan=plan, needed=(), records={}, behind={"MLflow": 2})
+        conclude(result)
+        return result
+
+    monkeypatch.setattr(run_module, "run_campaign", run_campaign)
+    done = command("study", *SMALL, "--no-report", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "MLflow lacks 2 records; the next call pushes them, or --repair does" in done.stdout
+
+
 def test_an_interrupted_campaign_keeps_what_is_done_and_says_how_to_go_on(
     tmp_path: Path, runs: Path, command: Run
 ) -> None:
@@ -194,6 +213,8 @@ def test_plan_trains_nothing_and_says_what_the_seeds_can_find(tmp_path: Path, co
         (("relu6", "--set", "recipe.lrr=1"), "did you mean 'lr'"),
         (("relu6", "--set", "recipe.lr"), "takes KEY=VALUE"),
         (("relu6", "--seeds", "0"), "plan.seeds must be at least 1"),
+        (("relu6", "--set", "decision.alpha=5e-324"), "decision.alpha must be at least 1e-06"),
+        (("relu6", "--set", "plan.seeds=" + "7" * 5000), "plan.seeds must be a whole number, got '777"),
         (("relu6", "--data", "cifar01"), "did you mean 'cifar10'"),
         (("relu6", "--budget", "ful"), "did you mean 'full'"),
         (("relu6", "--jobs", "0"), "--jobs must be at least 1"),

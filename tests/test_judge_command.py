@@ -86,7 +86,14 @@ WRONG = {
         ["--control", "base", "--metric", "acc", "--margin", "nan"],
         "--margin must be a number above 0, got nan",
     ),
-    "alpha": (["--control", "base", "--metric", "acc", "--alpha", "1"], "--alpha must be above 0 and below 0.5, got 1"),
+    "alpha": (
+        ["--control", "base", "--metric", "acc", "--alpha", "1"],
+        "--alpha must be at least 1e-06 and below 0.5, got 1",
+    ),
+    "tiny alpha": (
+        ["--control", "base", "--metric", "acc", "--alpha", "5e-324"],
+        "at least 1e-06 and below 0.5, got 4.94066e-324",
+    ),
     "where": (["--control", "base", "--metric", "acc", "--where", "x"], "--where takes COLUMN=VALUE"),
     "expect": (["--control", "base", "--metric", "acc", "--expect", "better"], "--expect takes ARM=OUTCOME"),
     "outcome": (["--control", "base", "--metric", "acc", "--expect", "same=beter"], "did you mean 'better'?"),

@@ -16,10 +16,12 @@ SCHEMA = ("-m", "ablate.study", "--schema")
 LIST = ("-m", "ablate", "study", "--list")
 
 
-def shell(folder: Path, command: tuple[str, ...], ending: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def shell(
+    folder: Path, command: tuple[str, ...], ending: str, before: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """What bash makes of a command with these redirections."""
     (folder / "table.csv").write_text(TABLE)
-    line = f'set -o pipefail; "$0" "$@" {ending}'
+    line = f'{before}set -o pipefail; "$0" "$@" {ending}'
     return subprocess.run(
         ["bash", "-c", line, sys.executable, *command],
         cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **environment}, errors="replace",
@@ -58,6 +60,24 @@ def test_a_folder_whose_name_is_no_utf_8_is_told_of_like_any_other(tmp_path: Pat
     assert done.returncode == 2
     assert "holds no campaign of the study 'hostile'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an address space has no limit")
+@pytest.mark.parametrize("gigabytes", [1, 3])
+def test_an_address_space_too_small_for_torch_is_told_with_what_is_needed(tmp_path: Path, gigabytes: int) -> None:
+    train = ("-m", "ablate.study", "relu6", "--data", "synthetic", "--seeds", "1", "--no-report")
+    done = shell(tmp_path, train, "", before=f"ulimit -v {gigabytes}000000; ")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert "needs 6 GB of address space" in done.stderr
+
+
+def test_an_os_error_is_a_sentence_and_its_place_is_shown_in_pythons_development_mode(tmp_path: Path) -> None:
+    code = "from ablate.command_line import exit_status; exit_status('x', lambda: open('nowhere'))"
+    quiet, shown = (shell(tmp_path, ("-c", code), "", PYTHONDEVMODE=mode).stderr for mode in ("", "1"))
+    assert quiet == "ablate x: nowhere: cannot be read or written (No such file or directory)\n"
+    assert "Traceback" in shown
+    assert shown.endswith(quiet)
 
 
 @pytest.mark.parametrize("command", [PLAN, ("-m", "ablate.report", "linear_bottleneck")])

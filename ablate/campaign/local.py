@@ -13,6 +13,7 @@ import pickle
 import signal
 import sys
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from ablate.errors import AblateError
 TRAINING = ("ablate.training.preload",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ADDRESS_GB = 6  # torch with torchvision takes 3.6 of them on Linux as soon as they are loaded
+_NAMED_SIGNALS = frozenset(signal.Signals)
 SERVER_LOST = 255  # multiprocessing's exit code of a child whose fork server is gone
 
 T = TypeVar("T")
@@ -197,7 +199,7 @@ def _ending(code: int | None) -> str:
     if code == SERVER_LOST:
         return "killed together with its fork server"
     if code < 0:
-        name = signal.Signals(-code).name
+        name = signal.Signals(-code).name if -code in _NAMED_SIGNALS else f"signal {-code}"  # a real-time one
         return f"killed by {name}" + (" (memory may have run out)" if name == "SIGKILL" else "")
     return f"ended with exit code {code}"
 
@@ -278,9 +280,10 @@ def _answer(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Conn
     except (ImportError, MemoryError) as error:
         return "raised", AblateError(cannot_load(error))
     except OSError as error:
+        error.add_note(traceback.format_exc())  # the place in this process, for whoever looks for a bug
         return "raised", error
     except Exception as error:  # noqa: BLE001 - it is raised again on the other side
-        return "raised", RuntimeError(f"{type(error).__name__}: {error}")
+        return "raised", RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
 
 
 def _not_started(error: Exception) -> str:

@@ -140,11 +140,12 @@ def serve(train: Trainer, pipe: Connection) -> None:
             job.folder.mkdir(parents=True, exist_ok=True)
             _redirect(job.folder / OUTPUT)
             run_job(job, train, functools.partial(on_epoch, job.key))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this trial's and becomes its record
-            traceback.print_exc()
-            sys.stderr.flush()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is this trial's and becomes its record
             with contextlib.suppress(OSError):
                 pipe.send(describe(error))
+            with contextlib.suppress(Exception):  # the trainer may have closed or replaced its streams
+                traceback.print_exc()
+                sys.stderr.flush()
             os._exit(1)
         _redirect(Path(os.devnull))  # the folder may go
         _free_gpu_memory()

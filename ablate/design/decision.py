@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ablate.design.noun import HIGHER_IS_BETTER, Line, Metric, Noun
 
+SMALLEST_ALPHA = 1e-6  # no test here resolves less, and 1 - alpha rounds to 1 far below it
+
 
 class CoPrimary(Noun):
     """A metric that verdicts are given in beside the deciding one, with a margin of its own."""
@@ -32,7 +34,9 @@ class Decision(Noun):
     margin: float = Field(
         default=0.005, gt=0, le=1e100, description="smallest difference that matters, in the metric's unit"
     )
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate over all contrasts of the study")
+    alpha: float = Field(
+        default=0.05, ge=SMALLEST_ALPHA, lt=0.5, description="error rate over all contrasts of the study"
+    )
     also: tuple[Metric, ...] = Field(default=(), strict=False, description="further metrics, exploratory")
     co_primary: dict[Metric, CoPrimary] = Field(
         default_factory=dict,

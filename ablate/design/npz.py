@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,6 +187,8 @@ def _read_members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
                 raise _error(path, "is a single array, not an .npz")
+            assert content.zip is not None
+            _check_size(path, content.zip)
             return {name: content[name] for name in content.files if name in REQUIRED + OPTIONAL}, tuple(content.files)
     except DataError:
         raise
@@ -197,6 +200,19 @@ def _read_members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]
         if not zipfile.is_zipfile(path):  # numpy takes any bytes for a pickle
             raise _error(path, "is truncated, or no .npz file at all") from error
         raise _error(path, f"does not hold plain arrays ({_line(error)})") from error
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuses a file whose arrays are larger than the memory: a small one may unpack to any size."""
+    read = {f"{name}.npy" for name in (*REQUIRED, *OPTIONAL, CLASS_NAMES)}
+    size = sum(member.file_size for member in archive.infolist() if member.filename in read)
+    if size > memory_bytes():
+        raise _error(path, f"holds arrays of {size / 1e9:,.0f} GB, and this machine has {memory_bytes() / 1e9:,.0f} GB")
+
+
+def memory_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _part_problems(name: str, found: Mapping[str, NDArray[Any]]) -> list[str]:

@@ -58,8 +58,16 @@ def image_folder(name: str, root: Path | None = None) -> Path:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Every image below a folder, in the order of their names."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """Every image below a folder, in the order of their names; links to folders are not followed.
+
+    Raises:
+        DataError: something that is named as an image is none, such as a link that leads nowhere, or a pipe.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    for path in found:
+        if not path.is_file():
+            raise DataError(f"{path}: is no file, or a link to none")
+    return found
 
 
 def _of_folder(folder: Path) -> str:

@@ -23,7 +23,8 @@ from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Trial
 from ablate.design.record import Measured, Record
 from ablate.design.study import Level
-from ablate.errors import nearest
+from ablate.errors import AblateError, nearest
+from ablate.files import read_whole
 from ablate.measure.memory import PeakMemory
 from ablate.provenance import commit
 from ablate.training.curve import Curve, OnPoint
@@ -173,7 +174,7 @@ def _call(training: OwnTraining, own: OwnTrial) -> Returned:
         returned = function(own)
     except SystemExit as error:
         raise UserCodeError(f"{training.path}: ended the process with exit code {error.code}") from error
-    except Exception as error:
+    except BaseException as error:
         raise UserCodeError(f"{training.path}: {told(error)}") from error
     finally:
         if os.getpid() != process:  # a process that it forked comes back from it too
@@ -216,8 +217,10 @@ def _run(training: OwnTraining, own: OwnTrial) -> Returned:
 def _written(out: Path, name: str) -> object:
     try:
         if out.stat().st_size > MOST_BYTES:
-            raise UserCodeError(f"{name}: {out.name} must be at most {MOST_BYTES:,} bytes, got {out.stat().st_size:,}")
-        text = out.read_text(encoding="utf-8")
+            raise AblateError(f"{out.name} must be at most {MOST_BYTES:,} bytes, got {out.stat().st_size:,}")
+        text = read_whole(out).decode("utf-8")
+    except AblateError as error:
+        raise UserCodeError(f"{name}: {error}") from error
     except FileNotFoundError:
         told_by = "{out} or $ABLATE_OUT names"
         raise UserCodeError(f"{name}: wrote no metrics: write them as JSON to the file that {told_by}") from None

@@ -20,6 +20,7 @@ from ablate.training.user_code import load_function, told
 
 TEST_SHARE = 0.2  # of a folder without a part of its own for the test, drawn from every class alike
 SPLIT_SEED = 0
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # of Pillow: those of the names that are looked for
 _RETURNS = (
     "must return a dict of arrays named as in an .npz (train_images, train_labels, test_images, test_labels), or two "
     "torch Datasets (train, test) or three (train, val, test)"
@@ -126,6 +127,8 @@ def _from_folder(folder: Path) -> dict[str, NDArray[Any]]:
     for part in parts or ["train"]:
         images, labels = _of_part(folder / part if parts else folder, classes)
         found |= {f"{part}_images": images, f"{part}_labels": labels}
+    if lacking := sorted(set(range(len(classes))) - set(found["train_labels"].tolist())):
+        raise DataError(f"{first / classes[lacking[0]]}: holds no image; each folder must be a class")
     if not parts:
         test = stratified(found["train_labels"], TEST_SHARE, SPLIT_SEED)
         for what in ("images", "labels"):
@@ -136,19 +139,16 @@ def _from_folder(folder: Path) -> dict[str, NDArray[Any]]:
 
 def _of_part(folder: Path, classes: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
-        from PIL import Image
+        from ablate.training.pictures import open_picture
     except ImportError as error:
         raise DataError(f"{folder}: images are read by the package pillow: python -m pip install pillow") from error
     images, labels = [], []
     grey = True
     for label, name in enumerate(classes):
         for path in image_files(folder / name):
-            try:
-                with Image.open(path) as image:
-                    grey = grey and image.mode in ("L", "1", "I;16")
-                    images.append(np.asarray(image.convert("RGB")))
-            except OSError as error:
-                raise DataError(f"{path}: is no image that can be read ({error})") from error
+            image = open_picture(path, FORMATS, turn=False)
+            grey = grey and image.mode in ("L", "1", "I;16")
+            images.append(np.asarray(image.convert("RGB")))
             labels.append(label)
             if images[-1].shape != images[0].shape:
                 first, own = (f"{one.shape[1]}x{one.shape[0]}" for one in (images[0], images[-1]))

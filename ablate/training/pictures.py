@@ -35,7 +35,7 @@ def read_picture(path: Path, info: DataInfo) -> tuple[NDArray[np.uint8], str]:
         raise DataError(
             f"{path}: an image file can be shown to nets of 1 or 3 channels; {info.name} has {info.channels}"
         )
-    opened = _opened(path)
+    opened = open_picture(path, FORMATS, turn=True)
     image = opened if opened.mode == mode else _converted(opened, mode)
     done = [] if image is opened else [f"converted to {_WORDS[mode]}"]
     if image.size != (info.width, info.height):
@@ -45,20 +45,31 @@ def read_picture(path: Path, info: DataInfo) -> tuple[NDArray[np.uint8], str]:
     return np.asarray(image, np.uint8).reshape(info.height, info.width, info.channels), said
 
 
-def _opened(path: Path) -> Image.Image:
-    """The image, decoded and turned as its camera says."""
+def open_picture(path: Path, formats: tuple[str, ...], *, turn: bool) -> Image.Image:
+    """The image, decoded.
+
+    Args:
+        path: of the file.
+        formats: that it may have, whatever its name says: for an EPS file, Pillow would run Ghostscript.
+        turn: whether it is turned as its camera says.
+
+    Raises:
+        DataError: the file is missing, is no such image, is damaged or too large.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=formats) as image:
                 image.load()
-                return ImageOps.exif_transpose(image)
+                return ImageOps.exif_transpose(image) if turn else image
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: must have at most {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises of damaged files
-        raise DataError(f"{path}: is no PNG or JPEG image that can be read, or is damaged ({error})") from error
+        raise DataError(
+            f"{path}: is no {', '.join(formats[:-1])} or {formats[-1]} image that can be read, or is damaged ({error})"
+        ) from error
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -33,7 +33,7 @@ def load_function(imported: Imported) -> Callable[..., Any]:
     _check_source(imported)
     try:
         module = importlib.import_module(imported.module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that parses its command line as it is imported exits
         raise UserCodeError(f"{imported.path}: the import of {imported.module} failed: {told(error)}") from error
     function = getattr(module, imported.function, None)
     if function is None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,12 @@ from fakes import outcome, plan_of
 from instant import Instant, go
 
 from ablate.campaign.check import REPAIR, RUN, Check, check_campaign, forget, repair_campaign
-from ablate.campaign.options import RunOptions
+from ablate.campaign.options import CampaignInterrupted, RunOptions
 from ablate.campaign.records import Held, RecordStore
-from ablate.design.plan import Trial
+from ablate.campaign.run import _Campaign
+from ablate.design.plan import Trial, make_plan
 from ablate.design.record import Record
+from ablate.design.study import Plan, Recipe, Study
 from ablate.errors import AblateError
 
 PLAN = plan_of("control", "other", seeds=2)
@@ -31,6 +34,23 @@ def test_a_study_that_was_never_run_is_told_apart_and_nothing_is_made(tmp_path: 
     assert (found.never_run, found.sound, found.trials, found.records) == (True, False, 4, 0)
     assert remedies(found) == [("records", RUN)]
     assert not options.runs.exists()
+
+
+def test_a_plan_of_100_000_trials_is_made_checked_and_begun_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.process_time()
+    arms = {f"wide{n}": {"expand_ratio": 6 + n} for n in range(1, 10)}
+    plan = make_plan(Study(name="large", arms=arms, recipe=Recipe(epochs=1), plan=Plan(seeds=10_000)))
+    found = check_campaign(plan, RunOptions(runs=tmp_path / "runs"))
+    assert (found.trials, found.records) == (100_000, 0)
+    assert time.process_time() - began < 10
+    monkeypatch.setattr(_Campaign, "_close_views", lambda *_: None)  # which make databases
+    stopped = Instant(outcome, stop_after=1)
+    with pytest.raises(CampaignInterrupted):
+        go(plan, tmp_path / "runs", stopped)
+    assert stopped.submitted == [plan.trials[0]]
+    assert time.process_time() - began < 20
 
 
 def test_a_finished_campaign_is_sound_and_a_check_changes_nothing(runs: Path) -> None:

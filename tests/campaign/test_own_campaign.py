@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import textwrap
 import time
 from pathlib import Path
@@ -20,7 +22,7 @@ from ablate.design.study import Study
 from ablate.errors import AblateError
 
 MODULE = """
-import multiprocessing, os, subprocess, sys, time
+import multiprocessing, os, shutil, subprocess, sys, time
 
 calls = 0
 
@@ -51,6 +53,25 @@ def train(trial):
         raise RuntimeError("the last words")
     if what == "fails once" and first:
         raise RuntimeError("not yet")
+    if what == "daemonises" and os.fork() == 0:
+        os.setsid()
+        sleeper(trial)
+        os._exit(0)
+    if what == "moves away":
+        os.chdir("/")
+        shutil.rmtree(trial.folder)
+    if what == "closes streams":
+        sys.stdout.close()
+        sys.stderr.close()
+        raise RuntimeError("unheard")
+    if what == "closes all":
+        os.closerange(0, 1000)
+    if what == "interrupts":
+        raise KeyboardInterrupt("not by hand")
+    if what == "aborts":
+        os.abort()
+    if what == "real time":
+        os.kill(os.getpid(), 40)
     if what == "dies":
         os.kill(os.getpid(), 9)
     return {"val_bits": 1.0 + trial.seed, "calls": calls, "params": 100, "macs": 2000}
@@ -59,6 +80,12 @@ def hang(trial):
     sleeper(trial).wait()
 """
 TOLD = ("forks", "leaves a process", "has workers", "prints", "fails once", "dies")
+BREAKS = {
+    "closes streams": "RuntimeError: unheard",
+    "interrupts": "KeyboardInterrupt: not by hand",
+    "aborts": "killed by SIGABRT",
+    "real time": "killed by signal 40",
+}
 
 
 def plan_of(trainer: str | None = "campaign_code:train", seeds: int = 1, **fields: object) -> CampaignPlan:
@@ -108,6 +135,16 @@ def test_whatever_own_code_does_costs_its_own_trial_at_most(runs: Path) -> None:
     assert len(notes.retries) == 3
 
 
+def test_whatever_ends_a_process_of_own_code_is_named_in_its_record(runs: Path) -> None:
+    fine = ("daemonises", "moves away", "closes all")
+    arms = {what.replace(" ", "_"): {"what": what} for what in (*fine, *BREAKS)}
+    records = by_arm(run_campaign(plan_of(arms=arms), RunOptions(runs=runs, retries=0, jobs=2)))
+    os.kill(pid(runs, "daemonises"), signal.SIGKILL)  # which left the group that ends with its trial
+    assert [records[what.replace(" ", "_")].status for what in fine] == ["finished"] * 3
+    for what, told in BREAKS.items():
+        assert told in records[what.replace(" ", "_")].reason.splitlines()[0]
+
+
 @pytest.mark.parametrize("kind", ["trainer", "command"])
 def test_a_trial_that_hangs_is_killed_with_every_process_that_it_started(runs: Path, code: Path, kind: str) -> None:
     script = textwrap.dedent("""
@@ -150,6 +187,7 @@ def test_a_dispatcher_that_is_closed_leaves_no_process_behind(runs: Path) -> Non
         ("import no_such_thing\ndef train(trial): ...\n", "No module named 'no_such_thing'"),
         ("def other(a, b): ...\ntrain = other\n", "must take one argument, the trial"),
         ("train = 3\n", "must be a function, but is int 3"),
+        ("import argparse\nargparse.ArgumentParser().parse_args(['x'])\ndef train(trial): ...\n", "SystemExit: 2 ("),
     ],
 )
 def test_code_that_cannot_be_called_is_refused_before_the_first_trial(

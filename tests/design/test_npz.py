@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ablate.design import npz
 from ablate.design.npz import read_npz, summarise
 from ablate.errors import DataError
 
@@ -225,6 +226,16 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     for read in (read_npz, summarise):
         with pytest.raises(DataError, match="it is not a file"):
             read(tmp_path / "pipe.npz")
+
+
+def test_a_file_that_unpacks_to_more_than_the_memory_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.zeros((12, 100, 100), np.uint8)
+    path = write(tmp_path / "own.npz", train_images=images, test_images=images)
+    monkeypatch.setattr(npz, "memory_bytes", lambda: 200_000)
+    with pytest.raises(DataError, match=r"own\.npz: holds arrays of 0 GB, and this machine has 0 GB"):
+        read_npz(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")

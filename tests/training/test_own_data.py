@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,10 +159,33 @@ def test_a_folder_that_cannot_be_used_is_told_with_the_file(root: Path, tmp_path
         made("flat/", root)
     draw(tmp_path / "photos", str)
     (tmp_path / "photos" / "1" / "x.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"x.png: is no image that can be read"):
+    with pytest.raises(DataError, match=r"x.png: is no PNG, .* or PPM image that can be read"):
+        made("photos/", root)
+    Image.new("RGB", (6, 5)).save(tmp_path / "photos" / "1" / "x.png", format="EPS")  # Pillow would run Ghostscript
+    with pytest.raises(DataError, match=r"x.png: is no PNG"):
+        made("photos/", root)
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "photos" / "1" / "x.png")
+    with pytest.raises(DataError, match=r"x.png: must have at most 89,478,485 pixels"):
         made("photos/", root)
     Image.new("RGB", (9, 9)).save(tmp_path / "photos" / "1" / "x.png")
     with pytest.raises(DataError, match=r"x.png: is 9x9 pixels, the first image is 6x5"):
+        made("photos/", root)
+
+
+def test_a_folder_with_links_pipes_and_empty_files_is_read_or_told(root: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    draw(photos, str)
+    (photos / "0" / "again").symlink_to(photos, target_is_directory=True)
+    (photos / "1" / "linked.png").symlink_to(photos / "1" / "1.png")
+    assert len(made("photos/", root)["train_labels"]) + len(made("photos/", root)["test_labels"]) == 11
+    spoilt = photos / "1" / "x.png"
+    for spoil in (spoilt.touch, lambda: spoilt.symlink_to(spoilt), lambda: os.mkfifo(spoilt)):
+        spoil()
+        with pytest.raises(DataError, match=r"x.png: (is no PNG, .* or PPM image|is no file, or a link to none)"):
+            made("photos/", root)
+        spoilt.unlink()
+    (photos / "empty").mkdir()
+    with pytest.raises(DataError, match="photos/empty: holds no image; each folder must be a class"):
         made("photos/", root)
 
 
