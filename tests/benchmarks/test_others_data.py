@@ -35,7 +35,7 @@ def test_the_page_is_of_this_command_and_within_its_bounds(command: ModuleType) 
     page = command.PAGE.read_text()
     assert "python benchmarks/others_data.py" in page
     assert command.household_table() in page
-    for words in ("wrongly called different", "promised 80 %", "two samples", "15 contrasts, 12 seeds", "| 400 |"):
+    for words in ("wrongly called different", "promised 80 %", "two samples", "15 contrasts, 12 seeds", "| 1000 |"):
         assert words in page
 
 
