@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ablate.design.datasets import DataInfo
 from ablate.errors import DataError
+from ablate.files import read_whole
 
 FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB"}  # of Pillow, by channels
@@ -54,12 +56,12 @@ def open_picture(path: Path, formats: tuple[str, ...], *, turn: bool) -> Image.I
         turn: whether it is turned as its camera says.
 
     Raises:
-        DataError: the file is missing, is no such image, is damaged or too large.
+        AblateError: the file is missing, is no such image, is damaged or too large.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=formats) as image:
+            with Image.open(io.BytesIO(read_whole(path)), formats=formats) as image:
                 image.load()
                 return ImageOps.exif_transpose(image) if turn else image
     except FileNotFoundError as error:
@@ -67,9 +69,10 @@ def open_picture(path: Path, formats: tuple[str, ...], *, turn: bool) -> Image.I
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: must have at most {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises of damaged files
-        raise DataError(
-            f"{path}: is no {', '.join(formats[:-1])} or {formats[-1]} image that can be read, or is damaged ({error})"
-        ) from error
+        named, why = f"{', '.join(formats[:-1])} or {formats[-1]}", ""
+        if not isinstance(error, UnidentifiedImageError):
+            why = f" ({error})"
+        raise DataError(f"{path}: is no {named} image that can be read, or is damaged{why}") from error
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def test_the_command_prints_and_writes_answers_and_mistakes(
         (["--seed", "7"], "the seed must be one of 0, 1; got '7'"),
         (["none.png"], "none.png: there is no such file"),
         (["text.png"], "text.png: is no PNG or JPEG image that can be read"),
+        (["pipe.png"], "pipe.png: is not a file"),
         (["--test", "160"], "--test must be from 0 to 159, as synthetic has; got 160"),
         (["--test", "-1"], "--test must be from 0 to 159, as synthetic has; got -1"),
         (["grey.png", "--test", "1"], "--test goes with no image files"),
@@ -132,6 +134,8 @@ def test_what_cannot_be_predicted_is_told_in_a_sentence(
 ) -> None:
     planned()
     Path("text.png").write_text("no image")
+    if not Path("pipe.png").exists():
+        os.mkfifo("pipe.png")
     Image.fromarray(np.zeros((12, 12), np.uint8)).save("grey.png")
     assert predict.main(["small.toml", *arguments, "--runs", str(one_trained), "--no-train"]) == 2
     assert said in capsys.readouterr().err

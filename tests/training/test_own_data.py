@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ablate.campaign.local import run_in_subprocess
@@ -23,7 +28,8 @@ from ablate.design.read import load_study
 from ablate.design.study import DataSpec, Study
 from ablate.errors import DataError
 from ablate.training.data import load_images
-from ablate.training.own_data import make_own
+from ablate.training.own_data import FORMATS, make_own
+from ablate.training.pictures import open_picture
 
 DATA_PY = """
 import numpy as np
@@ -187,6 +193,34 @@ def test_a_folder_with_links_pipes_and_empty_files_is_read_or_told(root: Path, t
     (photos / "empty").mkdir()
     with pytest.raises(DataError, match="photos/empty: holds no image; each folder must be a class"):
         made("photos/", root)
+
+
+WHOLE = {}
+for _format in FORMATS:
+    _file = io.BytesIO()
+    Image.new("RGB", (7, 5), "red").save(_file, _format)
+    WHOLE[_format] = _file.getvalue()
+
+
+@given(
+    kind=st.sampled_from(FORMATS),
+    changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=8),
+    cut=st.integers(0, 400),
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_any_bytes_are_an_image_or_refused_with_the_files_name(
+    kind: str, changes: list[tuple[int, int]], cut: int
+) -> None:
+    spoilt = bytearray(WHOLE[kind])
+    for at, value in changes:
+        spoilt[at % len(spoilt)] = value
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        path = Path(folder) / "any.png"
+        path.write_bytes(spoilt[:-cut] if cut % 2 else spoilt)
+        try:
+            assert open_picture(path, FORMATS, turn=True).convert("RGB").size > (0, 0)
+        except DataError as error:
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017
 
 
 def test_data_are_prepared_once_and_again_after_an_edit(root: Path, tmp_path: Path) -> None:
