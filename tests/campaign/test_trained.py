@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 import torch
 from fakes import no_costs, outcome
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from instant import Instant
 from PIL import Image
 from torch import nn
@@ -224,20 +222,6 @@ def test_an_image_as_the_data_set_has_it_stays_as_it_is() -> None:
     found, said = read_picture(Path("x.png"), KNOWN["mnist5k"])
     assert said == ""
     assert np.array_equal(found[:, :, 0], pixels)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cut=st.integers(0, 400), junk=st.binary(max_size=20))
-def test_a_damaged_image_is_read_or_refused_by_name(cut: int, junk: bytes) -> None:
-    path = Path("x.png")
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)).save(path)
-    path.write_bytes(path.read_bytes()[:cut] + junk)
-    refused = ""
-    try:
-        pixels, _ = read_picture(path, KNOWN["mnist5k"])
-    except DataError as error:
-        refused = str(error)
-    assert refused.startswith("x.png: ") if refused else pixels.shape == (28, 28, 1)
 
 
 def test_an_image_of_too_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
