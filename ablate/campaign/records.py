@@ -120,7 +120,7 @@ class RecordStore:
             record = Record.from_json(text)
         except AblateError:
             return None
-        if record.key != key or text == self.forgotten(key):
+        if record.key != key or text in self.forgotten(key):
             return None
         self.keep(key, text)
         return record
@@ -130,24 +130,29 @@ class RecordStore:
         path = self.path(key)
         if not path.exists():
             return False
-        path.replace(path.with_name(path.name + FORGOTTEN))
+        path.replace(path.with_name(f"{path.name}{FORGOTTEN}.{len(self._set_aside(key)) + 1}"))
         self.clear(key)
         return True
 
-    def forgotten(self, key: str) -> str:
-        """The text of the record that was set aside on purpose, or nothing."""
-        path = self.path(key)
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            return path.with_name(path.name + FORGOTTEN).read_text(encoding="utf-8")
-        return ""
+    def forgotten(self, key: str) -> list[str]:
+        """The texts of the records that were set aside on purpose, oldest first."""
+        return [path.read_text(encoding="utf-8", errors="replace") for path in self._set_aside(key)]
+
+    def _set_aside(self, key: str) -> list[Path]:
+        """In the order of their numbers; ablate once kept only the last, without a number."""
+        found = self.records.glob(f"{key}.json{FORGOTTEN}*")
+        return sorted(found, key=lambda path: int(path.suffix[1:]) if path.suffix[1:].isdecimal() else 0)
 
     def replaced(self) -> list[Record]:
-        """The records that were set aside on purpose, by key."""
-        found = []
-        for path in sorted(self.records.glob(f"*.json{FORGOTTEN}")):
-            with contextlib.suppress(AblateError):
-                found.append(Record.from_json(self.forgotten(path.name.partition(".")[0])))
-        return found
+        """Of each trial whose record was set aside on purpose the first result, by key; failures are left out."""
+        found: dict[str, Record] = {}
+        for key in sorted({path.name.partition(".")[0] for path in self.records.glob(f"*.json{FORGOTTEN}*")}):
+            for text in self.forgotten(key):
+                with contextlib.suppress(AblateError):
+                    record = Record.from_json(text)
+                    if record.status != "failed":
+                        found.setdefault(key, record)
+        return list(found.values())
 
     def remove(self, key: str) -> None:
         """Removes the record of a failure that is run again; its checkpoint stays."""

@@ -145,7 +145,7 @@ def _train(
     say(f"{name} has no kept weights: it is trained now, as the study {trial.study!r} trains it.")
     for _ in range(2):  # a record without weights may also come from MLflow
         if forget(plan, options, [f"{trial.arm}:{trial.seed}"]):
-            say(f"{name} has a record without weights, which is set aside: {trial.key}.json.forgotten")
+            say(f"{name} has a record without weights, which is set aside")
         original = planned(plan.study, options.data_root) if plan.study.tuned else plan
         result = run_campaign(original, options, observer=observer, only={trial.key})
         if result.trained or RecordStore(options.runs, trial.study).weights(trial.key).is_file():

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ablate.campaign.options import CampaignStopped
 from ablate.campaign.records import LAYOUT, Held, RecordStore, adopt, plan_path, seal, sealed_plans, writable
 from ablate.design.plan import CampaignPlan
+from ablate.design.record import Record
 from ablate.errors import AblateError
 
 PLAN = plan_of("control", "other", seeds=2)
@@ -94,10 +95,36 @@ def test_a_forgotten_record_is_kept_aside_and_its_checkpoint_goes(store: RecordS
     (store.folder(RECORD.key) / "checkpoint.pt").touch()
     assert store.forget(RECORD.key)
     assert store.read(RECORD.key) is None
-    assert store.forgotten(RECORD.key) == RECORD.to_json()
+    assert store.forgotten(RECORD.key) == [RECORD.to_json()]
     assert store.replaced() == [RECORD]
     assert store.keys() == set()
     assert not store.folder(RECORD.key).exists()
+
+
+def test_a_result_that_was_forgotten_first_stays_the_first_however_often_its_trial_is_forgotten(
+    store: RecordStore,
+) -> None:
+    failed = replace(RECORD, status="failed", reason="no memory")
+    second = replace(RECORD, metrics={**RECORD.metrics, "test_accuracy": 0.25})
+    for record in (failed, RECORD, second, second):
+        store.put(record)
+        assert store.forget(RECORD.key)
+    store.put(second)
+    assert store.replaced() == [RECORD]
+    assert [Record.from_json(text) for text in store.forgotten(RECORD.key)] == [failed, RECORD, second, second]
+    assert store.accept(RECORD.key, RECORD.to_json()) is None
+    assert store.accept(RECORD.key, second.to_json()) is None
+
+
+def test_a_record_that_an_earlier_version_forgot_is_the_first_one(store: RecordStore) -> None:
+    store.put(RECORD)
+    path = store.path(RECORD.key)
+    path.replace(path.with_name(f"{path.name}.forgotten"))
+    second = replace(RECORD, metrics={**RECORD.metrics, "test_accuracy": 0.25})
+    store.put(second)
+    store.forget(RECORD.key)
+    assert store.replaced() == [RECORD]
+    assert store.accept(RECORD.key, second.to_json()) is None
 
 
 def test_the_checkpoint_of_a_failure_stays_and_that_of_an_outcome_goes(store: RecordStore) -> None:
