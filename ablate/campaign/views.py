@@ -273,7 +273,8 @@ class Pusher:
         if failures == 2 and not self._told:
             self._told = True
             why = str(error) if isinstance(error, AblateError) else f"{type(error).__name__}: {error}"
-            self._say(f"{why} Training continues; every record is on disk, and {self._view.name} gets it later.")
+            kept = f"Training continues; every record is on disk, and {self._view.name} gets it later."
+            self._say(f"{why.removesuffix('.')}. {kept}")
         with self._wake:
             if not self._closing:
                 self._wake.wait_for(lambda: self._closing, timeout=BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
