@@ -91,7 +91,8 @@ class Results:
     @cached_property
     def digest(self) -> str:
         """16 hex digits over everything that a report shows; equal digests give equal reports."""
-        parts = [self.plan.to_json(), repr(self.judgement), ablate.__version__]
+        sealed = self.judgement.registration
+        parts = [self.plan.to_json(), repr(self.judgement), sealed.sentence if sealed else "", ablate.__version__]
         parts += [f"{arm}: {sorted(costs.items())}" for arm, costs in sorted(self.costs.items())]
         parts += [f"{key}: {record.checksum}" for key, record in sorted(self.records.items())]
         parts.append("all" if self.needed is None else " ".join(sorted(self.needed)))
