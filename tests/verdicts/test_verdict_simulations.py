@@ -31,7 +31,7 @@ def command() -> Iterator[ModuleType]:
      "repeat_rows", "direction_rows"],
 )  # fmt: skip
 def test_what_the_verdicts_promise_holds_in_simulation(command: ModuleType, rows: str) -> None:
-    for row in getattr(command, rows)(30):
+    for row in getattr(command, rows)(20):
         assert row.kept(4.0), row
 
 
@@ -67,22 +67,22 @@ def test_a_common_error_finds_slopes_of_seeds_as_often_as_its_formula_says(comma
 def test_seeds_that_share_a_tuning_are_no_units(command: ModuleType) -> None:
     """As a t test over the same seeds says, with the luck of a block drawn from the settings that it may choose."""
     settings, generator = np.linspace(-1, 1, 8), np.random.default_rng(5)
-    for row, (blocks, seeds) in zip(command.by_seed_rows(150), ((2, 8), (4, 4)), strict=True):
+    for row, (blocks, seeds) in zip(command.by_seed_rows(100), ((2, 8), (4, 4)), strict=True):
         best = (-2 * settings**2 + generator.normal(0, 1, (4000, 2, blocks, 8))).argmax(axis=3)
         luck = np.repeat(-2 * settings[best] ** 2, seeds, axis=2)
         values = luck + generator.normal(0, 1, luck.shape)
         share = float((stats.ttest_1samp(values[:, 1] - values[:, 0], 0, axis=1).pvalue <= 0.05).mean())
         assert share > 0.08
-        assert row.found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 150))
+        assert row.found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 100))
         assert row.low is None
 
 
 def test_intervals_over_data_sets_cover_and_their_exact_test_needs_six(command: ModuleType) -> None:
-    rows = list(command.data_set_rows(80))
+    rows = list(command.data_set_rows(40))
     for mean, new, wrong in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
         assert mean.setting == new.setting == wrong.setting
-        assert 0.8 < mean.found < 1.0
-        assert new.found > 0.8
+        assert 0.75 < mean.found < 1.0
+        assert new.found > 0.65
         assert wrong.kept(4.0), wrong
         assert wrong.found == 0 or not wrong.setting.startswith(("3 ", "5 "))
     assert any(wrong.found for wrong in rows[2::3])
@@ -97,7 +97,7 @@ def test_normal_seeds_are_named_outliers_about_as_often_as_the_level_says(comman
 def test_only_a_difference_of_the_other_sign_counts_as_the_contrary(command: ModuleType) -> None:
     up = np.linspace(2, 3, 8)
     decided = decide({"0": up, "1": -up, "2": up - up.mean()}, (Look(8, 1.0),), alpha=0.05, margin=1e-9, num_contrasts=3)
-    assert [one.conclusion for one in decided.values()] == ["different", "different", "undecided"]
+    assert [one.conclusion for one in decided.values()] == ["different", "different", "open"]
     assert not command._contrary(decided, [0.1, -0.1, 0.1])
     assert command._contrary(decided, [-0.1, -0.1, 0.1])
     assert command._contrary(decided, [0.1, 0.1, 0.1])
