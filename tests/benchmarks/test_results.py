@@ -66,5 +66,5 @@ def test_two_campaigns_agree_where_their_verdicts_do(runs: Path) -> None:
     one = next(iter(every_sealed_plan(runs))).plan.study
     found = load_results(one.name, runs=runs, digest=one.digest)
     count = len(found.judgement.verdicts)
-    assert results.agreement([found, found]).startswith(f"{count} of {count} verdict")
-    assert results.agreement([found, None]) == "–"
+    assert results.agreement(found, found).startswith(f"{count} of {count} verdict")
+    assert results.agreement(found, None) == "–"

@@ -50,7 +50,7 @@ def test_bootstrap_intervals_cover_as_little_as_the_normal_quantile_and_the_bias
     for row, n in zip(rows, (5, 8, 16), strict=True):
         t = stats.norm.ppf(0.975) * math.sqrt((n - 1) / n)
         covered = stats.t.cdf(t, n - 1) - stats.t.cdf(-t, n - 1)
-        assert row.found == pytest.approx(covered, abs=4 * math.sqrt(covered * (1 - covered) / 60))
+        assert row.found == pytest.approx(covered, abs=2.5 * math.sqrt(covered * (1 - covered) / 60))
         assert row.low is None
 
 
@@ -66,15 +66,14 @@ def test_a_common_error_finds_slopes_of_seeds_as_often_as_its_formula_says(comma
 
 def test_seeds_that_share_a_tuning_are_no_units(command: ModuleType) -> None:
     """As a t test over the same seeds says, with the luck of a block drawn from the settings that it may choose."""
+    row = next(command.by_seed_rows(120))
     settings, generator = np.linspace(-1, 1, 8), np.random.default_rng(5)
-    for row, (blocks, seeds) in zip(command.by_seed_rows(100), ((2, 8), (4, 4)), strict=True):
-        best = (-2 * settings**2 + generator.normal(0, 1, (4000, 2, blocks, 8))).argmax(axis=3)
-        luck = np.repeat(-2 * settings[best] ** 2, seeds, axis=2)
-        values = luck + generator.normal(0, 1, luck.shape)
-        share = float((stats.ttest_1samp(values[:, 1] - values[:, 0], 0, axis=1).pvalue <= 0.05).mean())
-        assert share > 0.08
-        assert row.found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 100))
-        assert row.low is None
+    best = (-2 * settings**2 + generator.normal(0, 1, (4000, 2, 2, 8))).argmax(axis=3)
+    values = np.repeat(-2 * settings[best] ** 2, 8, axis=2) + generator.normal(0, 1, (4000, 2, 16))
+    share = float((stats.ttest_1samp(values[:, 1] - values[:, 0], 0, axis=1).pvalue <= 0.05).mean())
+    assert row.found == pytest.approx(share, abs=0.06)
+    assert min(row.found, share) > 0.08
+    assert row.low is None
 
 
 def test_intervals_over_data_sets_cover_and_their_exact_test_needs_six(command: ModuleType) -> None:
@@ -96,7 +95,9 @@ def test_normal_seeds_are_named_outliers_about_as_often_as_the_level_says(comman
 
 def test_only_a_difference_of_the_other_sign_counts_as_the_contrary(command: ModuleType) -> None:
     up = np.linspace(2, 3, 8)
-    decided = decide({"0": up, "1": -up, "2": up - up.mean()}, (Look(8, 1.0),), alpha=0.05, margin=1e-9, num_contrasts=3)
+    decided = decide(
+        {"0": up, "1": -up, "2": up - up.mean()}, (Look(8, 1.0),), alpha=0.05, margin=1e-9, num_contrasts=3
+    )
     assert [one.conclusion for one in decided.values()] == ["different", "different", "open"]
     assert not command._contrary(decided, [0.1, -0.1, 0.1])
     assert command._contrary(decided, [-0.1, -0.1, 0.1])
