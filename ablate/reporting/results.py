@@ -63,7 +63,7 @@ class Results:
         return self.unit_of(self.judgement.metric)
 
     def unit_of(self, metric: str, size: float | None = None) -> Unit:
-        """How a metric is printed; with the user's own training code as declared, with the decimals that the margin needs.
+        """How a metric is printed, with the decimals that the margin needs; the user's own is printed as declared.
 
         Args:
             metric: the primary one, or a further one.
