@@ -119,7 +119,7 @@ def _co_primary(decision: Decision) -> str:
 
 
 def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
-    """Data and recipe; of training of one's own what trains, and by which metric that is judged."""
+    """Data and recipe; with the user's own training code: what trains, and which metric decides."""
     study, data, recipe = plan.study, plan.data, plan.study.recipe
     if isinstance(plan.control.spec, OwnTraining):
         decision, way = study.decision, "higher" if study.decision.wants_high else "lower"
