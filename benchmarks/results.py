@@ -70,9 +70,8 @@ def campaign(path: Path, budget: str, runs: Path) -> Results | None:
 
 
 def budgets_of(path: Path) -> tuple[str, ...]:
-    """Those of the page that a study has. The further levels come first: their plan is sealed before any trial."""
-    has_levels = f"[budget.{FURTHER}]" in path.read_text()
-    return (FURTHER, *BUDGETS) if has_levels else BUDGETS
+    """Those of the page that a study has."""
+    return (*BUDGETS, FURTHER) if f"[budget.{FURTHER}]" in path.read_text() else BUDGETS
 
 
 def agreement(first: Results | None, second: Results | None) -> str:
@@ -134,15 +133,21 @@ def verdicts(results: Results) -> list[str]:
         f"Mean {judged.metric.replace('_', ' ')} of the control: {control:.2f} {results.unit.symbol}".strip() + ".",
         table(tables.verdict_rows(results)),
         *(f"**{escape(sentence)}**" for sentence in stability.sentences(results)),
-        *(table(rows) for rows in further_rows(results) if not rows.empty),
+        *further_tables(results),
         origin(results),
     ]
 
 
-def further_rows(results: Results) -> tuple[pd.DataFrame, ...]:
+def further_tables(results: Results) -> list[str]:
     """The contrasts at other levels, and over the settings of a tuning."""
     tried = frames_tuning.curve_rows(results, frames_tuning.scores(results))
-    return stability.level_rows(results), stability.interaction_rows(results), tried
+    seeds = words.count(results.plan.study.tuning.seeds, "seed")
+    parts = {
+        "Every level:": stability.level_rows(results),
+        "Between two levels, seed by seed:": stability.interaction_rows(results),
+        f"Every setting that all arms tried, with {seeds}, on validation data:": tried,
+    }
+    return [f"{told}\n\n{table(rows)}" for told, rows in parts.items() if not rows.empty]
 
 
 def figures(results: Results, budget: str) -> list[str]:
@@ -173,7 +178,8 @@ def main() -> int:
     parser.add_argument("--train", action="store_true", help="carry the studies out first")
     options = parser.parse_args()
     paths = [path for path in list_studies() if path.parent.name == "studies"]
-    for path, budget in ((one, budget) for one in paths for budget in budgets_of(one) if options.train):
+    # the further levels first: quick, which they contain, then trains nothing that was not sealed with them
+    for path, budget in ((one, budget) for one in paths for budget in reversed(budgets_of(one)) if options.train):
         call = [sys.executable, "-m", "ablate.study", str(path), "--budget", budget, "--runs", str(options.runs)]
         subprocess.run(call, check=True)
     found = [
