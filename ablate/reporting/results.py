@@ -101,6 +101,13 @@ class Results:
             whole.update(part.encode() + b"\0")
         return whole.hexdigest()[:16]
 
+    @cached_property
+    def trial_rows(self) -> pd.DataFrame:
+        """What ``frame`` returns copies of: a page asks for it many times, and of many trials it takes seconds."""
+        from ablate.reporting.frames import trial_rows
+
+        return trial_rows(self)
+
     def frame(self) -> pd.DataFrame:
         """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran."""
         from ablate.reporting.frames import trials
