@@ -90,7 +90,7 @@ class Results:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over everything that a report shows and the code that makes it: equal digests, equal reports."""
+        """16 hex digits over all that a report shows and the code that makes it; equal digests give equal reports."""
         parts = [self.plan.to_json(), repr(self.judgement), provenance.code()]
         parts += [f"{arm}: {sorted(costs.items())}" for arm, costs in sorted(self.costs.items())]
         parts += [f"{key}: {record.checksum}" for key, record in sorted(self.records.items())]

@@ -219,6 +219,12 @@ def gravest(results: Results) -> list[str]:
     return told
 
 
+def why_not_judged(results: Results) -> list[str]:
+    """Why arms are not judged, where it is not that a seed is missing or failed, which a statement says of all arms."""
+    found = [one for one in results.judgement.verdicts if one.outcome == "not judged" and one.contrast is not None]
+    return list(dict.fromkeys(f"{proper(one.why)[:1].upper()}{proper(one.why)[1:]}." for one in found))
+
+
 def is_alarming(results: Results) -> bool:
     """Whether the statements void the study or one of its verdicts."""
     judged = results.judgement

@@ -31,7 +31,7 @@ def test_failure_rates_are_shown_with_what_the_seeds_do_not_exclude(results: Res
     }
     table = tables_checks.failure_rows(with_judgement(results, failure_rates=rates))
     assert list(table["failed"]) == ["0 of 8", "7 of 8"]
-    assert list(table["not excluded, up to"]) == ["31%", "99%"]
+    assert list(table["not excluded, up to"]) == ["31 %", "99 %"]
     assert list(table["adjusted p against the control"]) == ["–", ".002"]
 
 
