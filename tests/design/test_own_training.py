@@ -28,6 +28,9 @@ def none():
 def many(*trials, more=1):
     return {}
 """
+TEST = {"metric": "test_bits", "higher_is_better": False, "margin": 0.1}
+SEARCH = {"trials": 4, "confirm": 1}
+LOOK = {"arms": {}, "design": {"kind": "search"}, "factors": {"lr": {"low": 0.01, "high": 1}}, "search": SEARCH}
 DECISION = {"metric": "val_bits", "higher_is_better": False, "margin": 0.1}
 
 
@@ -166,6 +169,10 @@ def test_a_trainer_is_found_beside_the_study_file(here: Path, monkeypatch: pytes
         ({"tuning": {"trials": 2, "space": {"rl": {"low": 0.01, "high": 1}}}}, "tuning.space.rl must be one of lr"),
         ({"tuning": {"trials": 2, "space": {"lr": {"low": 0.2, "high": 1}}}}, "must hold lr = 0.1 of control"),
         ({"tuning": {"trials": 2, "space": {"layers": {"low": 0.5, "high": 2}}}}, "must be a whole number"),
+        (LOOK, "decision.metric must start with test_ in a search, got 'val_bits'"),
+        (LOOK | {"decision": TEST, "search": {**SEARCH, "pruner": "hyperband"}}, "needs control.epochs"),
+        (LOOK | {"decision": TEST, "factors": {"lr": {"low": 0.2, "high": 1}}}, "must hold the control's own 0.1"),
+        (LOOK | {"decision": TEST, "factors": {"layers": (2, 3)}}, "search.trials must be at most 2"),
     ],
 )  # fmt: skip
 def test_what_a_trainer_cannot_do_is_refused_with_key_value_and_what_is_allowed(
