@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.campaign.api import load_net, plan
+    from ablate.campaign.api import plan
     from ablate.campaign.options import RunOptions
+    from ablate.campaign.trained import load_net
     from ablate.design.read import load_study
     from ablate.measure.cost import cost
     from ablate.measure.quantise import quantised
@@ -41,7 +42,7 @@ _HOMES = {
     "RunOptions": "ablate.campaign.options",
     "build": "ablate.model.nets",
     "cost": "ablate.measure.cost",
-    "load_net": "ablate.campaign.api",
+    "load_net": "ablate.campaign.trained",
     "load_study": "ablate.design.read",
     "load_weights": "ablate.training.weights",
     "plan": "ablate.campaign.api",

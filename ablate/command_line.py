@@ -133,7 +133,7 @@ def _stream(handle: int, before: TextIO | None) -> TextIO:
 
 
 class _Lasting(io.FileIO):
-    """A stream whose reader may leave, as ``head`` does: what is written after that is dropped, and work goes on."""
+    """A stream whose reader may leave, as ``head`` does: what is written after that is dropped."""
 
     def write(self, content: Any, /) -> int:
         """Writes, until nobody reads or nothing more can be written; of the latter the caller is told once."""

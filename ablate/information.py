@@ -149,7 +149,7 @@ def net_of(plan: CampaignPlan, arm: Arm, options: argparse.Namespace) -> Module:
     """The net as trained, or as initialised, where batch norm uses the statistics of the images."""
     import torch
 
-    from ablate.campaign.api import load_net
+    from ablate.campaign.trained import load_net
     from ablate.model.nets import build
     from ablate.training.own_net import build_model
 

@@ -98,7 +98,7 @@ def _parts(plan: CampaignPlan, trial: Trial) -> DataSpec:
 def _of_trial(
     plan: CampaignPlan, arm: str, seed: int, where: RunOptions, images: Images, bits: list[int]
 ) -> list[dict[str, object]]:
-    from ablate.campaign.api import load_net
+    from ablate.campaign.trained import load_net
     from ablate.measure.quantise import quantised
     from ablate.training.feed import Feed
     from ablate.training.outcome import evaluate

@@ -23,6 +23,7 @@ from table import Row
 PART = "lightning_loop"
 BUDGET_S = 100
 NET = "mobilenet_v2_mnist"
+GOAL = 1.6
 CLAIM = f"{NET}: harness / best Lightning setting, images/s"
 
 
@@ -50,7 +51,7 @@ def contenders(cores: int) -> list[Contender]:
 def measure(*, quick: bool = False) -> list[Row]:
     """The row of this part."""
     if importlib.util.find_spec("lightning") is None:
-        return [Row(part=PART, claim=CLAIM, value=None, shown="lightning is not installed", goal=1.0)]
+        return [Row(part=PART, claim=CLAIM, value=None, shown="lightning is not installed", goal=GOAL)]
     cores = table.cores()
     tried = contenders(cores)
     if quick:
@@ -71,7 +72,7 @@ def measure(*, quick: bool = False) -> list[Row]:
         *(f"- {contender.name}: {middle[contender.name] / middle[best.name]:.2f}" for contender in tried),
     ]
     table.write_profile(PART, "\n".join(lines))
-    return [Row(part=PART, claim=CLAIM, value=found.median, shown=str(found), goal=1.0)]
+    return [Row(part=PART, claim=CLAIM, value=found.median, shown=str(found), goal=GOAL)]
 
 
 def main() -> None:

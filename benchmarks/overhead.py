@@ -25,7 +25,7 @@ from table import Row
 
 PART = "overhead"
 BUDGET_S = 110
-GOAL = 0.02
+GOAL = 0.015
 
 
 @dataclass(frozen=True)

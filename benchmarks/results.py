@@ -3,8 +3,8 @@
     python benchmarks/results.py --runs DIR --train            carries out every study first, quick and laptop: days
     python benchmarks/results.py --runs DIR                    from the campaigns that are finished there
 
-writes docs/results.md, whichever way the verdicts came out, with the figures in docs/results/ and the records of the
-campaigns in docs/results/records.zip. A campaign that is not finished is named as not run.
+writes docs/results.md, whichever way the verdicts came out, with the figures and each study's records (STUDY.zip) in
+docs/results/. A campaign that is not finished is named as not run.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ Made by `python benchmarks/results.py`. Nothing here is written by hand, and res
 """
 RECORDS = """## The records
 
-results/records.zip holds the plans and records of these campaigns. To make their reports without training:
+`results/STUDY.zip` holds the plans and records of a study's campaigns. To make a report without training:
 
-    python -m zipfile -e docs/results/records.zip .
+    python -m zipfile -e docs/results/linear_bottleneck.zip .
     python -m ablate.report linear_bottleneck
 """
 
@@ -141,15 +141,15 @@ def figures(results: Results, budget: str) -> list[str]:
 
 
 def keep_records(campaigns: Sequence[Results], runs: Path) -> None:
-    """Plans and records of the campaigns as one file, the same bytes for the same records."""
-    with zipfile.ZipFile(KEPT / "records.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as kept:
-        for results in campaigns:
-            store = RecordStore(runs, results.plan.study.name)
-            files = [plan_path(runs, results.plan.study), *(store.path(key) for key in results.records)]
-            for file in [*files, runs / "layout.json"]:
-                name = str(Path("runs") / file.relative_to(runs))
-                if name not in kept.namelist():
-                    kept.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    """Plans and records of a study's campaigns as one file, the same bytes for the same records."""
+    name = campaigns[0].plan.study.name
+    store = RecordStore(runs, name)
+    plans = [plan_path(runs, results.plan.study) for results in campaigns]
+    keys = dict.fromkeys(key for results in campaigns for key in results.records)
+    with zipfile.ZipFile(KEPT / f"{name}.zip", "w", compresslevel=9) as kept:
+        for file in [runs / "layout.json", *plans, *map(store.path, keys)]:
+            inside = zipfile.ZipInfo(str(Path("runs") / file.relative_to(runs)))
+            kept.writestr(inside, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def main() -> int:
@@ -165,10 +165,12 @@ def main() -> int:
     found = [(load_study(str(path)), [campaign(path, budget, options.runs) for budget in BUDGETS]) for path in paths]
     for old in KEPT.iterdir():
         old.unlink()
-    there = [one for _, both in found for one in both if one is not None]
+    finished = [[one for one in both if one is not None] for _, both in found]
+    for campaigns in filter(None, finished):
+        keep_records(campaigns, options.runs)
+    there = [one for campaigns in finished for one in campaigns]
     method = "\n\n".join(dict.fromkeys(escape(one.judgement.method) for one in there))
     sections = [section(study, both) for study, both in found if any(both)]
-    keep_records(there, options.runs)
     page = [MADE.strip(), table(index(found)), *sections, "## How they were judged", method, RECORDS.strip()]
     (DOCS / "results.md").write_text("\n\n".join(page) + "\n")
     return 0

@@ -10,7 +10,7 @@ from ablate.campaign.options import CampaignResult, RunOptions
 from ablate.campaign.planning import planned
 from ablate.campaign.records import RecordStore, plan_path, sealed_plans, writable
 from ablate.design.datasets import DataInfo
-from ablate.design.plan import CONTROL, CampaignPlan, Trial
+from ablate.design.plan import CampaignPlan, Trial
 from ablate.design.record import Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.study import Study
@@ -30,38 +30,14 @@ def plan(study: Study, *, data_root: Path | None = None) -> CampaignPlan:
 
     Raises:
         StudyError, DataError: the arms or the data cannot be used.
-    """
-    return planned(study, data_root)
-
-
-def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Module:
-    """Loads the trained net of one trial, in eval mode on the CPU. The net takes normalised images N C H W.
-
-    Args:
-        study: as loaded.
-        arm: which arm.
-        seed: which seed; None: the first.
-        options: the runs folder; None: the default.
-
-    Raises:
-        AblateError: there is no such arm or seed, or the trial kept no weights.
 
     Example:
         >>> import ablate
-        >>> study = ablate.load_study("linear_bottleneck", overrides={"keep_weights": True})
-        >>> net = ablate.load_net(study, "relu_bottleneck", seed=0)  # doctest: +SKIP
+        >>> planned = ablate.plan(ablate.load_study("linear_bottleneck"))
+        >>> [arm.name for arm in planned.arms], len(planned.trials)
+        (['control', 'relu_bottleneck'], 16)
     """
-    how = options or RunOptions()
-    planned = load(how, study.name, study.digest).plan
-    trials = {trial.seed: trial for trial in planned.arm_trials(one_named("arm", arm, [a.name for a in planned.arms]))}
-    trial = trials[int(one_named("seed", str(seed if seed is not None else min(trials)), map(str, trials)))]
-    path = RecordStore(how.runs, study.name).weights(trial.key)
-    if not path.is_file():
-        raise AblateError(
-            f"{path}: {arm}, seed {trial.seed} kept no weights; set keep_weights = true in the study and run it with "
-            f"--forget {arm}:{trial.seed}"
-        )
-    return net_of(trial, planned.data, path)
+    return planned(study, data_root)
 
 
 def net_of(trial: Trial, data: DataInfo, weights: Path) -> Module:

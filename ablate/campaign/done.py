@@ -40,7 +40,7 @@ def progress_of(plan: CampaignPlan, runs: Path) -> tuple[CampaignPlan, int, dict
 
 
 def pace(record: Record) -> float:
-    """Training images a second; of training of the user's own, trials a second."""
+    """Training images a second; with the user's own training code, trials a second."""
     measured = record.measured
     return measured.images_per_s or (1 / measured.wall_s if measured.wall_s else 0.0)
 

@@ -189,7 +189,7 @@ def _params(plan: CampaignPlan, trial: Trial, cost: Costs) -> dict[str, str]:
 
 
 def _trained_with(trial: Trial) -> dict[str, str]:
-    """Data and recipe; of training of one's own the fields that it was given, and what trained."""
+    """Data and recipe; with the user's own training code, the fields that it was given and what trained."""
     if isinstance(trial.spec, OwnTraining):
         return {"trainer": trial.spec.name} | {name: str(value) for name, value in trial.spec.keywords}
     return {"data": trial.data.name} | recipe_params(trial.recipe.model_dump(mode="json"))
@@ -231,7 +231,7 @@ def _metrics(record: Record) -> Metrics:
         if point.epoch < last or name not in record.metrics
     ]
     measured = [(name, float(getattr(record.measured, field)), 0) for name, field in MEASURED.items()]
-    if not record.measured.images_per_s:  # of training of one's own
+    if not record.measured.images_per_s:  # the user's own training code
         measured = [metric for metric in measured if metric[0] != "system/images_per_s"]
     return tuple(metric for metric in (*final, *curve, *measured) if math.isfinite(metric[1]))
 

@@ -253,7 +253,7 @@ class Search:
             values = own_values(self._study, self._arm) if number == 0 else dict(trial.params)
             self._settings.append(setting(self._study, self._arm, self._plan.data, values, self._block))
             if whole:
-                self._optuna.tell(trial, 0.0)  # the sequence goes on from what was told, and by its number alone
+                self._optuna.tell(trial, 0.0)  # the sequence follows from what was told, by its number alone
 
     def _tell(self, value: float) -> None:
         self._scores.append(value)

@@ -214,7 +214,7 @@ class _Campaign:
         def asking() -> None:
             try:
                 answer.update(ask())
-            except Exception as error:  # noqa: BLE001 - whatever it is, training goes on without it
+            except Exception as error:  # noqa: BLE001 - whatever it is, training continues without it
                 problem.append(error)
 
         thread = threading.Thread(target=asking, daemon=True)

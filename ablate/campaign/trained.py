@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from ablate.errors import AblateError
 
 if TYPE_CHECKING:
     from torch.nn import Module
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,28 @@ def _kept(plan: CampaignPlan, arm: str, options: RunOptions) -> list[TrainedNet]
     return [one for one in found if one.weights.is_file() and store.path(one.trial.key).is_file()]
 
 
+def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options: RunOptions | None = None) -> Module:
+    """Loads the trained net of one trial, in eval mode on the CPU. The net takes normalised images N C H W.
+
+    Args:
+        study: as loaded.
+        arm: which arm.
+        seed: which seed; None: the first whose weights were kept.
+        options: the runs folder; None: the default.
+
+    Raises:
+        AblateError: there is no such arm or seed, or the trial kept no weights.
+
+    Example:
+        >>> import ablate
+        >>> study = ablate.load_study("linear_bottleneck", overrides={"recipe.epochs": 1})
+        >>> frame = ablate.predictions(study, "relu_bottleneck", test=[0])  # trains a net, keeps its weights
+        >>> ablate.load_net(study, "relu_bottleneck", seed=0).spec.num_classes
+        10
+    """
+    return trained_net(study, arm, seed, options, train=False).load()
+
+
 def trained_net(
     study: Study,
     arm: str = CONTROL,
@@ -74,7 +101,7 @@ def trained_net(
     options: RunOptions | None = None,
     *,
     train: bool = True,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = _to_stderr,
     observer: Observer | None = None,
 ) -> TrainedNet:
     """A trained net of an arm, trained now where none was kept.
@@ -85,7 +112,7 @@ def trained_net(
         seed: which seed; None: the first whose weights were kept, else the first.
         options: the runs folder and how to train; None: the defaults.
         train: whether a missing one is trained.
-        say: told what is trained.
+        say: told what is trained; by default standard error.
         observer: told how the training goes.
 
     Raises:
@@ -102,8 +129,8 @@ def trained_net(
         return here[0]
     if not train:
         raise AblateError(
-            f"{how.runs}: {arm}, seed {seed} of study {study.name!r} was not trained with its weights kept; leave "
-            "--no-train out to train it now"
+            f"{how.runs}: {arm}, seed {seed} of study {study.name!r} was not trained with its weights kept; "
+            f"python -m ablate.predict {study.name} {arm} --seed {seed} trains it now"
         )
     weights = RecordStore(how.runs, study.name).weights(trial.key)
     _train(plan, trial, how, say, observer)
@@ -118,7 +145,7 @@ def _planned(study: Study, options: RunOptions, say: Callable[[str], None] = lam
     """The plan with each arm's own recipe, where the study tunes them.
 
     Raises:
-        AblateError: the tuning was not run to its end.
+        AblateError: the tuning or the search was not run to its end.
     """
     store = RecordStore(options.runs, study.name)
 
@@ -127,13 +154,13 @@ def _planned(study: Study, options: RunOptions, say: Callable[[str], None] = lam
         return {key: record for key, record in found.items() if record is not None}
 
     plan = planned(keeping(study), options.data_root, say)
-    if not study.tuned:
+    if not (study.tuned or study.searched):
         return plan
     schedule, _ = unfold(plan, read)
     if schedule.to_come or not any(trial.phase == "confirm" for trial in schedule.trials):
         raise AblateError(
-            f"study {study.name!r} tunes each arm first; run it: python -m ablate.study {study.name} "
-            "--set keep_weights=true"
+            f"study {study.name!r} {'searches' if study.searched else 'tunes each arm'} first; run it: "
+            f"python -m ablate.study {study.name} --set keep_weights=true"
         )
     return schedule.plan
 
@@ -146,7 +173,7 @@ def _train(
     for _ in range(2):  # a record without weights may also come from MLflow
         if forget(plan, options, [f"{trial.arm}:{trial.seed}"]):
             say(f"{name} has a record without weights, which is set aside")
-        original = planned(plan.study, options.data_root) if plan.study.tuned else plan
+        original = planned(plan.study, options.data_root) if plan.study.tuned or plan.study.searched else plan
         result = run_campaign(original, options, observer=observer, only={trial.key})
         if result.trained or RecordStore(options.runs, trial.study).weights(trial.key).is_file():
             return

@@ -73,6 +73,12 @@ def load_study(
 
     Raises:
         StudyError: the file, a budget or an override has problems; the message lists all of them.
+
+    Example:
+        >>> import ablate
+        >>> study = ablate.load_study("linear_bottleneck", overrides={"recipe.lr": 0.01})
+        >>> study.recipe.lr, list(study.arms)
+        (0.01, ['relu_bottleneck'])
     """
     path = find_study(name_or_path) if isinstance(name_or_path, str) else name_or_path
     return _loaded(path, budget, overrides or {})[budget]

@@ -149,7 +149,7 @@ def _blocks_error(study: Study) -> str:
 
 
 def is_whole(study: Study, name: str) -> bool:
-    """Whether only whole numbers of a field are tried; of training of one's own, where ``[control]`` holds one."""
+    """Whether only whole numbers are tried; with the user's own training code, if ``[control]`` has one."""
     return isinstance(study.control[name], int) if study.own_training else name in WHOLE
 
 

@@ -118,6 +118,12 @@ def cost(
 
     Raises:
         CostError: as for ``estimate``, or the counts disagree; the message names both.
+
+    Example:
+        >>> from ablate.model.zoo import mobilenet_v2
+        >>> found = cost(mobilenet_v2())
+        >>> found.params, found.macs
+        (3504872, 300774272)
     """
     from ablate.measure.counters import count_fvcore, count_params, count_torch_macs
 

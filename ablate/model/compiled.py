@@ -43,8 +43,8 @@ SIGNATURES: dict[str, list[Any]] = {
     "depthwise_backward": [*_OUTCOME, *_SOURCE, *_DEPTHWISE, c_int, *[c_void_p] * 4],
     "norm_forward": [c_void_p, *_ROWS, *_STATISTICS, c_void_p],
     "norm_backward": [*_OUTCOME, *_ROWS, c_int, *[c_void_p] * 2],
-    "settle_forward": [c_void_p, c_void_p, c_int, c_void_p, c_int, *_ROWS, c_void_p],
-    "settle_backward": [*[c_void_p] * 4, c_int, c_int, *_ROWS, *[c_void_p] * 3],
+    "normalise_forward": [c_void_p, c_void_p, c_int, c_void_p, c_int, *_ROWS, c_void_p],
+    "normalise_backward": [*[c_void_p] * 4, c_int, c_int, *_ROWS, *[c_void_p] * 3],
 }
 
 

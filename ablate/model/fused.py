@@ -230,7 +230,7 @@ def _chained(chain: Sequence[_Step], x: Tensor, other: Tensor | None = None, aft
 
 
 def _kind(conv: nn.Module) -> str:
-    """Which kernels carry out this convolution; ``norm``: torch does, and they go on from there."""
+    """Which kernels carry out this convolution; ``norm``: torch does, and ours take its result."""
     if not isinstance(conv, nn.Conv2d):
         return "norm"
     if conv.kernel_size == (1, 1) and conv.stride == (1, 1) and conv.groups == 1:
@@ -368,7 +368,7 @@ class _Chain(torch.autograd.Function):
             raise ValueError(f"a shortcut of {tuple(other.shape)} does not join a map of {tuple(z.shape)}")
         joined = None if other is None else _dense(other)
         y = _like(z)
-        _call("settle_forward", _at(z), _at(affine), step.code, _at(joined), after, *_rows(z), _at(y))
+        _call("normalise_forward", _at(z), _at(affine), step.code, _at(joined), after, *_rows(z), _at(y))
         ctx.chain, ctx.after, ctx.joins = chain, after, other is not None
         ctx.learns = [step.norm.training for step in chain]
         ctx.save_for_backward(x, y if after else None, *parameters[::3], *maps)
@@ -385,8 +385,8 @@ class _Chain(torch.autograd.Function):
         d_z: Tensor | None = _like(z)
         d_affine: Tensor | None = torch.empty_like(affine)
         d_sum = _like(z) if ctx.after else d_y
-        settled = (_at(d_y), _at(y), _at(z), _at(affine), chain[-1].code, ctx.after)
-        _call("settle_backward", *settled, *_rows(z), _at(d_z), _at(d_affine), _at(d_sum))
+        given = (_at(d_y), _at(y), _at(z), _at(affine), chain[-1].code, ctx.after)
+        _call("normalise_backward", *given, *_rows(z), _at(d_z), _at(d_affine), _at(d_sum))
         found: list[Tensor | None] = []
         for number in reversed(range(count)):
             outcome = (d_z, d_affine, *maps[2 * number : 2 * number + 2])

@@ -81,6 +81,12 @@ def build(spec: NetSpec, *, generator: torch.Generator | None = None) -> Net:
             random state does not change.
 
     The net is on torch's default device: under ``with torch.device("meta")`` it has shapes and no weights.
+
+    Example:
+        >>> from ablate.model.zoo import mobilenet_v2_mnist
+        >>> net = build(mobilenet_v2_mnist().with_blocks(bottleneck="relu"))
+        >>> net(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     device = torch.get_default_device()
     with torch.device("meta"):

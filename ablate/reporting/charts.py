@@ -24,7 +24,7 @@ from ablate.reporting.results import Results
 from ablate.reporting.style import COLOURS, FEWEST_SEEDS
 from ablate.verdicts.search import curve_metric
 
-MOST_CURVES = 4  # of the metrics that training of one's own reports by epoch
+MOST_CURVES = 4  # of the metrics that the user's own training code reports by epoch
 
 
 def _scores(results: Results) -> pd.DataFrame:
@@ -229,7 +229,7 @@ def training_curves(results: Results) -> list[Chart]:
 
 
 def reported_curves(results: Results) -> list[Chart]:
-    """What training of one's own reported by epoch, the deciding metric first."""
+    """What the user's own training code reported by epoch, the deciding metric first."""
     curves = frames.curves(results)
     names = dict.fromkeys([curve_metric(results.plan.study), *curves.columns.drop(["arm", "seed", "epoch"])])
     shown = (

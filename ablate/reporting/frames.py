@@ -63,7 +63,7 @@ _MEASURED = ("train_s", "eval_s", "wall_s", "images_per_s", "peak_bytes", "devic
 
 
 def metric_names(results: Results) -> tuple[str, ...]:
-    """The metrics of the trials; of training of one's own the deciding one, then whatever else it returned."""
+    """The metrics of the trials; with the user's own training code, the deciding one and what else it returned."""
     if not results.plan.study.own_training:
         return METRICS
     decision = results.plan.study.decision

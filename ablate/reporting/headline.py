@@ -119,9 +119,10 @@ def _factorial(results: Results) -> str:
     else:
         told = f"{found[0].term} matters most: {_effect(results, found[0])}."
         if found[1:]:
-            told += f" Then {'; '.join(f'{effect.term}, {_effect(results, effect)}' for effect in found[1:])}."
+            told += f" Then {'; '.join(f'{effect.term}: {_effect(results, effect)}' for effect in found[1:])}."
         if rest:
-            told += f" {_and(rest)} {'is' if len(rest) == 1 else 'are'} not significantly different from zero."
+            one = len(rest) == 1
+            told += f" The effect{'' if one else 's'} of {_and(rest)} {'is' if one else 'are'} not significant."
     pairs = [e.term.replace(":", " and ") for e in results.judgement.effects if _interacts(e)]
     if pairs:
         told += (
@@ -137,7 +138,8 @@ def _interacts(effect: Effect) -> bool:
 def _effect(results: Results, effect: Effect) -> str:
     unit = results.unit
     after, _, before = effect.contrast.partition(" - ")
-    changed = f"{after} in place of {before}" if before else effect.contrast
+    before = "the mean of all levels" if before == "mean" else before
+    changed = f"{after} instead of {before}" if before else effect.contrast
     span = _span(results, effect.low, effect.high)
     behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
     return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.told(unit.signed(effect.estimate))} ({behind})"

@@ -96,7 +96,7 @@ class DataJson(Part):
 
 
 class PowerJson(Part):
-    """What the seeds can tell, foreseen. Differences in the metric's own unit."""
+    """What the planned seeds can find. Differences in the metric's own unit."""
 
     seeds: int = Field(description="at the last look")
     num_contrasts: int = Field(description="size of the family")
@@ -160,9 +160,9 @@ class PlanJson(Part):
         from ablate.campaign.resources import disk_bytes
         from ablate.design.forecast import forecast
         from ablate.reporting.preview import small_maps
-        from ablate.verdicts.power_analysis import foresee, out_of_reach
+        from ablate.verdicts.power_analysis import analyse_power, out_of_reach
 
-        study, data, power = plan.study, plan.data, foresee(plan, seen)
+        study, data, power = plan.study, plan.data, analyse_power(plan, seen)
         expected = forecast(plan, jobs=jobs, images_per_s=images_per_s)
         left = max(0, expected.trials - done)
         reach = out_of_reach(plan)

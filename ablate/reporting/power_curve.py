@@ -17,7 +17,7 @@ from ablate.files import write_whole
 from ablate.reporting.canvas import draw, page
 from ablate.reporting.style import COLOURS, CONTROL_COLOUR, Unit, unit
 from ablate.verdicts import power
-from ablate.verdicts.power_analysis import Foresight, foresee
+from ablate.verdicts.power_analysis import PowerAnalysis, analyse_power
 from ablate.verdicts.verdict import Contrast
 
 POINTS = 31
@@ -29,7 +29,7 @@ def _unit(plan: CampaignPlan) -> Unit:
     return unit(decision.metric, decision.unit) if plan.study.own_training else unit(decision.metric)
 
 
-def curve(plan: CampaignPlan, found: Foresight) -> pd.DataFrame:
+def curve(plan: CampaignPlan, found: PowerAnalysis) -> pd.DataFrame:
     """seeds, difference (printed units), power (0 to 1): of the planned seeds, of half as many more, and of twice."""
     sizes = list(dict.fromkeys(round(times * found.seeds) for times in FURTHER))
     scale = _unit(plan).factor
@@ -83,7 +83,7 @@ def write(plan: CampaignPlan, path: Path, seen: Sequence[Contrast] = ()) -> None
     kind = path.suffix.removeprefix(".")
     if kind not in ("svg", "png"):
         raise AblateError(f"--figure {path}: must end in .svg or .png")
-    found = foresee(plan, seen)
+    found = analyse_power(plan, seen)
     if not found.sd:
         raise AblateError(f"--figure {path}: the differences seen so far do not vary, so every difference is found")
     measure = _unit(plan)

@@ -82,7 +82,7 @@ def print_plan(
     """
     from ablate.campaign.resources import disk_bytes
     from ablate.design.forecast import forecast
-    from ablate.verdicts.power_analysis import foresee
+    from ablate.verdicts.power_analysis import analyse_power
 
     study, data, console = plan.study, plan.data, screen(PLAIN_WIDTH)
     expected = forecast(plan, jobs=jobs, images_per_s=images_per_s)
@@ -102,7 +102,7 @@ def print_plan(
         *([("stability", _levels(plan))] if plan.levels else []),
         ("time", _time(expected, jobs, done)),
         ("disk", f"about {disk_bytes(plan, expected.trials, jobs) / 1e6:,.0f} MB"),
-        ("seeds", "\n".join(foresee(plan, seen).sentences)),
+        ("seeds", "\n".join(analyse_power(plan, seen).sentences)),
         *([("costs", "those of an imported net are counted when the study is run")] if _uncounted(plan, costs) else []),
         *([("blocks", told)] if (told := own_blocks(plan)) else []),
         *([("maps", f"warning: {small}")] if (small := small_maps(plan)) else []),
@@ -119,7 +119,7 @@ def _co_primary(decision: Decision) -> str:
 
 
 def _trained(plan: CampaignPlan) -> list[tuple[str, str]]:
-    """Data and recipe; of training of one's own what trains, and by which metric that is judged."""
+    """Data and recipe; with the user's own training code: what trains, and which metric decides."""
     study, data, recipe = plan.study, plan.data, plan.study.recipe
     if isinstance(plan.control.spec, OwnTraining):
         decision, way = study.decision, "higher" if study.decision.wants_high else "lower"

@@ -112,7 +112,7 @@ class Tally:
 
 
 def epochs_of(trained: Trial) -> int | None:
-    """How many epochs a trial has; None of training of one's own that does not say."""
+    """How many epochs a trial has; None if the user's own training code does not say."""
     return planned_epochs(trained.spec) if isinstance(trained.spec, OwnTraining) else trained.recipe.epochs
 
 

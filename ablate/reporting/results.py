@@ -63,7 +63,7 @@ class Results:
         return self.unit_of(self.judgement.metric)
 
     def unit_of(self, metric: str, size: float | None = None) -> Unit:
-        """How a metric is printed; of training of one's own as declared, with the decimals that the margin needs.
+        """How a metric is printed, with the decimals that the margin needs; the user's own is printed as declared.
 
         Args:
             metric: the primary one, or a further one.
@@ -151,7 +151,7 @@ class Results:
         return [(trial, self.records.get(trial.key)) for trial in trials]
 
     def knows(self, cost: str) -> bool:
-        """Whether a cost of the control is known; of training of one's own it is where the training returned it."""
+        """Whether a cost of the control is known; the user's own training code may return it."""
         return self.cost(CONTROL, cost) is not None
 
     def cost(self, arm: str, name: str) -> float | None:

@@ -33,8 +33,8 @@ def run(study: Study, options: RunOptions | None = None, *, progress: bool = Tru
     Example:
         >>> import ablate
         >>> study = ablate.load_study("linear_bottleneck")
-        >>> results = ablate.run(study, ablate.RunOptions(jobs=2))  # doctest: +SKIP
-        >>> results.judgement.verdicts[0].outcome  # doctest: +SKIP
+        >>> results = ablate.run(study, ablate.RunOptions(jobs=2))
+        >>> results.judgement.verdicts[0].outcome
         'worse'
     """
     from ablate.campaign.run import run_campaign
@@ -57,6 +57,12 @@ def results(study: Study, options: RunOptions | None = None) -> Results:
 
     Raises:
         AblateError: the runs folder has no campaign of this study as it is now.
+
+    Example:
+        >>> import ablate
+        >>> study = ablate.load_study("linear_bottleneck")
+        >>> ablate.results(study).judgement.verdicts[0].contrast.seeds
+        (0, 1, 2, 3, 4, 5, 6, 7)
     """
     how = options or RunOptions()
     return results_from(load(how, study.name, study.digest), how.runs)
@@ -87,6 +93,13 @@ def predictions(
 
     Raises:
         AblateError: the arm, the net or an image cannot be used.
+
+    Example:
+        >>> import ablate
+        >>> study = ablate.load_study("linear_bottleneck", overrides={"recipe.epochs": 1})
+        >>> answers = ablate.predictions(study, "relu_bottleneck", test=[0, 1, 2])
+        >>> answers.shape[0], list(answers.columns[:4])
+        (3, ['image', 'true', 'predicted', 'probability'])
     """
     from ablate.campaign.predict import answers
     from ablate.campaign.trained import trained_net
@@ -108,5 +121,11 @@ def records(study: Study, options: RunOptions | None = None) -> pd.DataFrame:
 
     Raises:
         AblateError: the runs folder has no campaign of this study as it is now.
+
+    Example:
+        >>> import ablate
+        >>> frame = ablate.records(ablate.load_study("linear_bottleneck"))
+        >>> frame["arm"].value_counts().to_dict()
+        {'control': 8, 'relu_bottleneck': 8}
     """
     return results(study, options).frame()

@@ -260,7 +260,7 @@ def memory_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _known(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """The table; of training of one's own without what it does not say, and empty where it says nothing of it."""
+    """The table; with the user's own training code, without the columns that it does not report."""
     if not results.plan.study.own_training:
         return table
     kept = [name for name in table.columns[1:] if (table[name] != "–").any()]
@@ -325,7 +325,7 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trained(results: Results) -> dict[str, str]:
-    """What was trained on; of training of one's own, what trained."""
+    """What was trained on; with the user's own training code, what trained."""
     data, model = results.plan.data, results.plan.control.spec
     if isinstance(model, OwnTraining):
         return {"trained by": data.name, "digest of its source": model.digest or "–"}

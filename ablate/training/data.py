@@ -63,7 +63,7 @@ def prepare(spec: DataSpec, root: Path, cache: Path, *, download: bool = True, r
         root: where NAME.npz, torchvision's own layout, and downloads lie.
         cache: where the embedded sets are kept, since unpacking them takes seconds.
         download: whether a missing set may be fetched.
-        report: told in a line what is being done, as a download goes on.
+        report: called with a line of text about what is being done, such as the progress of a download.
 
     Raises:
         DataError: which file, what was found, what was expected, how to get it.

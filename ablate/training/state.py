@@ -127,7 +127,7 @@ class State:
         checkpoint.save(self.path, state)
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Goes on from what ``save`` kept."""
+        """Resumes from what ``save`` kept."""
         self.net.load_state_dict(saved["net"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.average is not None:

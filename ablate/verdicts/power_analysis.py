@@ -22,7 +22,7 @@ FEWEST_PAIRS = 3  # of a spread that anything is planned with
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foresight:
+class PowerAnalysis:
     """What the planned seeds can detect.
 
     Attributes:
@@ -59,7 +59,7 @@ class Foresight:
     sentences: tuple[str, ...]
 
 
-def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
+def analyse_power(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> PowerAnalysis:
     """What the plan's seeds can find.
 
     Args:
@@ -98,7 +98,7 @@ def foresee(plan: CampaignPlan, seen: Sequence[Contrast] = ()) -> Foresight:
     size = decision.margin / sd if sd else math.inf
     margin_power = 1.0 if sd == 0 else power.power(size, last.seeds, alpha=alpha, num_contrasts=num_contrasts)
     exaggeration = power.exaggeration(size, last.seeds, alpha=alpha, num_contrasts=num_contrasts) if sd else 1.0
-    return Foresight(
+    return PowerAnalysis(
         seeds=last.seeds,
         num_contrasts=num_contrasts,
         alpha=alpha,

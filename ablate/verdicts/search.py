@@ -29,7 +29,7 @@ class Scored(Protocol):
 
 
 def curve_metric(study: Study) -> str:
-    """What the learning curve shows: validation accuracy; of training of one's own the metric on validation data."""
+    """What the learning curve shows: validation accuracy, or the metric that the user's own training code reports."""
     return tuned_by(study.decision.metric) if study.own_training else "val_accuracy"
 
 

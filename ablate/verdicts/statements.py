@@ -80,7 +80,7 @@ def mixed_kernels(records: Iterable[Record]) -> str:
 
 
 def at_chance(arms: tuple[ArmResults, ...], n: int, rule: Rule) -> bool:
-    """Whether one of the arms learned nothing, by its first n seeds; of training of one's own that is not known."""
+    """Whether one of the arms learned nothing, by its first n seeds; not known of the user's own training code."""
     return rule.num_classes > 0 and any(arm.at_chance(n, rule.num_classes, rule.num_test) for arm in arms)
 
 

@@ -124,8 +124,8 @@ def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
     """Two-sided sign-flip p of the mean being 0, for differences that are symmetric about 0 under the null.
 
     Exact up to 32 seeds, by meeting the sorted sums of two halves in the middle; above, 99,999 flips drawn from
-    ``seed`` and (hits + 1) / (flips + 1), which is valid too (Phipson & Smyth 2010). The smallest value that n seeds
-    can give is 2 / 2^n. All differences zero: 1.
+    ``seed`` and (hits + 1) / (flips + 1), which is valid too (Phipson & Smyth 2010). The smallest value is
+    2 / 2^n for n seeds, and 2 / 100,000 where flips are drawn. All differences zero: 1.
     """
     d = finite(differences)
     observed = abs(float(d.sum()))

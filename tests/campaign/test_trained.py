@@ -145,7 +145,7 @@ def test_a_net_is_trained_where_none_was_kept_as_its_campaign_trains_it(
     plan = planned()
     options = RunOptions(runs=runs, jobs=1)
     found = trained_net(plan.study, "control", 1, options)
-    assert "control, seed 1 has no kept weights: it is trained now" in capsys.readouterr().out
+    assert "control, seed 1 has no kept weights: it is trained now" in capsys.readouterr().err
     theirs = RecordStore(one_trained, "small").read(found.trial.key)
     ours = RecordStore(runs, "small").read(found.trial.key)
     assert ours is not None
@@ -154,7 +154,7 @@ def test_a_net_is_trained_where_none_was_kept_as_its_campaign_trains_it(
     found.weights.unlink()  # a record without weights, as of a study that keeps none
     again = trained_net(plan.study, "control", 1, options)
     assert again.weights.is_file()
-    assert "has a record without weights, which is set aside" in capsys.readouterr().out
+    assert "has a record without weights, which is set aside" in capsys.readouterr().err
 
 
 def test_a_campaign_of_one_trial_seals_the_whole_plan_and_leaves_the_others_to_come(runs: Path) -> None:

@@ -14,7 +14,7 @@ from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.reporting import power_curve
 from ablate.verdicts import power
-from ablate.verdicts.power_analysis import foresee, seen_contrasts
+from ablate.verdicts.power_analysis import analyse_power, seen_contrasts
 from ablate.verdicts.priors import upper_sd
 
 STUDY: dict[str, Any] = {"name": "x", "arms": {"a": {"bottleneck": "relu"}}, "plan": {"seeds": 12}}
@@ -32,7 +32,7 @@ def records(seeds: int) -> dict[str, Record]:
 
 
 def test_the_curve_is_the_power_at_every_difference_and_number_of_seeds() -> None:
-    found = foresee(PLAN)
+    found = analyse_power(PLAN)
     table = power_curve.curve(PLAN, found)
     assert list(dict.fromkeys(table["seeds"])) == [12, 18, 24]
     for line in table.iloc[::17].itertuples(index=False):
@@ -50,7 +50,7 @@ def test_records_so_far_give_the_spread_that_is_planned_with() -> None:
     (one,) = seen_contrasts(PLAN, records(5))
     assert one.n == 5
     assert one.sd_difference is not None
-    assert foresee(PLAN, [one]).sd == pytest.approx(upper_sd(one.sd_difference, 5))
+    assert analyse_power(PLAN, [one]).sd == pytest.approx(upper_sd(one.sd_difference, 5))
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.svg", b"<?xml"), ("a.png", b"\x89PNG")])

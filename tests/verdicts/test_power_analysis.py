@@ -13,7 +13,7 @@ from scipy.stats import chi2, t
 
 from ablate.verdicts.judge import judge
 from ablate.verdicts.power import detectable_effect
-from ablate.verdicts.power_analysis import foresee
+from ablate.verdicts.power_analysis import analyse_power
 from ablate.verdicts.priors import CIFAR10_MOBILENET, MNIST5K_V1, MNIST5K_V2
 from ablate.verdicts.stats import sign_flip_p
 
@@ -24,7 +24,7 @@ NOISE = np.random.default_rng(2).normal(0, 0.001, 10)
 
 
 def test_the_detectable_difference_is_stated_with_its_prior(campaign: Make) -> None:
-    found = foresee(campaign({"control": [0.9] * 10, "a": [], "b": [], "c": [], "d": []}).plan)
+    found = analyse_power(campaign({"control": [0.9] * 10, "a": [], "b": [], "c": [], "d": []}).plan)
     effect = detectable_effect(10, num_contrasts=4)
     assert effect is not None
     assert found.detectable == pytest.approx(effect * MNIST5K_V2.sd)
@@ -34,7 +34,7 @@ def test_the_detectable_difference_is_stated_with_its_prior(campaign: Make) -> N
 
 def test_the_prior_is_by_data_set_net_and_epochs(campaign: Make) -> None:
     def sd(**study: Any) -> float:
-        return foresee(campaign({"control": [0.9] * 10, "a": []}, **study).plan).sd
+        return analyse_power(campaign({"control": [0.9] * 10, "a": []}, **study).plan).sd
 
     assert sd(control={"net": "mobilenet_v1", "bottleneck": "linear"}) > sd()
     resnet = {"data": {"name": "cifar10"}, "control": {"net": "resnet50", "bottleneck": "linear"}}
@@ -71,14 +71,14 @@ def test_what_docs_results_shows_is_what_the_prior_says() -> None:
 def test_noise_that_was_seen_counts_instead_of_the_prior_and_the_largest_of_it(campaign: Make) -> None:
     made = campaign({"control": CONTROL, "a": CONTROL + NOISE, "b": CONTROL + 2 * NOISE})
     seen = [verdict.contrast for verdict in judge(made.plan, made.records).verdicts if verdict.contrast]
-    found = foresee(made.plan, seen)
+    found = analyse_power(made.plan, seen)
     upper = 2 * NOISE.std(ddof=1) * (9 / chi2.ppf(0.2, 9)) ** 0.5
     assert found.sd == pytest.approx(upper)
     assert "upper 80 % confidence limit" in found.sentences[0]
 
 
 def test_how_much_a_found_difference_is_exaggerated_is_said(campaign: Make) -> None:
-    found = foresee(campaign({"control": [0.9] * 8, "a": []}).plan)
+    found = analyse_power(campaign({"control": [0.9] * 8, "a": []}).plan)
     generator = np.random.default_rng(0)
     drawn = generator.normal(0.005 / MNIST5K_V2.sd, 1, (4000, 8))
     hits = drawn[[sign_flip_p(row) <= 0.05 and row.mean() > 0 for row in drawn]]
@@ -88,13 +88,13 @@ def test_how_much_a_found_difference_is_exaggerated_is_said(campaign: Make) -> N
 
 
 def test_too_few_seeds_are_said_before_anything_trains(campaign: Make) -> None:
-    found = foresee(campaign({"control": [0.9] * 5, "a": []}, noise_floor=True).plan)
+    found = analyse_power(campaign({"control": [0.9] * 5, "a": []}, noise_floor=True).plan)
     assert (found.detectable, found.num_contrasts, found.seeds_to_reach) == (None, 1, 6)
     assert "cannot reach its level with fewer than 6" in found.sentences[0]
 
 
 def test_a_study_until_settled_says_when_it_looks(campaign: Make) -> None:
     plan = {"seeds": 10, "until": "settled", "max_seeds": 18}
-    found = foresee(campaign({"control": [0.9] * 10, "a": []}, plan=plan).plan)
+    found = analyse_power(campaign({"control": [0.9] * 10, "a": []}, plan=plan).plan)
     assert found.looks == (10, 14, 18)
     assert "looks after 10, 14, 18 seeds" in found.sentences[-1]

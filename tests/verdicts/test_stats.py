@@ -46,7 +46,10 @@ def test_above_32_seeds_the_sampled_p_is_near_the_t_test_and_the_same_at_every_c
     p = stats.sign_flip_p(d)
     assert p == stats.sign_flip_p(d)
     assert p == pytest.approx(scipy_stats.ttest_1samp(d, 0).pvalue, abs=0.01)
-    assert stats.sign_flip_p(d + 10) >= 1e-5
+
+
+def test_a_sampled_p_that_no_flip_reaches_counts_the_seen_differences_themselves() -> None:
+    assert stats.sign_flip_p(some(40) + 10) == pytest.approx(2 / 100_000)
 
 
 def test_the_paired_interval_is_scipys() -> None:

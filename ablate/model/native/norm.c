@@ -27,7 +27,7 @@ INLINE void join(float *y, const float *other, const int after, int count) {
 }
 
 /* y = after(act(norm(z)) + other); other may be NULL. */
-void settle_forward(const float *z, const float *affine, int act, const float *other, int after, long rows,
+void normalise_forward(const float *z, const float *affine, int act, const float *other, int after, long rows,
                     long channels, float *y) {
     for (long r = 0; r < rows; r += 64) {
         long count = least(64, rows - r), at = r * channels, end = at + count * channels;
@@ -38,9 +38,9 @@ void settle_forward(const float *z, const float *affine, int act, const float *o
     }
 }
 
-/* d_z from d_y; with `after`, d_other too, which is d_y as far as `after` lets it through. y is what settle_forward
+/* d_z from d_y; with `after`, d_other too, which is d_y as far as `after` lets it through. y is what normalise_forward
  * gave. */
-void settle_backward(const float *d_y, const float *y, const float *z, const float *affine, int act, int after,
+void normalise_backward(const float *d_y, const float *y, const float *z, const float *affine, int act, int after,
                      long rows, long channels, float *d_z, float *d_affine, float *d_other) {
     float *seen = malloc(4 * 64 * channels);
     double *sums = calloc(4 * channels, 8);
