@@ -18,11 +18,13 @@ from ablate.campaign.done import progress_of
 from ablate.campaign.options import CampaignInterrupted, RunOptions
 from ablate.campaign.optuna_search import search_importance
 from ablate.campaign.schedule import Schedule, Scheduler
-from ablate.design.plan import CampaignPlan, Trial, make_plan
+from ablate.design.imported import Imported
+from ablate.design.plan import Arm, CampaignPlan, Trial, make_plan
 from ablate.design.record import Measured, Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.search import num_search_trials
 from ablate.design.study import Study
+from ablate.model.spec import NetSpec
 from ablate.verdicts.explored import cost_of, lucks
 from ablate.verdicts.registration import registration
 
@@ -57,6 +59,7 @@ def train(trial: Trial) -> Record:
     """The best learning rate is 0.02; wide nets are a little better, more epochs too; the highest rates diverge."""
     if trial.recipe.lr > 0.08:
         return made(trial, 0.0, status="diverged")
+    assert isinstance(trial.spec, NetSpec)
     distance = abs(math.log(trial.recipe.lr / 0.02))
     value = 0.8 - 0.04 * distance + 0.02 * trial.spec.width_mult + 0.01 * trial.recipe.epochs
     record = made(trial, value + 0.003 * math.sin(trial.seed + 50 * trial.spec.width_mult))
@@ -199,6 +202,7 @@ def test_a_latency_is_measured_by_the_trial_and_is_in_its_record() -> None:
     tried = [trial for trial in schedule.trials if trial.phase == "timed"]
     assert len(tried) == 6
     one = schedule.plan.search[1]
+    assert isinstance(one.arm.spec, NetSpec)
     assert cost_of(schedule.plan.study, schedule.plan.data, one, records) == pytest.approx(3 / one.arm.spec.width_mult)
     assert Record.from_json(records[one.trials[0].key].to_json()).measured.latency_ms is not None
 
@@ -258,7 +262,7 @@ def test_a_search_interrupted_at_every_point_resumes_to_the_same_end_in_records_
     assert {"conv", "recipe.lr", "width_mult"} == set(view.trials[0].params)
 
 
-OWN = {
+OWN: dict[str, Any] = {
     "name": "own",
     "command": ("python", "-c", "pass", "{lr}", "{layers}", "{epochs}"),
     "control": {"lr": 0.2, "layers": 2, "epochs": 9},
@@ -270,9 +274,14 @@ OWN = {
 }
 
 
+def keywords(of: Trial | Arm) -> dict[str, Any]:
+    assert isinstance(of.spec, Imported)
+    return dict(of.spec.keywords)
+
+
 def train_own(trial: Trial) -> Record:
     """The best rate is 0.05; each layer helps, and takes its time; the test metric is not given while searching."""
-    fields = dict(trial.spec.keywords)
+    fields = keywords(trial)
     bits = (
         abs(math.log(fields["lr"] / 0.05)) + 1 / fields["layers"] + 1 / fields["epochs"] + 0.01 * math.sin(trial.seed)
     )
@@ -292,7 +301,7 @@ def test_own_training_is_searched_by_what_it_returns_of_validation_and_confirmed
     plan, records = searched_own(pruner="successive_halving")
     first = [one.rungs[0].trials[0] for one in plan.search]
     assert {(trial.phase, trial.metrics) for trial in first} == {("search", ("val_bits",))}
-    assert [dict(rung.trials[0].spec.keywords)["epochs"] for rung in plan.search[0].rungs] == [1, 3, 9]
+    assert [keywords(rung.trials[0])["epochs"] for rung in plan.search[0].rungs] == [1, 3, 9]
     bits = {one.number: records[one.rungs[-1].trials[0].key].metrics["val_bits"] for one in plan.search[1:]}
     whole_ones = [number for number in bits if plan.search[number - 1].rungs[-1].epochs == 9]
     best = sorted(whole_ones, key=lambda number: bits[number])[:2]
@@ -308,7 +317,7 @@ def test_own_training_is_traded_against_the_latency_that_it_returns() -> None:
     plan, records = searched_own(sampler="nsga2", against="latency")
     assert plan.search[1].trials[0].metrics == ("val_bits", "latency_ms")
     for one in plan.search:
-        assert cost_of(plan.study, plan.data, one, records) == 2.0 * dict(one.arm.spec.keywords)["layers"]
+        assert cost_of(plan.study, plan.data, one, records) == 2.0 * keywords(one.arm)["layers"]
     assert [arm.name for arm in plan.arms[1:]] == [f"front_{i + 1}" for i in range(len(plan.arms) - 1)]
 
 
@@ -320,10 +329,10 @@ def test_the_keywords_of_an_imported_net_are_searched_with_the_recipe() -> None:
     scheduler, records = Scheduler(make_plan(Study.model_validate(study))), dict[str, Record]()
     while missing := [trial for trial in scheduler.schedule(records).trials if trial.key not in records]:
         for trial in missing:
-            zero = dict(trial.spec.keywords)["zero_init_residual"]
+            zero = keywords(trial)["zero_init_residual"]
             records[trial.key] = made(trial, 0.5 + 0.1 * zero - 0.01 * abs(math.log(trial.recipe.lr / 0.02)))
     plan = scheduler.schedule(records).plan
-    assert dict(plan.arm("best_1").spec.keywords)["zero_init_residual"] is True
+    assert keywords(plan.arm("best_1"))["zero_init_residual"] is True
     assert {trial.arm for trial in plan.trials} == {"control", "best_1"}
 
 
