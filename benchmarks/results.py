@@ -1,6 +1,6 @@
 """What the shipped studies found, as the documentation shows it.
 
-    python benchmarks/results.py --runs DIR --train            carries out every study first, quick and laptop: days
+    python benchmarks/results.py --runs DIR --train            carries out every study first: days
     python benchmarks/results.py --runs DIR                    from the campaigns that are finished there
 
 writes docs/results.md, whichever way the verdicts came out, with the figures and each study's records (STUDY.zip) in
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +24,7 @@ from ablate.design.read import list_studies, load_study
 from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.paths import default_runs
-from ablate.reporting import charts, tables, words
+from ablate.reporting import charts, frames_tuning, stability, tables, words
 from ablate.reporting.headline import headline, short_verdict
 from ablate.reporting.load import load_results
 from ablate.reporting.markdown import escape, table
@@ -33,7 +33,8 @@ from ablate.reporting.results import Results
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT = DOCS / "results"
 BUDGETS = ("quick", "laptop")
-FIGURES = (charts.differences, charts.effects, charts.interactions, charts.roadmap)
+FURTHER = "stability"  # of the studies that have it
+FIGURES = (charts.differences, charts.effects, charts.interactions, charts.roadmap, charts.stability)
 NOT_RUN = "not run"
 MADE = """# What the shipped studies found
 
@@ -45,6 +46,7 @@ Made by `python benchmarks/results.py`. Nothing here is written by hand, and res
   MobileNetV2 on CIFAR-10, such as 93.8 % ([chenyaofo](https://github.com/chenyaofo/pytorch-cifar-models)) and 94.4 %
   ([kuangliu](https://github.com/kuangliu/pytorch-cifar)), are of the whole net after 200 epochs. `--budget full`, which
   comes closer, was not run. Nothing here reproduces a result on ImageNet.
+- *stability* is *quick* with half and with twice the training as well, of the studies that have it.
 """
 RECORDS = """## The records
 
@@ -62,12 +64,18 @@ def campaign(path: Path, budget: str, runs: Path) -> Results | None:
         results = load_results(study.name, runs=runs, digest=study.digest)
     except AblateError:
         return None
-    return results if all(record is not None for _, record in results.outcomes()) else None
+    levels = [results.records.get(trial.key) for trial in results.plan.level_trials]
+    records = [*(record for _, record in results.outcomes()), *levels]
+    return results if all(record is not None for record in records) else None
 
 
-def agreement(both: Sequence[Results | None]) -> str:
+def budgets_of(path: Path) -> tuple[str, ...]:
+    """Those of the page that a study has."""
+    return (*BUDGETS, FURTHER) if f"[budget.{FURTHER}]" in path.read_text() else BUDGETS
+
+
+def agreement(first: Results | None, second: Results | None) -> str:
     """For how many of the arms that both campaigns judged the outcomes are the same."""
-    first, second = both
     if first is None or second is None:
         return "–"
     outcomes = [{one.arm: one.outcome for one in results.judgement.verdicts} for results in (first, second)]
@@ -76,20 +84,17 @@ def agreement(both: Sequence[Results | None]) -> str:
     return f"{same} of {words.count(len(shared), 'verdict')}"
 
 
-def index(found: Sequence[tuple[Study, list[Results | None]]]) -> pd.DataFrame:
+def index(found: Sequence[tuple[Study, Mapping[str, Results | None]]]) -> pd.DataFrame:
     """A row a study: its question, its source, the verdict at each budget, and whether they agree."""
     return pd.DataFrame(
         {
             "study": study.name,
             "question": study.question,
             "source": study.source,
-            **{
-                budget: NOT_RUN if one is None else short_verdict(one)
-                for budget, one in zip(BUDGETS, both, strict=True)
-            },
-            "agree": agreement(both),
+            **{budget: NOT_RUN if (one := campaigns[budget]) is None else short_verdict(one) for budget in BUDGETS},
+            "agree": agreement(*(campaigns[budget] for budget in BUDGETS)),
         }
-        for study, both in found
+        for study, campaigns in found
     )
 
 
@@ -107,10 +112,10 @@ def origin(results: Results) -> str:
     )
 
 
-def section(study: Study, both: Sequence[Results | None]) -> str:
+def section(study: Study, campaigns: Mapping[str, Results | None]) -> str:
     """One study's verdicts, a part for each of its campaigns."""
     parts = [f"## {study.title}", escape(study.question)]
-    for budget, results in zip(BUDGETS, both, strict=True):
+    for budget, results in campaigns.items():
         call = f"`python -m ablate.study {study.name}{'' if budget == 'quick' else f' --budget {budget}'}`"
         parts.append(f"### {study.name}, {budget}")
         parts += [f"{call}: {NOT_RUN}."] if results is None else [call, *verdicts(results), *figures(results, budget)]
@@ -127,8 +132,22 @@ def verdicts(results: Results) -> list[str]:
         *(f"> {escape(statement)}" for statement in words.gravest(results)),
         f"Mean {judged.metric.replace('_', ' ')} of the control: {control:.2f} {results.unit.symbol}".strip() + ".",
         table(tables.verdict_rows(results)),
+        *(f"**{escape(sentence)}**" for sentence in stability.sentences(results)),
+        *further_tables(results),
         origin(results),
     ]
+
+
+def further_tables(results: Results) -> list[str]:
+    """The contrasts at other levels, and over the settings of a tuning."""
+    tried = frames_tuning.curve_rows(results, frames_tuning.scores(results))
+    seeds = words.count(results.plan.study.tuning.seeds, "seed")
+    parts = {
+        "Every level:": stability.level_rows(results),
+        "Between two levels, seed by seed:": stability.interaction_rows(results),
+        f"Every setting that all arms tried, with {seeds}, on validation data:": tried,
+    }
+    return [f"{told}\n\n{table(rows)}" for told, rows in parts.items() if not rows.empty]
 
 
 def figures(results: Results, budget: str) -> list[str]:
@@ -156,21 +175,25 @@ def main() -> int:
     """Writes the page."""
     parser = argparse.ArgumentParser(description="Writes docs/results.md from the campaigns of the shipped studies.")
     parser.add_argument("--runs", type=Path, default=default_runs(), metavar="DIR")
-    parser.add_argument("--train", action="store_true", help="carry the studies out first, quick and laptop")
+    parser.add_argument("--train", action="store_true", help="carry the studies out first")
     options = parser.parse_args()
     paths = [path for path in list_studies() if path.parent.name == "studies"]
-    for path, budget in ((path, budget) for budget in BUDGETS for path in paths if options.train):
+    # the further levels first: quick, which they contain, then trains nothing that was not sealed with them
+    for path, budget in ((one, budget) for one in paths for budget in reversed(budgets_of(one)) if options.train):
         call = [sys.executable, "-m", "ablate.study", str(path), "--budget", budget, "--runs", str(options.runs)]
         subprocess.run(call, check=True)
-    found = [(load_study(str(path)), [campaign(path, budget, options.runs) for budget in BUDGETS]) for path in paths]
+    found = [
+        (load_study(str(path)), {budget: campaign(path, budget, options.runs) for budget in budgets_of(path)})
+        for path in paths
+    ]
     for old in KEPT.iterdir():
         old.unlink()
-    finished = [[one for one in both if one is not None] for _, both in found]
+    finished = [[one for one in campaigns.values() if one is not None] for _, campaigns in found]
     for campaigns in filter(None, finished):
         keep_records(campaigns, options.runs)
     there = [one for campaigns in finished for one in campaigns]
     method = "\n\n".join(dict.fromkeys(escape(one.judgement.method) for one in there))
-    sections = [section(study, both) for study, both in found if any(both)]
+    sections = [section(study, campaigns) for study, campaigns in found if any(campaigns.values())]
     page = [MADE.strip(), table(index(found)), *sections, "## How they were judged", method, RECORDS.strip()]
     (DOCS / "results.md").write_text("\n\n".join(page) + "\n")
     return 0

@@ -18,7 +18,7 @@ from pathlib import Path
 from ablate.campaign.options import CampaignStopped
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.sealed import SealedPlan
+from ablate.design.sealed import SealedPlan, every_trial, shared_trials
 from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.files import Locked, locked, read_whole, write_whole
@@ -26,7 +26,7 @@ from ablate.formats import parse
 from ablate.provenance import commit
 
 RECORDS, CHECKPOINTS, PLANS = "records", "checkpoints", "plans"
-OUTPUT, WEIGHTS = "output.log", "weights.pt"
+OUTPUT, WEIGHTS, LOCK = "output.log", "weights.pt", ".lock"
 DAMAGED, FORGOTTEN = ".damaged", ".forgotten"
 LAYOUT = 2  # of the runs folder; 1 had a queue and kept its records in MLflow
 
@@ -162,6 +162,12 @@ class RecordStore:
         """Removes a trial's checkpoint and output."""
         shutil.rmtree(self.folder(key), ignore_errors=True)
 
+    def begun(self, key: str) -> bool:
+        """Whether the trial has a record, or an earlier attempt left something that is resumed."""
+        folder = self.folder(key)
+        left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return self.path(key).exists() or bool(left - {OUTPUT, LOCK})
+
     def clear_finished(self, records: Iterable[Record]) -> None:
         """Removes what a killed dispatcher left of trials that have their outcome."""
         folder = self.runs / CHECKPOINTS / self.study
@@ -278,10 +284,16 @@ def every_sealed_plan(runs: Path) -> list[SealedPlan]:
 
 
 def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
-    """The plan as it was first run in this runs folder; it is sealed now if it was not before."""
+    """The plan as it was first run in this runs folder; it is sealed now if it was not before.
+
+    A plan that is run again after another one of its trials was sealed is sealed again, as long as none has begun: the
+    trials then start under this one.
+    """
     path = plan_path(runs, plan.study)
     try:
-        return SealedPlan.from_json(read_whole(path).decode())
+        found = SealedPlan.from_json(read_whole(path).decode())
+        if not _is_followed(found, runs) or _is_begun(plan, runs):
+            return found
     except FileNotFoundError:
         pass
     except (AblateError, UnicodeDecodeError):
@@ -289,6 +301,17 @@ def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
     sealed = SealedPlan(plan=plan, sealed_at=time.time(), commit=commit())
     write_whole(path, sealed.to_json().encode())
     return sealed
+
+
+def _is_followed(sealed: SealedPlan, runs: Path) -> bool:
+    """Whether another plan of the same trials was sealed later."""
+    later = [one for one in sealed_plans(runs, sealed.plan.study.name) if one.sealed_at > sealed.sealed_at]
+    return any(shared_trials(one.plan, sealed.plan) for one in later)
+
+
+def _is_begun(plan: CampaignPlan, runs: Path) -> bool:
+    store = RecordStore(runs, plan.study.name)
+    return any(store.begun(trial.key) for trial in (*every_trial(plan), *plan.level_trials))
 
 
 def adopt(store: RecordStore, keys: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.executor import Job, OnEpoch, Trainer, TrialContext, init_file_of
-from ablate.campaign.records import OUTPUT, WEIGHTS
+from ablate.campaign.records import LOCK, OUTPUT, WEIGHTS
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import Trial
 from ablate.design.record import Point, Record
@@ -30,7 +30,6 @@ from ablate.paths import default_data_root
 if TYPE_CHECKING:
     from ablate.training.data import Images
 
-LOCK = ".lock"
 DONE = "done"  # what a worker says when its job has its record
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 

@@ -11,6 +11,7 @@ import math
 
 import pandas as pd
 
+from ablate.design.arms import NOISE_FLOOR
 from ablate.design.tuning import at_edge, tuned_by
 from ablate.reporting.results import Results
 from ablate.reporting.style import Unit, number
@@ -161,3 +162,22 @@ def setting_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "status": ["failed or diverged" if found == WORST else "scored" for found in table["score"]],
         }
     )
+
+
+def curve_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """Every arm at every setting that all of them tried, as printed text, by the first field that is tuned.
+
+    Empty where an arm is tuned anew for each seed, or no setting is shared.
+    """
+    space, unit = list(results.plan.study.tuning.space), scored_by(results)
+    if not space or results.plan.study.tuning.blocks > 1:
+        return pd.DataFrame()
+    arms = [arm.name for arm in results.plan.arms if arm.name != NOISE_FLOOR]
+    wide = table[table["arm"].isin(arms)].pivot_table("value", index=space, columns="arm").reindex(columns=arms)
+    wide = wide.dropna().sort_index()
+    found = pd.DataFrame({name: [f"{value:.3g}" for value in wide.index.get_level_values(name)] for name in space})
+    for arm in arms:
+        found[f"{arm}, {unit.axis}"] = [number(value, unit.digits) for value in wide[arm]]
+    for arm in arms[1:]:
+        found[f"{arm} - {arms[0]}"] = [unit.signed(value / unit.factor) for value in wide[arm] - wide[arms[0]]]
+    return found

@@ -154,6 +154,8 @@ def _tuning(results: Results) -> Iterator[Part | None]:
     )
     moved = "Arm minus control on validation data at other settings; no verdict rests on these"
     yield Table(tables_checks.sensitivity_rows(results), moved)
+    over = "The contrast over the settings that every arm tried, on validation data"
+    yield Table(frames_tuning.curve_rows(results, tried), over)
     yield Table(frames_tuning.setting_rows(results, tried), "Every setting that was tried", folded=True)
 
 

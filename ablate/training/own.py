@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -24,7 +25,7 @@ from ablate.design.plan import Trial
 from ablate.design.record import Measured, Record
 from ablate.design.study import Level
 from ablate.errors import AblateError, nearest
-from ablate.files import read_whole
+from ablate.files import read_whole, write_whole
 from ablate.measure.memory import PeakMemory
 from ablate.provenance import commit
 from ablate.training.curve import Curve, OnPoint
@@ -32,6 +33,7 @@ from ablate.training.returned import Returned, returned_of
 from ablate.training.user_code import UserCodeError, load_function, told
 
 OUT = "metrics.json"  # the file that a command is told to write
+STARTED = ".started"  # when the first attempt at the trial began, seconds since 1970
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MOST_BYTES = 16 * 1024**2  # of a command's metrics
 
@@ -120,7 +122,7 @@ def train_own(trial: Trial, folder: Path, *, device: str, threads: int, on_point
         arm=trial.arm, seed=trial.seed, fields=Fields(dict(trial.spec.keywords)), device=device, threads=threads,
         folder=folder, phase=trial.phase, curve=Curve(folder, on_point),
     )  # fmt: skip
-    started, began = time.time(), time.monotonic()
+    started, began = _first_start(folder), time.monotonic()
     with PeakMemory(device) as memory:
         outcome = _run(trial.spec, own) if trial.spec.command else _call(trial.spec, own)
     wall_s = time.monotonic() - began
@@ -130,6 +132,15 @@ def train_own(trial: Trial, folder: Path, *, device: str, threads: int, on_point
         versions=_versions(),
     )  # fmt: skip
     return dataclasses.replace(_record(trial, outcome, own.curve), measured=measured)
+
+
+def _first_start(folder: Path) -> float:
+    """When the first attempt began: what it printed may be known, and a later attempt may resume it."""
+    file, now = folder / STARTED, time.time()
+    with contextlib.suppress(OSError, ValueError, AblateError):
+        return max(0.0, min(now, float(read_whole(file))))
+    write_whole(file, repr(now).encode())
+    return now
 
 
 def _record(trial: Trial, outcome: Returned, curve: Curve) -> Record:

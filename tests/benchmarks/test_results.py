@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from ablate.campaign.records import every_sealed_plan
+from ablate.design.plan import make_plan
+from ablate.design.read import load_study
 from ablate.reporting.headline import headline
 from ablate.reporting.load import load_results
 from ablate.reporting.markdown import escape
+from ablate.verdicts.judge import judge
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "results.md"
@@ -66,5 +69,26 @@ def test_two_campaigns_agree_where_their_verdicts_do(runs: Path) -> None:
     one = next(iter(every_sealed_plan(runs))).plan.study
     found = load_results(one.name, runs=runs, digest=one.digest)
     count = len(found.judgement.verdicts)
-    assert results.agreement([found, found]).startswith(f"{count} of {count} verdict")
-    assert results.agreement([found, None]) == "–"
+    assert results.agreement(found, found).startswith(f"{count} of {count} verdict")
+    assert results.agreement(found, None) == "–"
+
+
+def test_each_result_that_other_pages_quote_is_on_the_page() -> None:
+    page = PAGE.read_text().replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
+    quoted = (ROOT / "README.md").read_text().partition("## What comes out")[2].partition("\n## ")[0]
+    told = [line.removeprefix("> ") for line in quoted.splitlines() if line.startswith(("> ", "| "))]
+    assert len(told) > 8
+    assert all(line in page for line in told if not line.startswith("| ---"))
+    assert "finds −0.71 points" in quoted
+    assert "| relu_bottleneck | bottleneck: linear → relu | −0.71 |" in page
+
+
+def test_what_the_statistics_say_of_linear_bottleneck_is_what_its_records_give(runs: Path) -> None:
+    told = (ROOT / "docs" / "statistics.md").read_text()
+    study = load_study("linear_bottleneck", overrides={"decision.co_primary.test_loss.margin": 0.015})
+    found = judge(make_plan(study), load_results(study.name, runs=runs, digest=load_study(study.name).digest).records)
+    gain = found.co_primary[0].gains["relu_bottleneck"]
+    assert f"it is {gain.ratio:.1f}, with an interval of {gain.low:.2f} to {gain.high:.0f}" in told
+    contrast = found.verdict("relu_bottleneck").contrast
+    assert contrast is not None
+    assert contrast.seed_share == 0

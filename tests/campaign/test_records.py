@@ -238,6 +238,22 @@ def test_sealed_plans_come_oldest_first_without_another_studys_and_without_a_dam
     assert plan_path(tmp_path, PLAN.study).with_suffix(".json.damaged").read_bytes() == b"\xff"
 
 
+def test_the_plan_that_is_run_last_before_any_trial_begins_is_the_last_sealed(tmp_path: Path) -> None:
+    store, more, key = RecordStore(tmp_path, "faults"), plan_of("control", "other", seeds=3), PLAN.trials[0].key
+    seal(PLAN, tmp_path), seal(more, tmp_path)
+    store.folder(key).mkdir(parents=True)
+    (store.folder(key) / "output.log").touch()  # of an attempt that ended before its first epoch
+    again = seal(PLAN, tmp_path)
+    assert sealed_plans(tmp_path, "faults")[-1] == again
+    assert seal(PLAN, tmp_path) == again
+    (store.folder(key) / "checkpoint.pt").touch()
+    late = seal(more, tmp_path)
+    assert late.sealed_at < again.sealed_at  # its trials have begun under the other plan
+    store.clear(key)
+    store.put(outcome(PLAN.trials[0]))
+    assert seal(more, tmp_path) == late
+
+
 def renamed(plan: CampaignPlan, name: str) -> CampaignPlan:
     study = plan.study.model_copy(update={"name": name})
     trials = tuple(dataclasses.replace(trial, study=name) for trial in plan.trials)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ablate.reporting import tables_checks
+from ablate.reporting import frames, tables, tables_checks
 from ablate.reporting.results import Results
 from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import EffectChecks, FailureRate
@@ -41,3 +41,14 @@ def test_sensitivity_is_shown_in_points(results: Results) -> None:
     )
     (row,) = tables_checks.sensitivity_rows(with_judgement(results, sensitivities=(one,))).itertuples(index=False)
     assert tuple(row) == ("full", f"{MINUS}1.00", f"{MINUS}4.00", "–", f"[{MINUS}4.00, +1.00]", "3")
+
+
+def test_the_three_parts_of_the_variance_are_in_a_column_each(results: Results) -> None:
+    first, *others = results.judgement.verdicts
+    assert first.contrast is not None
+    parts = dataclasses.replace(first.contrast, seed_share=0.1, both_share=0.58, image_share=0.32)
+    found = with_judgement(results, verdicts=(dataclasses.replace(first, contrast=parts), *others))
+    table = tables.power_rows(found, frames.contrasts(found)).set_index("arm").loc[first.arm]
+    remove = {what: table[f"variance that {what} would remove"] for what in ("only more seeds", "either")}
+    assert remove == {"only more seeds": "10%", "either": "58%"}
+    assert table["variance that only more test images would remove"] == "32%"

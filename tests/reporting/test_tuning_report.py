@@ -177,3 +177,18 @@ def test_where_each_seed_has_a_tuning_of_its_own_every_block_has_its_row(make_fi
     judged = judge(made.plan, made.records)
     assert judged.sensitivities == ()
     assert any(told.startswith("Each of the 3 seeds confirms its own tuning") for told in judged.statements)
+
+
+def test_the_contrast_is_shown_at_every_setting_that_all_arms_finished(make_findings: Make) -> None:
+    results = tuned(make_findings, settings=5, arms={"relu_bottleneck": {"bottleneck": "relu"}})
+    curve = frames_tuning.curve_rows(results, frames_tuning.scores(results))
+    (arm,) = results.plan.tuning[1:2]
+    rates = sorted(setting.values["lr"] for setting in arm.settings)
+    assert curve["lr"].tolist() == [f"{rate:.3g}" for rate in rates]
+    control = [90 - 10 * abs(math.log10(rate / 0.01)) for rate in rates]
+    other = [50 + 100 * rate for rate in rates]
+    assert curve["control, validation accuracy (%)"].tolist() == [f"{value:.2f}" for value in control]
+    moved = [f"{b - a:+.2f}".replace("-", "\N{MINUS SIGN}") for a, b in zip(control, other, strict=True)]
+    assert curve["relu_bottleneck - control"].tolist() == moved
+    unfinished = tuned(make_findings, settings=5)  # no setting of the arm "full" finishes
+    assert frames_tuning.curve_rows(unfinished, frames_tuning.scores(unfinished)).empty

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ablate.design.own_training import OwnTraining
 from ablate.design.record import Record, ReportedPoint
 from ablate.design.study import DataSpec, Recipe
 from ablate.design.trial import Trial
-from ablate.training.own import Fields, train_own
+from ablate.training.own import STARTED, Fields, train_own
 from ablate.training.returned import returned_of
 from ablate.training.user_code import UserCodeError
 
@@ -112,6 +113,18 @@ def test_a_resumed_trial_has_the_whole_curve_and_no_epoch_twice(train: Train) ->
         train("resumes")
     record = train("resumes")
     assert [(point.epoch, point.values["val_bits"]) for point in record.curve] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_a_trial_that_was_interrupted_counts_from_its_first_start(train: Train, tmp_path: Path) -> None:
+    before = time.time()
+    with pytest.raises(UserCodeError, match="killed after two epochs"):
+        train("resumes")
+    sealed_in_between = time.time()
+    assert before <= train("resumes").measured.started_at <= sealed_in_between
+    for damaged in ("", "nan", "soon", "1e300"):
+        (tmp_path / STARTED).write_text(damaged)
+        now = time.time()
+        assert now <= train("reports").measured.started_at <= time.time()
 
 
 @pytest.mark.parametrize(

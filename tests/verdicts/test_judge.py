@@ -279,20 +279,39 @@ def test_kept_predictions_give_an_interval_for_new_images(campaign: Make) -> Non
     assert contrast.images_low is not None
     assert contrast.images_high is not None
     assert contrast.images_low < contrast.images_high < 0
-    assert contrast.seed_share is not None
-    assert contrast.both_share is not None
-    assert contrast.image_share is not None
-    assert contrast.seed_share + contrast.both_share + contrast.image_share == pytest.approx(1)
 
 
 def test_an_undecided_arm_says_whether_more_seeds_or_more_test_images_would_help(campaign: Make) -> None:
-    verdict = judged(campaign({"control": CONTROL, "a": NOISY}, images=True)).verdict("a")
+    made = campaign({"control": CONTROL, "a": NOISY}, images=True)
+    n, images = 10, made.plan.data.num_test
+    generator = np.random.default_rng(8)
+    easy, level = generator.normal(0, 0.6, (2, 1, images)), generator.normal(1.5, 0.04, (2, n, 1))
+    arm, control = level + easy + generator.normal(0, 1, (2, n, images)) > 0
+    for name, right in (("a", arm), ("control", control)):
+        for position in range(n):
+            made.spoil(name, position, correct=np.packbits(right[position]).tobytes())
+    verdict = judged(made).verdict("a")
     contrast = verdict.contrast
     assert contrast is not None
     assert verdict.outcome == "undecided"
-    seeds, images = ((one + contrast.both_share) / 2 for one in (contrast.seed_share, contrast.image_share))
-    assert f"twice the seeds would remove {100 * seeds:.0f} % of the variance" in verdict.why
-    assert f"twice the test images {100 * images:.0f} %" in verdict.why
+    seed_part, image_part, rest = parts_by_hand(arm.astype(float) - control)
+    total = seed_part / n + image_part / images + rest / (n * images)
+    shares = (contrast.seed_share, contrast.image_share, contrast.both_share)
+    assert shares == pytest.approx([seed_part / n / total, image_part / images / total, rest / (n * images) / total])
+    assert min(shares) > 0.05
+    seeds_twice = seed_part / (2 * n) + image_part / images + rest / (2 * n * images)
+    images_twice = seed_part / n + image_part / (2 * images) + rest / (2 * n * images)
+    assert f"twice the seeds would remove {100 * (1 - seeds_twice / total):.0f} % of the variance" in verdict.why
+    assert f"twice the test images {100 * (1 - images_twice / total):.0f} %" in verdict.why
+
+
+def parts_by_hand(d: np.ndarray) -> tuple[float, float, float]:
+    """Variance of one seed, of one image, and of the rest of one cell: expected mean squares, solved."""
+    n, m = d.shape
+    rest = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
+    residual = (rest**2).sum() / ((n - 1) * (m - 1))
+    by_seed, by_image = m * d.mean(axis=1).var(ddof=1), n * d.mean(axis=0).var(ddof=1)
+    return max(0.0, (by_seed - residual) / m), max(0.0, (by_image - residual) / n), residual
 
 
 def test_the_bits_of_a_record_are_read_back_in_order(campaign: Make) -> None:
