@@ -271,7 +271,8 @@ def mlflow_behind(folder: Path) -> Iterator[tuple[Proxy, Callable[[bool], None]]
         yield proxy, restart
     finally:
         proxy.close()
-        end_server(serving.pop())
+        for one in serving:
+            end_server(one)
 
 
 def mlflow(what: str) -> Drive:

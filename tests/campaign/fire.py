@@ -127,7 +127,7 @@ def server(folder: Path, port: int, store: str = "") -> subprocess.Popen[bytes]:
     ]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
-    assert until(lambda: answers(port), 120), (folder / "server.log").read_text()
+    assert until(lambda: answers(port), 300), (folder / "server.log").read_text()
     return process
 
 
