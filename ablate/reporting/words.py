@@ -220,8 +220,9 @@ def gravest(results: Results) -> list[str]:
 
 
 def why_not_judged(results: Results) -> list[str]:
-    """Why arms are not judged, where it is not that a seed is missing or failed, which a statement says of all arms."""
-    found = [one for one in results.judgement.verdicts if one.outcome == "not judged" and one.contrast is not None]
+    """Why some of several arms are not judged; that a seed is missing or failed, a statement says of all arms."""
+    verdicts = results.judgement.verdicts
+    found = [one for one in verdicts if one.outcome == "not judged" and one.contrast is not None and len(verdicts) > 1]
     return list(dict.fromkeys(f"{proper(one.why)[:1].upper()}{proper(one.why)[1:]}." for one in found))
 
 
