@@ -169,7 +169,7 @@ def _search(results: Results) -> Iterator[Part | None]:
     yield Table(
         frames_search.luck_rows(results, frames_search.luck(results)),
         f"The best of {len(results.plan.search)} candidates ({search.sampler}), in the search and with fresh seeds; on "
-        "validation images, no verdict rests on these",
+        "validation data, no verdict rests on these",
     )
     yield charts_search.front(results)
     yield charts_search.parallel(results)
