@@ -10,6 +10,8 @@ docs/results/. A campaign that is not finished is named as not run.
 from __future__ import annotations
 
 import argparse
+import csv
+import math
 import subprocess
 import sys
 import zipfile
@@ -24,7 +26,7 @@ from ablate.design.read import list_studies, load_study
 from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.paths import default_runs
-from ablate.reporting import charts, frames_tuning, stability, tables, words
+from ablate.reporting import charts, frames, frames_tuning, stability, tables, words
 from ablate.reporting.headline import headline, short_verdict
 from ablate.reporting.load import load_results
 from ablate.reporting.markdown import escape, table
@@ -33,6 +35,7 @@ from ablate.reporting.results import Results
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT = DOCS / "results"
 BUDGETS = ("quick", "laptop")
+EARLIER = Path(__file__).parent / "earlier_results.csv"
 FURTHER = "stability"  # of the studies that have it
 FIGURES = (charts.differences, charts.effects, charts.interactions, charts.roadmap, charts.stability)
 NOT_RUN = "not run"
@@ -47,6 +50,13 @@ Made by `python benchmarks/results.py`. Nothing here is written by hand, and res
   ([kuangliu](https://github.com/kuangliu/pytorch-cifar)), are of the whole net after 200 epochs. `--budget full`, which
   comes closer, was not run. Nothing here reproduces a result on ImageNet.
 - *stability* is *quick* with half and with twice the training as well, of the studies that have it.
+"""
+REPLACED = """## Results that were replaced
+
+The same studies with the same seeds, as this page first showed them, with date, commit, version of torch and kernels of
+the earlier run. Other kernels round differently, training amplifies it, and the same seeds act as new ones. The earlier
+run's interval for a repeat is its own interval, stretched by the square root of two ([statistics.md](statistics.md)).
+Verdicts were by Holm's method then, and are by max-T now.
 """
 RECORDS = """## The records
 
@@ -139,13 +149,19 @@ def verdicts(results: Results) -> list[str]:
 
 
 def further_tables(results: Results) -> list[str]:
-    """The contrasts at other levels, and over the settings of a tuning."""
+    """What the sentences above are taken from."""
+    contrasts, effects = frames.contrasts(results), frames.effects(results)
     tried = frames_tuning.curve_rows(results, frames_tuning.scores(results))
     seeds = words.count(results.plan.study.tuning.seeds, "seed")
     parts = {
+        "Each step against the one before it:": tables.step_rows(results),
+        "Effects, each over all arms:": tables.effect_rows(results, effects),
+        "What each interaction that was found consists of, unadjusted:": tables.simple_effect_rows(results),
         "Every level:": stability.level_rows(results),
         "Between two levels, seed by seed:": stability.interaction_rows(results),
         f"Every setting that all arms tried, with {seeds}, on validation data:": tried,
+        "The same differences in other ways:": tables.contrast_rows(results, contrasts),
+        "What these seeds can tell:": tables.power_rows(results, contrasts),
     }
     return [f"{told}\n\n{table(rows)}" for told, rows in parts.items() if not rows.empty]
 
@@ -157,6 +173,32 @@ def figures(results: Results, budget: str) -> list[str]:
     for chart in drawn:
         (KEPT / f"{name}_{chart.name}.png").write_bytes(chart.png())
     return [f"![{chart.alt}](results/{name}_{chart.name}.png)" for chart in drawn]
+
+
+def replaced_rows(campaigns: Mapping[str, Results]) -> pd.DataFrame:
+    """The results of earlier runs, and what the campaigns gave since, by the name of the study."""
+    with EARLIER.open(newline="") as file:
+        olds = list(csv.DictReader(file))
+    return pd.DataFrame([replaced(old, campaigns[old["study"]]) for old in olds if old["study"] in campaigns])
+
+
+def replaced(old: Mapping[str, str], results: Results) -> dict[str, str]:
+    """One earlier result with what the campaign gave since."""
+    verdict, unit = results.judgement.verdict(old["arm"]), results.unit
+    mean, low, high = (float(old[name]) / 100 for name in ("difference", "low", "high"))
+    repeat = [mean - math.sqrt(2) * (mean - low), mean + math.sqrt(2) * (high - mean)]
+    now = math.nan if verdict.contrast is None else verdict.contrast.mean_difference
+    return {
+        "study": old["study"],
+        "arm": old["arm"],
+        "earlier run": f"{old['date']}, {old['commit']}, torch {old['torch']}, {old['kernels']} kernels",
+        "earlier difference": f"{unit.signed(mean)} {unit.interval(low, high)}",
+        "earlier verdict": old["verdict"],
+        "a repeat": unit.interval(*repeat),
+        "difference now": f"{unit.signed(now)} {words.interval(results, verdict.contrast)}",
+        "verdict now": str(verdict.outcome),
+        "is in the interval for a repeat": "yes" if repeat[0] <= now <= repeat[1] else "no",
+    }
 
 
 def keep_records(campaigns: Sequence[Results], runs: Path) -> None:
@@ -194,7 +236,10 @@ def main() -> int:
     there = [one for campaigns in finished for one in campaigns]
     method = "\n\n".join(dict.fromkeys(escape(one.judgement.method) for one in there))
     sections = [section(study, campaigns) for study, campaigns in found if any(campaigns.values())]
-    page = [MADE.strip(), table(index(found)), *sections, "## How they were judged", method, RECORDS.strip()]
+    quick = {study.name: campaigns["quick"] for study, campaigns in found}
+    before = table(replaced_rows({name: one for name, one in quick.items() if one is not None}))
+    judged = ["## How they were judged", method]
+    page = [MADE.strip(), table(index(found)), *sections, *judged, REPLACED.strip(), before, RECORDS.strip()]
     (DOCS / "results.md").write_text("\n\n".join(page) + "\n")
     return 0
 

@@ -27,7 +27,7 @@ def commands(page: str) -> list[str]:
 
 def run(command: str, folder: Path, *more: str) -> str:
     words = [sys.executable, *shlex.split(command)[1:], *more]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

@@ -56,7 +56,24 @@ SMALL = shlex.split(next(one for one in COMMANDS if "synthetic" in one))[1:]
 
 
 def test_the_page_names_the_commands_that_are_tested() -> None:
-    assert [shlex.split(one)[0] for one in COMMANDS] == ["ablate.study"] * 4 + ["ablate.report"]
+    assert [shlex.split(one)[0] for one in COMMANDS] == ["ablate.study"] * 4 + [
+        "ablate.report",
+        "ablate.study",
+    ]
+
+
+@pytest.mark.slow
+def test_the_pages_search_of_training_of_ones_own_finds_and_confirms(tmp_path: Path) -> None:
+    for name, text in re.findall(r"```(?:python|toml)\n# (my_\S+)\n(.*?)```", PAGE, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    done = run(COMMANDS[-1], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "best_1 is better than the control" in done.stdout
+    page = (tmp_path / "runs/reports/my_search/latest/report.html").read_text()
+    assert 'id="search"' in page
+    assert not re.search(
+        r"accuracy|MACs|images|nan\b", re.sub(r"<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
+    )
 
 
 def test_a_second_call_trains_nothing_and_the_report_is_made_again(folder: Path) -> None:

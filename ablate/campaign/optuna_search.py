@@ -14,7 +14,17 @@ from ablate.campaign.optuna_driver import TOLD_WORST, study_of
 from ablate.design.arms import Images, Setup
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.search import Bracket, Candidate, Rung, brackets, candidate_arm, kept, rung, search_seeds
+from ablate.design.search import (
+    Bracket,
+    Candidate,
+    Rung,
+    brackets,
+    candidate_arm,
+    full_epochs,
+    kept,
+    rung,
+    search_seeds,
+)
 from ablate.design.space import Axis, setup_at, space_of
 from ablate.design.study import Level, Study
 from ablate.design.tuning import tuned_by
@@ -75,7 +85,9 @@ class _Bracket:
 
     def __init__(self, plan: CampaignPlan, axes: tuple[Axis, ...], place: int, bracket: Bracket) -> None:
         self._plan = plan
-        self._study = plan.study.model_copy(update={"recipe": plan.control.recipe})  # with the digests of its files
+        self._study, self._control = plan.study, plan.control.setup
+        if not plan.study.own_training:  # whose recipe has the digests of its files
+            self._study = plan.study.model_copy(update={"recipe": plan.control.recipe})
         self._axes = axes
         self._place = place
         self._bracket = bracket
@@ -142,7 +154,7 @@ class _Bracket:
         for _ in range(REPEATS):
             trial = self._optuna.ask(self._space)
             point = {axis.name: axis.value(trial.params[axis.name]) for axis in self._axes}
-            found = setup_at(self._study, self._images, self._axes, point)
+            found = setup_at(self._study, self._control, self._images, self._axes, point)
             if found is not None and found[0] not in self._setups:
                 self._asked.append(trial)
                 return found
@@ -154,7 +166,7 @@ class _Bracket:
         generator = random.Random(f"{self._place}-{len(self._candidates)}")
         for _ in range(DRAWS):
             point = {axis.name: axis.value(_random(axis, generator)) for axis in self._axes}
-            found = setup_at(self._study, self._images, self._axes, point)
+            found = setup_at(self._study, self._control, self._images, self._axes, point)
             if found is not None and found[0] not in self._setups:
                 self._optuna.enqueue_trial(dict(point))
                 self._asked.append(self._optuna.ask(self._space))
@@ -285,7 +297,7 @@ def search_trial(plan: CampaignPlan, record: Record, candidate: Candidate, rung_
     point = {axis.name: candidate.values.get(axis.name, axis.own) for axis in axes}
     space = distributions(axes)
     if plan.study.search.pruner != "none":
-        point["epochs"], space["epochs"] = rung_at.epochs, IntDistribution(1, plan.study.recipe.epochs)
+        point["epochs"], space["epochs"] = rung_at.epochs, IntDistribution(1, full_epochs(plan.study))
     value = record.metrics.get(tuned_by(plan.study.decision.metric)) if record.status == "finished" else None
     cost = cost_of(plan.study, plan.data, candidate, {record.key: record})
     states = optuna.trial.TrialState

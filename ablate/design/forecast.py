@@ -13,7 +13,7 @@ from ablate.design.levels import other_levels, study_at
 from ablate.design.own_block import is_ours
 from ablate.design.own_training import OwnTraining
 from ablate.design.plan import NOISE_FLOOR, AtLevel, CampaignPlan
-from ablate.design.search import num_search_trials, search_trials
+from ablate.design.search import full_epochs, num_search_trials, search_trials
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -101,11 +101,11 @@ def _unknown_arms(study: Study, control: Setup, rate: float, data: DataInfo, to_
 
     The control's time stands for that of every candidate.
     """
-    recipe = control.recipe
-    seconds = sum(
-        count * _seconds(rate, replace(control, recipe=recipe.model_copy(update={"epochs": epochs})), data, test=False)
-        for epochs, count in search_trials(study)
-    )
+    recipe, seconds = control.recipe, 0.0
+    for epochs, count in search_trials(study):
+        one = replace(control, recipe=recipe.model_copy(update={"epochs": epochs}))
+        share = epochs / full_epochs(study) if study.own_training else 1.0
+        seconds += count * share * _seconds(rate, one, data, test=False)
     trials = to_find * study.plan.most_seeds
     return trials, seconds + trials * _seconds(rate, control, data)
 

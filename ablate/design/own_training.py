@@ -141,8 +141,6 @@ def _unread(study: Study) -> Iterator[FieldError]:
         for name in sorted(written_there):
             field = f"for one call, --set control.{name}=VALUE" if name in study.control else ""
             yield FieldError(f"{table}.{name}", f"{told}; {field}" if field else told)
-    if study.searched:
-        yield FieldError("design.kind", f"= 'search' is not possible with a {what}: name the arms, or cross factors")
     if study.match != "none":
         yield FieldError("match", f"is not possible with a {what}: the costs of its arms are not known beforehand")
     if "vary" in study.model_fields_set:

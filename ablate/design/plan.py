@@ -242,9 +242,15 @@ def _trial(study: Study, arm: Arm, place: int, data: DataInfo) -> Trial:
         recipe=trained.recipe,
         data_digest=data.digest,
         keep_weights=study.keep_weights,
-        metrics=(*study.decision.metrics, *study.decision.also) if study.own_training else (),
+        metrics=_metrics(study) if study.own_training else (),
         **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
     )
+
+
+def _metrics(study: Study) -> tuple[str, ...]:
+    """What training of the user's own has to return for a confirming trial."""
+    decision = study.decision
+    return (*decision.metrics, *decision.also, *[tuned_by(decision.metric)] * study.searched)
 
 
 def setting(study: Study, arm: Arm, data: DataInfo, values: Values, block: int = 0) -> Setting:

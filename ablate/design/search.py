@@ -13,14 +13,16 @@ from dataclasses import dataclass, field, replace
 from ablate.design.arms import Arm, Images, Setup, new_arm, told_changes
 from ablate.design.imported import is_path
 from ablate.design.own_block import is_ours
+from ablate.design.own_training import OwnTraining
 from ablate.design.search_fields import Search
 from ablate.design.space import Axis, distinct, size_of
 from ablate.design.study import Level, Recipe, Study
 from ablate.design.trial import Phase, Trial, moved_by
-from ablate.design.tuning import TUNING_SEEDS
+from ablate.design.tuning import TUNING_SEEDS, tuned_by
 from ablate.design.validation import FieldError
 
 LEAST_IN_BRACKET = 2
+COST_METRICS = {"macs": "macs", "params": "params", "latency": "latency_ms"}  # of training of the user's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,14 @@ def kept(candidates: int, search: Search) -> int:
     return min(candidates, max(search.confirm, candidates // search.reduction))
 
 
+def full_epochs(study: Study) -> int:
+    """The epochs of a candidate that is trained to the end; 1 where only training of the user's own knows them."""
+    if not study.own_training:
+        return study.recipe.epochs
+    epochs = study.control.get("epochs")
+    return epochs if type(epochs) is int and epochs > 0 else 1
+
+
 def rungs(epochs: int, search: Search) -> tuple[int, ...]:
     """The epochs of each rung, the fewest first."""
     if search.pruner == "none":
@@ -71,7 +81,7 @@ def brackets(study: Study) -> tuple[Bracket, ...]:
         Jamieson and Talwalkar, arXiv:1502.07943 (successive halving); Li et al., arXiv:1603.06560, algorithm 1.
     """
     search, trials = study.search, study.search.trials or 0
-    steps = rungs(study.recipe.epochs, search)
+    steps = rungs(full_epochs(study), search)
     if search.pruner != "hyperband":
         return (Bracket(first=1, size=trials, epochs=steps),)
     weights = [search.reduction**s / (s + 1) for s in range(len(steps))]
@@ -133,22 +143,33 @@ def candidate_arm(study: Study, control: Setup, number: int, setup: Setup, value
 
 def rung(study: Study, arm: Arm, data_digest: str, epochs: int) -> Rung:
     """A candidate's trials with so many epochs."""
-    recipe = shortened(arm.recipe, epochs, study.recipe.epochs) if study.search.pruner != "none" else arm.recipe
-    phase: Phase = "timed" if study.search.cost == "latency" else "search"
+    spec, recipe = arm.spec, arm.recipe
+    if study.search.pruner != "none" and isinstance(spec, OwnTraining):
+        spec = spec.with_changes({"epochs": epochs})
+    elif study.search.pruner != "none":
+        recipe = shortened(recipe, epochs, study.recipe.epochs)
+    phase: Phase = "timed" if study.search.cost == "latency" and not study.own_training else "search"
     made = (
         Trial(
             study=study.name,
             arm=arm.name,
             seed=seed,
-            spec=arm.spec,
+            spec=spec,
             recipe=recipe,
             data_digest=data_digest,
+            metrics=_scored_by(study) if study.own_training else (),
             phase=phase,
             **moved_by(study.vary, seed, arm.data, study.plan.first_seed),
         )
         for seed in search_seeds(study)
     )
     return Rung(epochs=epochs, trials=tuple(made))
+
+
+def _scored_by(study: Study) -> tuple[str, ...]:
+    """What training of the user's own has to return for a candidate: the score, with nsga2 the cost too."""
+    traded = study.search.sampler == "nsga2"
+    return (tuned_by(study.decision.metric), *[COST_METRICS[study.search.cost]] * traded)
 
 
 def shortened(recipe: Recipe, epochs: int, of: int) -> Recipe:
@@ -197,17 +218,21 @@ def search_errors(study: Study, control: Setup, images: Images, axes: tuple[Axis
     search = study.search
     if search.trials is None:
         return [FieldError("search.trials", "is missing: say how many candidates the search may try")]
+    if study.own_training and not study.decision.metric.startswith("test_"):
+        told = f"must start with test_ in a search, got {study.decision.metric!r}: candidates are chosen by its twin"
+        return [FieldError("decision.metric", f"{told} val_NAME, which the training returns too")]
     if study.decision.metric.startswith("val_"):
         told = f"must not be {study.decision.metric!r} in a search: its candidates are chosen on the validation images"
         allowed = study.decision.metric.replace("val_", "test_")
         return [FieldError("decision.metric", f"{told}; allowed is {allowed!r}")]
     of_user = not is_ours(control.spec) or any(is_path(level) for axis in axes for level in axis.levels or ())
+    of_user = of_user and not study.own_training  # whose costs are what it returns
     if search.sampler == "nsga2" and search.cost != "latency" and of_user:
         counted = f"whose {search.cost} are counted where it is imported"
         told = f'must be "latency" with a net or a block of your own, {counted}'
         return [FieldError("search.against", told)]
     size = size_of(axes)
-    most = size if size is not None and size < search.trials else distinct(study, images, axes)
+    most = size if size is not None and size < search.trials else distinct(study, control, images, axes)
     if most is not None and most < search.trials:
         least = " (and a search takes at least 3)" * (most < 3)
         message = f"must be at most {most}, the different candidates that [factors] make{least}, got {search.trials}"
@@ -216,16 +241,21 @@ def search_errors(study: Study, control: Setup, images: Images, axes: tuple[Axis
 
 
 def _pruner_errors(study: Study, axes: tuple[Axis, ...]) -> list[FieldError]:
-    search, epochs = study.search, study.recipe.epochs
+    search, epochs = study.search, full_epochs(study)
     if search.pruner == "none":
         return []
-    if any(axis.name == "recipe.epochs" for axis in axes):
+    field = "epochs" if study.own_training else "recipe.epochs"
+    if study.own_training and type(study.control.get(field)) is not int:
+        message = f"{search.pruner!r} needs control.epochs, a whole number: how long your training trains"
+        return [FieldError("search.pruner", message)]
+    if any(axis.name == field for axis in axes):
         message = f"does not go with search.pruner = {search.pruner!r}, which moves the epochs itself"
-        return [FieldError("factors.recipe.epochs", message)]
+        return [FieldError(f"factors.{field}", message)]
     steps = rungs(epochs, search)
     if len(steps) < 2:
         least = search.min_epochs * search.reduction
-        needed = f"{search.pruner!r} needs recipe.epochs of at least {least} (min_epochs × reduction)"
+        place = "control.epochs" if study.own_training else field
+        needed = f"{search.pruner!r} needs {place} of at least {least} (min_epochs × reduction)"
         return [FieldError("search.pruner", f"{needed}, got {epochs}")]
     if search.pruner == "hyperband" and (search.trials or 0) < LEAST_IN_BRACKET * len(steps):
         message = f"must be at least {LEAST_IN_BRACKET * len(steps)}, two for each of {len(steps)} brackets"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from ablate.design.arms import Images, Setup, changed, outside
 from ablate.design.factors import bad_levels, differs_among_stages, held_levels
 from ablate.design.imported import Imported
 from ablate.design.own_block import unread_by_block
+from ablate.design.own_training import OwnTraining
 from ablate.design.search_fields import Span
 from ablate.design.study import DataSpec, Level, Levels, Recipe, Study
 from ablate.design.unread import unread
@@ -126,7 +127,7 @@ def _is_whole(study: Study, control: Setup, name: str) -> bool:
     if table:
         model = Recipe if table == "recipe" else DataSpec
         return of_table in model.model_fields and model.model_fields[of_table].annotation is int
-    if isinstance(control.spec, Imported) and name != "net":
+    if isinstance(control.spec, OwnTraining) or (isinstance(control.spec, Imported) and name != "net"):
         return any(type(held) is int for held in held_levels(study, control, name))
     return _TYPES.get(name) == "int"
 
@@ -174,7 +175,7 @@ def _values(axis: Axis) -> Levels:
 
 
 def setup_at(
-    study: Study, images: Images, axes: tuple[Axis, ...], point: Point
+    study: Study, control: Setup, images: Images, axes: tuple[Axis, ...], point: Point
 ) -> tuple[Setup, dict[str, Level]] | None:
     """What the control becomes at a point, and the factors that count there; None where its fields exclude each other.
 
@@ -183,6 +184,8 @@ def setup_at(
     """
     own = {axis.name: axis.own for axis in axes}
     changes = {name: value for name, value in point.items() if value != own[name]}
+    if isinstance(control.spec, OwnTraining):
+        return replace(control, spec=control.spec.with_changes(changes)), dict(point)
     moved = {name.removeprefix("recipe."): value for name, value in point.items() if name.startswith("recipe.")}
     try:
         recipe = Recipe.model_validate({**study.recipe.model_dump(), **moved})
@@ -195,10 +198,10 @@ def setup_at(
     return setup, {name: value for name, value in point.items() if name not in idle}
 
 
-def distinct(study: Study, images: Images, axes: tuple[Axis, ...]) -> int | None:
+def distinct(study: Study, control: Setup, images: Images, axes: tuple[Axis, ...]) -> int | None:
     """How many different setups a space holds; None where it has more than ``MOST_COUNTED`` points."""
     size = size_of(axes)
     if size is None or size > MOST_COUNTED:
         return None
-    made = (setup_at(study, images, axes, point) for point in points(axes))
+    made = (setup_at(study, control, images, axes, point) for point in points(axes))
     return len({found[0] for found in made if found is not None})

@@ -56,7 +56,7 @@ def lead(results: Results) -> Chart | None:
         figure=figures_search.lead(table, unit.short, unit.digits, results.palette),
         data=table,
         caption=(
-            "Both on validation images. The best of many scores is the best partly by luck; with fresh seeds that part "
+            "Both on validation data. The best of many scores is the best partly by luck; with fresh seeds that part "
             "goes. Luck is the lead in the search minus the confirmed one."
         ),
         alt="Lead over the control in the search and with fresh seeds, a row an arm.",

@@ -1,6 +1,6 @@
 """What a search tried and found as pandas frames, and what a reader must know of it in sentences.
 
-Scores are in printed units of the metric on the validation images (accuracy in percent, loss in nats). Everything is
+Scores are in printed units of the metric on the validation data (accuracy in percent, loss in nats). Everything is
 empty where the study searches nothing.
 """
 
@@ -21,6 +21,7 @@ from ablate.reporting.style import number
 from ablate.verdicts.explored import confirmed_candidates, cost_of, final_score, lucks, pareto
 from ablate.verdicts.search import WORST, is_scored, score
 
+_OWN_COLUMNS = ("candidate", "bracket", "epochs", "score", "value", "cost", "status", "arm")
 COSTS = {"macs": "MACs", "params": "parameters", "latency": "latency (ms)"}
 CONTROL_ROW, STOPPED, FAILED, TRIED = "control", "stopped", "failed or diverged", "tried"
 
@@ -38,9 +39,13 @@ def candidates(results: Results) -> pd.DataFrame:
     plan = results.plan
     names = {one.number: arm for arm, one in confirmed_candidates(plan, results.records).items()}
     rows = [row for one in plan.search if (row := _row(results, one, names.get(one.number, ""))) is not None]
-    columns = ["candidate", "bracket", "epochs", "score", "value", "cost", "status", "arm", *plan.study.factors]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *map(column, plan.study.factors)])
     return frame.astype({"score": float, "value": float, "cost": float})
+
+
+def column(factor: str) -> str:
+    """The column of a factor: its name, but for a field of the user's own that is called like another column."""
+    return f"control.{factor}" if factor in _OWN_COLUMNS else factor
 
 
 def _row(results: Results, candidate: Candidate, arm: str) -> dict[str, object] | None:
@@ -61,7 +66,7 @@ def _row(results: Results, candidate: Candidate, arm: str) -> dict[str, object] 
         "cost": cost_of(study, results.plan.data, candidate, records),
         "status": f"confirmed: {arm}" if arm else status,
         "arm": arm,
-        **{name: candidate.values.get(name) for name in study.factors},
+        **{column(name): candidate.values.get(name) for name in study.factors},
     }
 
 
@@ -88,10 +93,10 @@ def coordinates(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     A factor that does not count at a candidate's point has no row.
     """
     rows = [
-        (line["candidate"], axis.name, axis.place(line[axis.name]), told(line[axis.name]), line["value"], line["arm"])
+        (line["candidate"], axis.name, axis.place(held), told(held), line["value"], line["arm"])
         for line in table.to_dict("records")
         for axis in axes_of(results)
-        if line[axis.name] is not None and not _missing(line[axis.name])
+        if (held := line[column(axis.name)]) is not None and not _missing(held)
     ]
     return pd.DataFrame(rows, columns=["candidate", "axis", "place", "text", "value", "arm"])
 
@@ -180,16 +185,18 @@ def importance_rows(results: Results) -> pd.DataFrame:
 
 def candidate_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Every candidate as printed text, the best score of the most epochs first."""
-    measure, cost = scored_by(results), COSTS[results.plan.study.search.cost]
+    study = results.plan.study
+    measure, cost = scored_by(results), COSTS[study.search.cost]
     ordered = table.sort_values(["epochs", "score"], ascending=False, kind="stable")
-    digits = 2 if results.plan.study.search.cost == "latency" else 0
+    digits = 2 if study.search.cost == "latency" else 0
+    costs = ["–" if math.isnan(value) else f"{value:,.{digits}f}" for value in ordered["cost"]]
     return pd.DataFrame(
         {
             "candidate": ordered["candidate"],
-            **{name: [told(value) for value in ordered[name]] for name in results.plan.study.factors},
-            "epochs": ordered["epochs"],
+            **{name: [told(value) for value in ordered[name]] for name in map(column, study.factors)},
+            **({"epochs": ordered["epochs"]} if study.search.pruner != "none" else {}),
             measure.axis: [number(value, measure.digits) for value in ordered["value"]],
-            cost: ["–" if math.isnan(value) else f"{value:,.{digits}f}" for value in ordered["cost"]],
+            **({cost: costs} if ordered["cost"].notna().any() else {}),
             "status": ordered["status"],
         }
     )

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ablate.reporting.json_parts import NEXT, VERSION, Part, written
+from ablate.reporting.json_parts import NEXT, UNIT, VERSION, Part, written
 from ablate.reporting.json_stability import PooledJson, StabilityJson
 from ablate.reporting.results import Costs
 from ablate.verdicts.verdict import Contrast, CoPrimaryFindings, Judgement, Outcome, Verdict
@@ -112,6 +112,7 @@ class CoPrimaryJson(Part):
     """The verdicts in a co-primary metric, in one family with those in the deciding one."""
 
     metric: str = Field(description="which")
+    unit: str | None = Field(description=UNIT)
     higher_is_better: bool = Field(description="its direction")
     margin: float = Field(description="smallest difference that matters, in its unit")
     verdicts: list[VerdictJson] = Field(description="one an arm")
@@ -122,6 +123,7 @@ class CoPrimaryJson(Part):
         """The findings under the names of the schema."""
         return cls.like(
             found,
+            unit=found.unit or None,
             verdicts=[VerdictJson.of(one) for one in found.verdicts],
             gains=[SeedGainJson.like(one, arm=arm) for arm, one in found.gains.items()],
         )
@@ -169,6 +171,7 @@ class JudgementJson(Part):
     document: Literal["judgement"] = Field(default="judgement", description="which document this is")
     control: str = Field(description="the arm that every other arm is compared with")
     metric: str = Field(description="the one that verdicts rest on")
+    unit: str | None = Field(description=UNIT)
     higher_is_better: bool = Field(description="the metric's direction")
     alpha: float = Field(description="error rate over all contrasts")
     margin: float | None = Field(
@@ -204,6 +207,7 @@ class JudgementJson(Part):
         return cls.like(
             judgement,
             control=control,
+            unit=judgement.unit or None,
             margin=judgement.margin or None,
             verdicts=[VerdictJson.of(one) for one in judgement.verdicts],
             noise_floor=None if floor is None else VerdictJson.of(floor),

@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 VERSION = "version of this schema"
+UNIT = "that the study declared for this metric; null: none"
 NEXT = "commands to run next, the first one first; empty where nothing is left to do"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ablate.reporting.json_parts import NEXT, VERSION, Part
+from ablate.reporting.json_parts import NEXT, UNIT, VERSION, Part
 
 if TYPE_CHECKING:
     from ablate.campaign.check import Check
@@ -117,6 +117,7 @@ class PlanJson(Part):
     campaign: str = Field(description="digest of everything that the study says")
     question: str = Field(description="what it is to answer")
     metric: str = Field(description="the one that verdicts rest on")
+    unit: str | None = Field(description=UNIT)
     margin: float = Field(description="smallest difference that matters, in the metric's unit")
     alpha: float = Field(description="error rate over all contrasts")
     data: DataJson = Field(description="what is trained on")
@@ -171,6 +172,7 @@ class PlanJson(Part):
             campaign=study.digest,
             question=study.question,
             metric=study.decision.metric,
+            unit=study.decision.unit or None,
             margin=study.decision.margin,
             alpha=study.decision.alpha,
             data=DataJson.like(data, train=data.num_train, test=data.num_test, classes=data.num_classes),

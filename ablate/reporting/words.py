@@ -219,6 +219,13 @@ def gravest(results: Results) -> list[str]:
     return told
 
 
+def why_not_judged(results: Results) -> list[str]:
+    """Why some of several arms are not judged; that a seed is missing or failed, a statement says of all arms."""
+    verdicts = results.judgement.verdicts
+    found = [one for one in verdicts if one.outcome == "not judged" and one.contrast is not None and len(verdicts) > 1]
+    return list(dict.fromkeys(f"{proper(one.why)[:1].upper()}{proper(one.why)[1:]}." for one in found))
+
+
 def is_alarming(results: Results) -> bool:
     """Whether the statements void the study or one of its verdicts."""
     judged = results.judgement
@@ -273,7 +280,9 @@ def search_text(study: Study) -> str:
     """``30 trials first: 24 × 1 epoch, 6 × 4 epochs (tpe, successive_halving) over conv (2 levels), ...``."""
     search = study.search
     trials = search_trials(study)
-    sizes = ", ".join(f"{number} × {count(epochs, 'epoch')}" for epochs, number in trials)
+    sizes = ": " + ", ".join(f"{number} × {count(epochs, 'epoch')}" for epochs, number in trials)
+    if study.own_training and search.pruner == "none":  # which alone knows its epochs
+        sizes = ""
     spans = [
         f"{name} {factor.low:g} to {factor.high:g}{' (log)' * factor.log}"
         + (f" in steps of {factor.step:g}" if factor.step else "")
@@ -283,9 +292,10 @@ def search_text(study: Study) -> str:
     ]
     how = ", ".join([search.sampler, *[search.pruner] * (search.pruner != "none")])
     against = f" and low {search.cost}" * (search.sampler == "nsga2")
-    wanted = f"for high {tuned_by(study.decision.metric).replace('_', ' ')}{against}"
+    good = "high" if study.decision.wants_high else "low"
+    wanted = f"for {good} {tuned_by(study.decision.metric).replace('_', ' ')}{against}"
     total = sum(number for _, number in trials)
-    return f"{total} trials first: {sizes} ({how}), {wanted}, over {', '.join(spans)}"
+    return f"{total} trials first{sizes} ({how}), {wanted}, over {', '.join(spans)}"
 
 
 def study_text(study: Study) -> str:

@@ -74,7 +74,8 @@ class OwnTrial:
         device: ``cpu`` or ``cuda``.
         threads: how many threads it may use.
         folder: its own folder, for checkpoints: what an earlier attempt at the same trial left is there.
-        phase: ``confirm``; ``tuning`` where a setting is tried, which should not look at the test data.
+        phase: ``confirm``; ``tuning`` or ``search`` while a setting or a candidate is tried, which should not look at
+            the test data.
     """
 
     arm: str

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean
 
 from ablate.design.arm_cost import estimated_cost
 from ablate.design.datasets import DataInfo
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.search import Candidate, confirmed_names
+from ablate.design.search import COST_METRICS, Candidate, confirmed_names, full_epochs
 from ablate.design.study import Study
 from ablate.design.tuning import tuned_by
 from ablate.verdicts.search import WORST, is_scored, score
@@ -19,9 +20,14 @@ from ablate.verdicts.search import WORST, is_scored, score
 def cost_of(study: Study, data: DataInfo, candidate: Candidate, records: Mapping[str, Record]) -> float | None:
     """What a candidate costs: MACs or parameters by arithmetic, or the mean of the latencies (ms) in its records.
 
-    None where a latency has not been measured, and for the MACs and parameters of an imported net.
+    Of training of the user's own the mean of what it returned under the cost's name. None where a latency has not been
+    measured, where nothing was returned, and for the MACs and parameters of an imported net.
     """
     kind = study.search.cost
+    if study.own_training:
+        last = [records[trial.key].metrics for trial in candidate.rungs[-1].trials if trial.key in records]
+        returned = [metrics[COST_METRICS[kind]] for metrics in last if COST_METRICS[kind] in metrics]
+        return fmean(returned) if returned and all(map(isfinite, returned)) else None
     if kind == "latency":
         measured = [records[trial.key].measured.latency_ms for trial in candidate.trials if trial.key in records]
         known = [latency for latency in measured if latency is not None]
@@ -33,7 +39,7 @@ def cost_of(study: Study, data: DataInfo, candidate: Candidate, records: Mapping
 def final_score(study: Study, candidate: Candidate, records: Mapping[str, Record]) -> float | None:
     """The score of a candidate that was trained with all its epochs; None for one that was stopped before, or waits."""
     last = candidate.rungs[-1]
-    whole = last.epochs == study.recipe.epochs or study.search.pruner == "none"
+    whole = last.epochs == full_epochs(study) or study.search.pruner == "none"
     return score(last, records, study.decision) if whole and is_scored(last, records) else None
 
 
@@ -149,4 +155,8 @@ def confirmed_candidates(plan: CampaignPlan, records: Mapping[str, Record]) -> d
 def _by_seed(plan: CampaignPlan, arm: str, records: Mapping[str, Record]) -> dict[int, float]:
     name = tuned_by(plan.study.decision.metric)
     done = {trial.seed: records[trial.key] for trial in plan.arm_trials(arm) if trial.key in records}
-    return {seed: record.metrics[name] for seed, record in done.items() if record.status == "finished"}
+    return {
+        seed: record.metrics[name]
+        for seed, record in done.items()
+        if record.status == "finished" and name in record.metrics
+    }

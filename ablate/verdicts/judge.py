@@ -97,7 +97,7 @@ def _judgement(plan: CampaignPlan, records: Mapping[str, Record]) -> Judgement:
     further = (
         *wording.lack_of_fit(checks, rule.alpha),
         *wording.tuning_luck(moved, rule.metric, rule.unit, tuned=rule.tuned, blocks=plan.study.tuning.blocks),
-        *wording.search_luck(lucks(plan, records), rule.metric),
+        *wording.search_luck(lucks(plan, records), rule.metric, rule.unit),
         *(() if fraction is None else (str(fraction),)),
     )
     failed = failure_rates(control, tuple(arms), run, {one.name: _collapsed(one, rule, run) for one in every})

@@ -56,7 +56,7 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
             f"We compared {arms} arm{'s' * (arms != 1)} with a control, trained by {data.name}, {seeds}.",
             "Arms with the same seed were given that seed.",
         ]
-        return told + _tuned(study)
+        return told + _explored(study)
     net = study.control.get("net", "a net of its own")
     images = f"{data.num_train:,} training and {data.num_test:,} test images"
     trained = f"{recipe.epochs} epochs with {recipe.optimizer}, a batch size of {recipe.batch_size}"
@@ -69,20 +69,20 @@ def _compared(plan: CampaignPlan, judgement: Judgement) -> list[str]:
     ]
     if study.match != "none":
         told.append(f"The widths of the arms were solved so that every arm spends the control's {study.match}.")
+    return told + _explored(study)
+
+
+def _explored(study: Study) -> list[str]:
+    """What was searched or tuned."""
+    held_back = "data" if study.own_training else "images"
     if study.searched:
         search, fields = study.search, ", ".join(study.factors)
-        told.append(
-            f"The arms were found by a search over {fields} on the validation images ({search.trials} candidates, "
-            f"sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds, on which "
-            "alone the claims rest."
-        )
-    return told + _tuned(study)
-
-
-def _tuned(study: Study) -> list[str]:
+        found = f"The arms were found by a search over {fields} on the validation {held_back} ({search.trials} "
+        how = f"candidates, sampler {search.sampler}, pruner {search.pruner}); they were then trained with fresh seeds,"
+        return [f"{found}{how} on which alone the claims rest."]
     if not study.tuned:
         return []
-    fields, held_back = ", ".join(study.tuning.space), "data" if study.own_training else "images"
+    fields = ", ".join(study.tuning.space)
     told = f"Before that, {fields} of every arm, the control included, was tuned on the validation {held_back} with"
     once = "; the claims hold for the recipes so found."
     each = ", anew for every seed; the claims hold for new tunings."
@@ -96,8 +96,9 @@ def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:
     test = f"exact sign-flip test {cite(FISHER)}"
     adjusted = f"adjusted over {contrasts} by step-down max-T over joint sign flips {cite(WESTFALL)}"
     found = f"significant at a family-wise alpha of {alpha:g} and the interval excluded zero"
+    confidence = f"{100 * (1 - alpha):.0f} %"
     told = [
-        f"The outcome was {metric}; differences were taken seed by seed, with Student's t interval at {1 - alpha:.0%}.",
+        f"The outcome was {metric}; differences were taken seed by seed, with Student's t interval at {confidence}.",
         f"An arm was called different if its {test}, {adjusted}, was {found}.",
     ]
     if plan.study.decision.ask == "no_worse":

@@ -185,16 +185,16 @@ def tuning_luck(
     return (f"{once}, and do not include the luck of the tuning.{shown}",)
 
 
-def search_luck(found: Sequence[Luck], metric: str) -> tuple[str, ...]:
+def search_luck(found: Sequence[Luck], metric: str, unit: str) -> tuple[str, ...]:
     """How much of the lead that confirmed candidates had in the search was luck; nothing where none was searched."""
     if not found:
         return ()
     each = "; ".join(
-        f"{one.arm} led the control by {amount(one.search_lead, metric, signed=True)} in the search and leads by "
-        f"{amount(one.confirmed_lead, metric, signed=True)} with fresh seeds"
+        f"{one.arm} led the control by {amount(one.search_lead, metric, unit, signed=True)} in the search and leads by "
+        f"{amount(one.confirmed_lead, metric, unit, signed=True)} with fresh seeds"
         for one in found
     )
-    return (f"The best of many scores is partly luck. On validation images, {each}.",)
+    return (f"The best of many scores is partly luck. On validation data, {each}.",)
 
 
 def divergence(rates: Mapping[str, tuple[int, int]]) -> str:

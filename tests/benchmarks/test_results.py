@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -50,7 +52,7 @@ def test_the_kept_records_give_the_answers_of_the_page_without_training(runs: Pa
 def test_every_shipped_study_is_in_the_index_and_what_was_not_run_is_said() -> None:
     page = PAGE.read_text()
     for path in (ROOT / "studies").glob("*.toml"):
-        (row,) = re.findall(rf"^\| {re.escape(escape(path.stem))} \|.*$", page, re.MULTILINE)
+        (row,) = re.findall(rf"^\| {re.escape(escape(path.stem))} \|.*$", page.partition("\n## ")[0], re.MULTILINE)
         for budget in results.BUDGETS:
             ran = f"### {path.stem}, {budget}\n\n`python" in page
             assert ran or results.NOT_RUN in row
@@ -92,3 +94,21 @@ def test_what_the_statistics_say_of_linear_bottleneck_is_what_its_records_give(r
     contrast = found.verdict("relu_bottleneck").contrast
     assert contrast is not None
     assert contrast.seed_share == 0
+
+
+def test_each_result_that_was_replaced_is_shown_with_the_new_one_and_the_interval_for_a_repeat() -> None:
+    page = PAGE.read_text().replace("\\", "").replace("\N{MINUS SIGN}", "-")
+    rows = page.partition("## Results that were replaced")[2].partition("\n## ")[0]
+    with results.EARLIER.open(newline="") as file:
+        earlier = list(csv.DictReader(file))
+    assert len(earlier) == rows.count(" kernels | ")
+    for old in earlier:
+        (row,) = re.findall(rf"^\| {old['study']} \| {re.escape(old['arm'])} \|.*$", rows, re.MULTILINE)
+        mean, low, high = (float(old[name]) for name in ("difference", "low", "high"))
+        assert f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] | {old['verdict']}" in row
+        half = math.sqrt(2) * (high - low) / 2
+        numbers = [float(number) for number in re.findall(r"\[(\S+), (\S+)\]", row)[1]]
+        assert numbers == pytest.approx([mean - half, mean + half], abs=0.011)
+        (now,) = re.findall(r"\] \| (\S+) \[", row)
+        assert (" yes " in row) == (mean - half <= float(now) <= mean + half)
+        assert f"| {now} |" in page

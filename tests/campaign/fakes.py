@@ -16,7 +16,7 @@ from ablate.campaign.options import ArmCosts, RunOptions, Silent
 from ablate.campaign.resources import Layout
 from ablate.design.datasets import KNOWN
 from ablate.design.plan import Arm, CampaignPlan, Trial
-from ablate.design.record import EpochPoint, Measured, Record
+from ablate.design.record import EpochPoint, Measured, Point, Record
 from ablate.design.study import DataSpec, Plan, Recipe, Study
 from ablate.model.spec import NetSpec, StageSpec, diff
 
@@ -139,7 +139,7 @@ class Notes(Silent):
     def started(self, trial: Trial, attempt: int) -> None:
         self.started_trials.append((trial.key, attempt))
 
-    def progress(self, trial: Trial, point: EpochPoint, images_per_s: float) -> None:
+    def progress(self, trial: Trial, point: Point, images_per_s: float) -> None:
         self.epochs += 1
 
     def retried(self, trial: Trial, reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.campaign.own_width import _solve, nearest_width, solve_widths
-from ablate.design.arms import Images
-from ablate.design.datasets import KNOWN
-from ablate.design.match import matched
+from ablate.design.arms import Arm, Images
+from ablate.design.datasets import KNOWN, DataInfo
+from ablate.design.match import Match, matched
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError
@@ -58,6 +58,10 @@ def study(**fields: Any) -> Study:
     return Study.model_validate({**base, "data": {"name": "synthetic"}, **fields})
 
 
+def solved(asked: Study, data: DataInfo, arms: Sequence[Arm]) -> dict[str, Match]:
+    return _solve(asked, data, arms, lambda _: None)
+
+
 def macs(width: int, kernel: int) -> int:
     """By hand, on 12 x 12 pixels of one channel and four classes."""
     return 144 * kernel * kernel * width + 4 * width
@@ -66,7 +70,7 @@ def macs(width: int, kernel: int) -> int:
 def test_the_arm_costs_what_the_control_costs() -> None:
     asked = study()
     arms = unmatched_arms(asked, Images(channels=1, num_classes=4))
-    control, as_it_is, equal = matched(asked, DATA, arms, lambda *given: _solve(*given, lambda _: None))
+    control, as_it_is, equal = matched(asked, DATA, arms, solved)
     assert control.match is not None
     assert control.match.identity
     assert (as_it_is.name, equal.name) == ("wide", "wide@macs")
@@ -84,7 +88,7 @@ def test_width_mult_is_solved_for_a_block_of_the_users_own(tmp_path: Path) -> No
         match_field="width_mult",
     )
     arms = unmatched_arms(asked, Images(channels=1, num_classes=4))
-    control, as_it_is, equal = matched(asked, DATA, arms, lambda *given: _solve(*given, lambda _: None))
+    control, as_it_is, equal = matched(asked, DATA, arms, solved)
     assert (as_it_is.name, equal.name) == ("own", "own@macs")
     assert equal.match is not None
     net = build_model(equal.spec, DATA, 0)

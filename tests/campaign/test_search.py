@@ -18,12 +18,14 @@ from ablate.campaign.done import progress_of
 from ablate.campaign.options import CampaignInterrupted, RunOptions
 from ablate.campaign.optuna_search import search_importance
 from ablate.campaign.schedule import Schedule, Scheduler
-from ablate.design.plan import CampaignPlan, Trial, make_plan
+from ablate.design.imported import Imported
+from ablate.design.plan import Arm, CampaignPlan, Trial, make_plan
 from ablate.design.record import Measured, Record
 from ablate.design.sealed import SealedPlan
 from ablate.design.search import num_search_trials
 from ablate.design.study import Study
-from ablate.verdicts.explored import cost_of
+from ablate.model.spec import NetSpec
+from ablate.verdicts.explored import cost_of, lucks
 from ablate.verdicts.registration import registration
 
 FACTORS: dict[str, Any] = {
@@ -57,6 +59,7 @@ def train(trial: Trial) -> Record:
     """The best learning rate is 0.02; wide nets are a little better, more epochs too; the highest rates diverge."""
     if trial.recipe.lr > 0.08:
         return made(trial, 0.0, status="diverged")
+    assert isinstance(trial.spec, NetSpec)
     distance = abs(math.log(trial.recipe.lr / 0.02))
     value = 0.8 - 0.04 * distance + 0.02 * trial.spec.width_mult + 0.01 * trial.recipe.epochs
     record = made(trial, value + 0.003 * math.sin(trial.seed + 50 * trial.spec.width_mult))
@@ -199,6 +202,7 @@ def test_a_latency_is_measured_by_the_trial_and_is_in_its_record() -> None:
     tried = [trial for trial in schedule.trials if trial.phase == "timed"]
     assert len(tried) == 6
     one = schedule.plan.search[1]
+    assert isinstance(one.arm.spec, NetSpec)
     assert cost_of(schedule.plan.study, schedule.plan.data, one, records) == pytest.approx(3 / one.arm.spec.width_mult)
     assert Record.from_json(records[one.trials[0].key].to_json()).measured.latency_ms is not None
 
@@ -256,6 +260,80 @@ def test_a_search_interrupted_at_every_point_resumes_to_the_same_end_in_records_
     view = optuna.load_study(study_name=name, storage=storage)
     assert len(view.trials) == 5
     assert {"conv", "recipe.lr", "width_mult"} == set(view.trials[0].params)
+
+
+OWN: dict[str, Any] = {
+    "name": "own",
+    "command": ("python", "-c", "pass", "{lr}", "{layers}", "{epochs}"),
+    "control": {"lr": 0.2, "layers": 2, "epochs": 9},
+    "design": {"kind": "search"},
+    "factors": {"lr": {"low": 1e-2, "high": 1.0, "log": True}, "layers": {"low": 1, "high": 6}},
+    "search": {"trials": 12, "confirm": 2},
+    "plan": {"seeds": 2},
+    "decision": {"metric": "test_bits", "higher_is_better": False, "margin": 0.1},
+}
+
+
+def keywords(of: Trial | Arm) -> dict[str, Any]:
+    assert isinstance(of.spec, Imported)
+    return dict(of.spec.keywords)
+
+
+def train_own(trial: Trial) -> Record:
+    """The best rate is 0.05; each layer helps, and takes its time; the test metric is not given while searching."""
+    fields = keywords(trial)
+    bits = (
+        abs(math.log(fields["lr"] / 0.05)) + 1 / fields["layers"] + 1 / fields["epochs"] + 0.01 * math.sin(trial.seed)
+    )
+    metrics = {"val_bits": bits, "latency_ms": 2.0 * fields["layers"]}
+    return Record.of(trial, "finished", metrics=metrics | ({"test_bits": bits} if trial.phase == "confirm" else {}))
+
+
+def searched_own(**search: Any) -> tuple[CampaignPlan, dict[str, Record]]:
+    plan = make_plan(Study.model_validate(OWN | {"search": {**OWN["search"], **search}}))
+    scheduler, records = Scheduler(plan), dict[str, Record]()
+    while missing := [trial for trial in scheduler.schedule(records).trials if trial.key not in records]:
+        records |= {trial.key: train_own(trial) for trial in missing}
+    return scheduler.schedule(records).plan, records
+
+
+def test_own_training_is_searched_by_what_it_returns_of_validation_and_confirmed_with_fresh_seeds() -> None:
+    plan, records = searched_own(pruner="successive_halving")
+    first = [one.rungs[0].trials[0] for one in plan.search]
+    assert {(trial.phase, trial.metrics) for trial in first} == {("search", ("val_bits",))}
+    assert [keywords(rung.trials[0])["epochs"] for rung in plan.search[0].rungs] == [1, 3, 9]
+    bits = {one.number: records[one.rungs[-1].trials[0].key].metrics["val_bits"] for one in plan.search[1:]}
+    whole_ones = [number for number in bits if plan.search[number - 1].rungs[-1].epochs == 9]
+    best = sorted(whole_ones, key=lambda number: bits[number])[:2]
+    assert [arm.spec for arm in plan.arms[1:]] == [plan.search[number - 1].arm.spec for number in best]
+    assert {trial.metrics for trial in plan.trials} == {("test_bits", "val_bits")}
+    assert CampaignPlan.from_json(plan.to_json()) == plan
+    (luck, _) = lucks(plan, records)
+    fresh = [records[trial.key].metrics["val_bits"] for trial in plan.arm_trials("best_1")]
+    assert luck.confirmed_value == pytest.approx(sum(fresh) / 2)
+
+
+def test_own_training_is_traded_against_the_latency_that_it_returns() -> None:
+    plan, records = searched_own(sampler="nsga2", against="latency")
+    assert plan.search[1].trials[0].metrics == ("val_bits", "latency_ms")
+    for one in plan.search:
+        assert cost_of(plan.study, plan.data, one, records) == 2.0 * keywords(one.arm)["layers"]
+    assert [arm.name for arm in plan.arms[1:]] == [f"front_{i + 1}" for i in range(len(plan.arms) - 1)]
+
+
+def test_the_keywords_of_an_imported_net_are_searched_with_the_recipe() -> None:
+    factors = {"zero_init_residual": [False, True], "recipe.lr": {"low": 1e-3, "high": 1e-1, "log": True}}
+    control = {"net": "torchvision.models:resnet18", "zero_init_residual": False}
+    fields = {"name": "own", "control": control, "design": {"kind": "search"}, "factors": factors}
+    study = {**fields, "search": {"trials": 6, "confirm": 1}, "data": {"name": "synthetic"}}
+    scheduler, records = Scheduler(make_plan(Study.model_validate(study))), dict[str, Record]()
+    while missing := [trial for trial in scheduler.schedule(records).trials if trial.key not in records]:
+        for trial in missing:
+            zero = keywords(trial)["zero_init_residual"]
+            records[trial.key] = made(trial, 0.5 + 0.1 * zero - 0.01 * abs(math.log(trial.recipe.lr / 0.02)))
+    plan = scheduler.schedule(records).plan
+    assert keywords(plan.arm("best_1"))["zero_init_residual"] is True
+    assert {trial.arm for trial in plan.trials} == {"control", "best_1"}
 
 
 def test_importance_names_the_factor_that_decides() -> None:

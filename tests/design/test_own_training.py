@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,14 @@ def none():
 def many(*trials, more=1):
     return {}
 """
+TEST = {"metric": "test_bits", "higher_is_better": False, "margin": 0.1}
+SEARCH = {"trials": 4, "confirm": 1}
+LOOK = {"arms": {}, "design": {"kind": "search"}, "factors": {"lr": {"low": 0.01, "high": 1}}, "search": SEARCH}
 DECISION = {"metric": "val_bits", "higher_is_better": False, "margin": 0.1}
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a trainer and a script; its module may not be imported here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_module.py").write_text(TRAINER)
@@ -66,7 +70,7 @@ def refused(**fields: object) -> str:
 
 def test_an_arm_is_a_diff_of_the_trainers_fields() -> None:
     made = plan()
-    assert dict(made.arm("fast").spec.keywords) == {"lr": 0.2, "layers": 2}
+    assert dict(made.arm("fast").spec.keywords) == {"lr": 0.2, "layers": 2}  # type: ignore[union-attr]
     assert [(change.field, change.before, change.after) for change in made.arm("fast").changes] == [("lr", 0.1, 0.2)]
     assert made.trials[0].metrics == ("val_bits",)
 
@@ -78,7 +82,7 @@ def test_factors_cross_the_trainers_fields() -> None:
 
 def test_the_way_to_another_setting_goes_field_by_field() -> None:
     made = plan(arms={}, design={"kind": "add_one_in", "to": {"lr": 0.3, "layers": 4}})
-    assert dict(made.arms[-1].spec.keywords) == {"lr": 0.3, "layers": 4}
+    assert dict(made.arms[-1].spec.keywords) == {"lr": 0.3, "layers": 4}  # type: ignore[union-attr]
     assert len(made.arms) == 3
 
 
@@ -166,6 +170,10 @@ def test_a_trainer_is_found_beside_the_study_file(here: Path, monkeypatch: pytes
         ({"tuning": {"trials": 2, "space": {"rl": {"low": 0.01, "high": 1}}}}, "tuning.space.rl must be one of lr"),
         ({"tuning": {"trials": 2, "space": {"lr": {"low": 0.2, "high": 1}}}}, "must hold lr = 0.1 of control"),
         ({"tuning": {"trials": 2, "space": {"layers": {"low": 0.5, "high": 2}}}}, "must be a whole number"),
+        (LOOK, "decision.metric must start with test_ in a search, got 'val_bits'"),
+        (LOOK | {"decision": TEST, "search": {**SEARCH, "pruner": "hyperband"}}, "needs control.epochs"),
+        (LOOK | {"decision": TEST, "factors": {"lr": {"low": 0.2, "high": 1}}}, "must hold the control's own 0.1"),
+        (LOOK | {"decision": TEST, "factors": {"layers": (2, 3)}}, "search.trials must be at most 2"),
     ],
 )  # fmt: skip
 def test_what_a_trainer_cannot_do_is_refused_with_key_value_and_what_is_allowed(
@@ -212,7 +220,7 @@ def test_without_a_trainer_the_metrics_are_the_packages_own(decision: dict[str, 
 @given(text=st.text(max_size=40), field=st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text()))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_command_is_read_word_by_word_and_fields_fill_only_their_placeholders(text: str, field: object) -> None:
-    own = OwnTraining(command=("python", "{lr}", text.replace("{", "")), keywords=(("lr", field),))
+    own = OwnTraining(command=("python", "{lr}", text.replace("{", "")), keywords=(("lr", field),))  # type: ignore[arg-type]
     words = own.words({"seed": 0})
     assert len(words) == 3
     assert words[1] == (str(field).lower() if isinstance(field, bool) else str(field))
@@ -226,7 +234,7 @@ def test_whatever_is_written_as_a_trainer_is_a_plan_or_a_refusal(path: str) -> N
         made = make_plan(Study.model_validate(study().model_dump() | {"trainer": path, "command": ()}))
     except (StudyError, ValueError):
         return
-    assert made.control.spec.path == path
+    assert made.control.spec.path == path  # type: ignore[union-attr]
 
 
 def test_epochs_are_known_where_a_field_says_them() -> None:

@@ -17,8 +17,6 @@ from ablate.design.search import brackets, kept, rungs, search_trials, shortened
 from ablate.design.search_fields import Search
 from ablate.design.space import points, setup_at, size_of, space_of
 from ablate.design.study import Recipe, Study
-from ablate.design.unmatched import unmatched_arms
-from ablate.design.validation import FieldsError
 from ablate.errors import StudyError
 
 IMAGES = Images(channels=1, num_classes=4)
@@ -90,14 +88,6 @@ def test_what_cannot_be_searched_is_refused_with_its_key(tmp_path: Path, old: st
     assert "Traceback" not in answer
 
 
-def test_a_search_of_training_of_ones_own_is_refused() -> None:
-    study = looking({"lr": {"low": 1e-3, "high": 0.1}}).model_copy(
-        update={"trainer": "json:loads", "control": {"lr": 0.01}}
-    )
-    with pytest.raises(FieldsError, match="'search' is not possible with a trainer"):
-        unmatched_arms(study, IMAGES)
-
-
 def test_one_wrong_key_of_the_search_is_one_problem(tmp_path: Path) -> None:
     answer = refused(tmp_path, "trials = 12", 'trials = 12\nsampler = "tpee"')
     assert answer == "search.sampler must be one of tpe, nsga2, random; got 'tpee'; did you mean 'tpe'?"
@@ -110,11 +100,12 @@ def looking(factors: dict[str, Any], **search: Any) -> Study:
 
 def test_a_space_with_an_end_has_the_points_that_its_size_counts() -> None:
     study = looking({"kernel_size": {"low": 3, "high": 7, "step": 2}, "conv": ["depthwise", "full"]})
-    axes = space_of(study, control_of(study, IMAGES))
+    control = control_of(study, IMAGES)
+    axes = space_of(study, control)
     found = list(points(axes))
     assert len(found) == size_of(axes) == 6
     assert {point["kernel_size"] for point in found} == {3, 5, 7}
-    assert all(setup_at(study, IMAGES, axes, point) is not None for point in found)
+    assert all(setup_at(study, control, IMAGES, axes, point) is not None for point in found)
 
 
 @given(drawn=st.floats(1e-3, 3e-2), share=st.floats(0, 1))

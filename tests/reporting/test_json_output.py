@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def test_the_judgement_of_a_study_is_valid_under_the_same_schema(results: Any) -
     document = json.loads(judgement_json(results.judgement, control="control"))
     jsonschema.validate(document, json_schema())
     assert [one["arm"] for one in document["verdicts"]] == [one.arm for one in results.judgement.verdicts]
+
+
+def test_a_declared_unit_is_told_and_no_unit_is_null(results: Any) -> None:
+    declared = replace(results.judgement, unit="BLEU points")
+    units = [json.loads(judgement_json(one, control="control"))["unit"] for one in (declared, results.judgement)]
+    assert units == ["BLEU points", None]
 
 
 def test_numbers_are_those_of_the_verdict_unrounded() -> None:
