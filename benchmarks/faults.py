@@ -73,7 +73,7 @@ FAULTS = (
     Fault("mlflow.db is deleted", GONE, views.deleted("mlflow.db"), 0.6),
     Fault("artifacts/ is deleted", GONE, views.deleted("artifacts"), 0.6),
     Fault("optuna.db is deleted", GONE, views.deleted("optuna.db"), 0.6),
-    Fault("cache/ is deleted", GONE, views.deleted("cache"), 0.01),
+    Fault("cache/ is deleted", GONE, views.deleted("cache"), 0.2),
     Fault("reports/ is deleted", "at rest; the next call makes the same page, to the byte", views.reports_deleted, 0.2),
     Fault("all of these are deleted", GONE, views.deleted("mlflow.db", "artifacts", "optuna.db", "cache"), 0.6),
     Fault("a damaged mlflow.db", "up to 400 random bits turned over, or the end cut off", views.damaged("mlflow.db")),

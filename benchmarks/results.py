@@ -26,7 +26,7 @@ from ablate.design.read import list_studies, load_study
 from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.paths import default_runs
-from ablate.reporting import charts, frames_tuning, stability, tables, words
+from ablate.reporting import charts, frames, frames_tuning, stability, tables, words
 from ablate.reporting.headline import headline, short_verdict
 from ablate.reporting.load import load_results
 from ablate.reporting.markdown import escape, table
@@ -144,19 +144,24 @@ def verdicts(results: Results) -> list[str]:
         table(tables.verdict_rows(results)),
         *(f"**{escape(sentence)}**" for sentence in stability.sentences(results)),
         *further_tables(results),
-        escape(repeats(results)),
         origin(results),
     ]
 
 
 def further_tables(results: Results) -> list[str]:
-    """The contrasts at other levels, and over the settings of a tuning."""
+    """What the sentences above are taken from."""
+    contrasts, effects = frames.contrasts(results), frames.effects(results)
     tried = frames_tuning.curve_rows(results, frames_tuning.scores(results))
     seeds = words.count(results.plan.study.tuning.seeds, "seed")
     parts = {
+        "Each step against the one before it:": tables.step_rows(results),
+        "Effects, each over all arms:": tables.effect_rows(results, effects),
+        "What each interaction that was found consists of, unadjusted:": tables.simple_effect_rows(results),
         "Every level:": stability.level_rows(results),
         "Between two levels, seed by seed:": stability.interaction_rows(results),
         f"Every setting that all arms tried, with {seeds}, on validation data:": tried,
+        "The same differences in other ways:": tables.contrast_rows(results, contrasts),
+        "What these seeds can tell:": tables.power_rows(results, contrasts),
     }
     return [f"{told}\n\n{table(rows)}" for told, rows in parts.items() if not rows.empty]
 
@@ -194,16 +199,6 @@ def replaced(old: Mapping[str, str], results: Results) -> dict[str, str]:
         "verdict now": str(verdict.outcome),
         "is in the interval for a repeat": "yes" if repeat[0] <= now <= repeat[1] else "no",
     }
-
-
-def repeats(results: Results) -> str:
-    """Where a repeat of the campaign is expected."""
-    told = [
-        f"{one.arm} {results.unit.interval(one.contrast.repeat_low, one.contrast.repeat_high)}"
-        for one in results.judgement.verdicts
-        if one.contrast is not None
-    ]
-    return f"A repeat with new seeds or other kernels is expected to find ({results.unit.short}) {'; '.join(told)}."
 
 
 def keep_records(campaigns: Sequence[Results], runs: Path) -> None:

@@ -13,6 +13,7 @@ from ablate.design.plan import make_plan
 from ablate.design.record import Record
 from ablate.design.study import Study
 from ablate.measure.cost import estimate
+from ablate.model.spec import NetSpec
 from ablate.reporting import charts, figures_cost, figures_levels, frames, frames_images, frames_levels, tables
 from ablate.reporting.canvas import draw
 from ablate.reporting.results import Results, results_of
@@ -66,6 +67,7 @@ def test_cost_by_block_adds_up_to_the_cost_of_the_net_and_leaves_out_arms_that_c
     assert list(dict.fromkeys(table["arm"])) == ["control", "full"]  # a ReLU more costs no multiply-add
     for arm, own in table.groupby("arm"):
         spec = results.arm(str(arm)).spec
+        assert isinstance(spec, NetSpec)
         assert own["macs"].sum() == estimate(spec, (1, 28, 28), batch_size=1, optimizer="sgd").macs
     places = list(table[table["arm"] == "control"]["place"])
     assert (places[0], places[1], places[-1]) == ("stem", "block 1", "head")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ablate.design.own_training import OwnTraining
 from ablate.design.record import Record, ReportedPoint
-from ablate.design.study import DataSpec, Recipe
+from ablate.design.study import DataSpec, Level, Recipe
 from ablate.design.trial import Trial
 from ablate.training.own import STARTED, Fields, train_own
 from ablate.training.returned import returned_of
@@ -80,7 +80,7 @@ Train = Callable[..., Record]
 def train(folder: Path, tmp_path: Path) -> Train:
     """Trains a function of the module above, or a command, in this process."""
 
-    def run(function: str = "", *, command: tuple[str, ...] = (), seed: int = 0, **fields: object) -> Record:
+    def run(function: str = "", *, command: tuple[str, ...] = (), seed: int = 0, **fields: Level) -> Record:
         path = f"trains_here:{function}" if function else ""
         spec = OwnTraining(path=path, command=command, keywords=tuple(sorted(fields.items())), place=str(folder))
         trial = Trial(

@@ -107,6 +107,13 @@ def test_joint_intervals_of_arms_that_share_a_control_are_narrower_than_bonferro
     assert (ratio < t_quantile(1 - 0.05 / 15, 15)).all()
 
 
+def test_joint_intervals_move_with_their_means_and_keep_their_width() -> None:
+    differences = np.random.default_rng(4).normal(size=(12, 6)) + np.random.default_rng(5).normal(size=(12, 1))
+    moved = joint_intervals(differences + np.arange(6), 0.05)
+    for place, (one, other) in enumerate(zip(joint_intervals(differences, 0.05), moved, strict=True)):
+        assert (other.low, other.high) == pytest.approx(((one.low or 0) + place, (one.high or 0) + place))
+
+
 def test_three_hundred_arms_with_thirty_seeds_take_seconds() -> None:
     differences = np.random.default_rng(3).normal(size=(30, 300))
     start = time.perf_counter()

@@ -57,6 +57,16 @@ def test_asked_found_and_expected_by_chance_are_counted(campaign: Make) -> None:
     assert "2 campaigns asked 6 contrasts, 3 of them sealed beforehand; 2 came out different" in found.sentence
 
 
+def test_an_arm_whose_interval_holds_zero_is_not_counted_as_different(campaign: Make) -> None:
+    plan, made = of([0.01], "x", campaign({"control": CONTROL, "a": WORSE}).plan)
+    (verdict,) = made.verdicts
+    assert verdict.contrast is not None
+    around = dataclasses.replace(verdict.contrast, low=-0.05)
+    made = dataclasses.replace(made, verdicts=(dataclasses.replace(verdict, outcome="equivalent", contrast=around),))
+    found = tally([(plan, made)])
+    assert (found.contrasts, found.different, found.survive) == (1, 0, ())
+
+
 def test_what_survives_is_holm_over_the_studies(campaign: Make) -> None:
     plan = campaign({"control": CONTROL, "a": WORSE}).plan
     studies = [of([0.04, 0.5], "x", plan), of([0.001, 0.03], "y", plan), of([0.02], "z", plan)]
