@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -21,3 +22,13 @@ def commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip()
+
+
+@functools.cache
+def code() -> str:
+    """16 hex digits over the files of the package: edited code, or another version, gives others."""
+    package, whole = Path(ablate.__file__).parent, hashlib.sha256()
+    for file in sorted(package.rglob("*")):
+        if file.suffix in {".py", ".j2", ".css"}:
+            whole.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return whole.hexdigest()[:16]

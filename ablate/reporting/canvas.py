@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -131,11 +132,22 @@ def draw_for_phone(figure: Figure) -> bytes | None:
         label.set_text("\n".join(textwrap.fill(line, PHONE_LETTERS) for line in text.splitlines()))
     lines = sum(label.get_text().count("\n") - text.count("\n") for label, text in zip(labels, texts, strict=True))
     figure.set_size_inches(PHONE_WIDTH, size[1] + LINE_INCHES * lines)
-    figure.draw_without_rendering()
+    fits = _fits(figure)
     figure.set_layout_engine(None)
-    drawn = draw(figure, "svg") if figure.axes[0].get_position().width > PHONE_ROOM else None
+    drawn = draw(figure, "svg") if fits else None
     for label, text in zip(labels, texts, strict=True):
         label.set_text(text)
     figure.set_size_inches(*size)
     figure.set_layout_engine(engine)
     return drawn
+
+
+def _fits(figure: Figure) -> bool:
+    """Lays the figure out; whether its names leave room for the drawing."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied")
+        try:
+            figure.draw_without_rendering()
+        except UserWarning:
+            return False
+    return figure.axes[0].get_position().width > PHONE_ROOM

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ablate.design.plan import CONTROL
@@ -276,6 +278,14 @@ def stability(results: Results) -> Chart | None:
     )
 
 
+def _told_apart(arms: list[str], palette: Mapping[str, str]) -> Mapping[str, str]:
+    """The colours of a few arms; others where a study of many arms gives all of them the same."""
+    if len({palette[arm] for arm in arms}) == len(arms):
+        return palette
+    others = iter(COLOURS)
+    return {arm: palette[arm] if arm == CONTROL else next(others) for arm in arms}
+
+
 def cost_by_block(results: Results) -> Chart | None:
     """Where in the net the arms spend their multiply-adds."""
     table = frames_levels.cost_by_block(results)
@@ -284,7 +294,7 @@ def cost_by_block(results: Results) -> Chart | None:
         return None
     return Chart(
         name="cost_by_block",
-        figure=figures_levels.cost_by_block(table, results.palette),
+        figure=figures_levels.cost_by_block(table, _told_apart(arms, results.palette)),
         data=table,
         caption="Multiply-adds of one image along the net. Arms that cost the same throughout share a bar.",
         alt=f"MACs at the stem, every block and the head, for {words.count(len(arms), 'arm')}.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -187,17 +188,22 @@ def roadmap(steps: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figu
         for row, line in enumerate(lines_of(steps)):
             left.plot([line.low, line.high], [row, row], color="#222222", linewidth=1.4)
             end = line.mean if math.isnan(line.high) else line.high
-            text = f"  {number(line.mean, unit.digits)}"
-            left.text(end, row, text, va="center", ha="left", weight="bold", fontsize=8.5)
+            _behind(left, end, row, number(line.mean, unit.digits), weight="bold", fontsize=8.5)
             macs = f"{number(line.macs, 1, 1e-6)} M, {number(line.params, 0, 1e-3)} K params"
-            right.text(0, row, f" {macs}", va="center", fontsize=8)
+            _behind(right, 0, row, macs, fontsize=8)
         name_rows(left, [short(step, 40) for step in steps["step"]])
         highest = float(steps[["mean", "high"]].max().max())
         left.set_xlim(floor, highest + 0.2 * (highest - floor))  # room for the number behind the longest bar
         left.set_xlabel(f"{unit.axis}\n(axis starts at {floor:g})")
         right.set_xlabel("MACs (millions)")
+        right.margins(x=0.12)
         right.grid(visible=False, axis="y")
         return figure
+
+
+def _behind(axes: Axes, end: float, row: float, text: str, **letters: Any) -> None:
+    """Text a little to the right of a bar's end; not by spaces, which SVG leaves out."""
+    axes.annotate(text, (end, row), xytext=(5, 0), textcoords="offset points", va="center", **letters)
 
 
 def _bar_floor(steps: pd.DataFrame) -> float:

@@ -40,12 +40,13 @@ def front(table: pd.DataFrame, best: pd.DataFrame, cost: str, label: str, palett
         axes.scatter(
             tried["cost"][control], tried["value"][control], s=40, color=CONTROL_COLOUR, marker=CONTROL_MARKER, zorder=4
         )
-        axes.step(best["cost"], best["value"], where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2)))
         named = table[table["arm"] != ""]
         colours = [palette[arm] for arm in named["arm"]]
         axes.scatter(named["cost"], named["value"], s=46, color=colours, edgecolor="white", zorder=5)
         axes.set_xscale("log")
         axes.set_xlim(table["cost"].min() / 1.2, table["cost"].max() * 1.2)
+        way = [*best["cost"], axes.get_xlim()[1]], [*best["value"], best["value"].iloc[-1]]
+        axes.step(*way, where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2)))
         axes.xaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_xlim())))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.xaxis.set_minor_locator(NullLocator())

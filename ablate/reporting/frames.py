@@ -79,8 +79,11 @@ def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def chance(results: Results) -> float | None:
-    """What guessing the most frequent class reaches, in percent; None for a loss, or where no record says it."""
-    known = [record.chance for record in results.records.values() if record.chance]
+    """What guessing the most frequent class reaches, in percent; None for a loss, or where no record says it.
+
+    Records at other levels of the study do not count: another data set has other classes.
+    """
+    known = [record.chance for _, record in results.outcomes() if record is not None and record.chance]
     return 100 * max(known) if known and results.unit.symbol == "%" else None
 
 

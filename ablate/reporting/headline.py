@@ -49,7 +49,8 @@ def _several(results: Results) -> str:
     else:
         each = [f"{number} {'is' if number == 1 else 'are'} {_than(outcome)}" for outcome, number in outcomes.items()]
         counted = f"Of {len(verdicts)} arms, {', '.join(each[:-1])} and {each[-1]}."
-    largest = _largest([verdict for verdict in verdicts if verdict.outcome in ("better", "worse")])
+    judged = [verdict for verdict in verdicts if verdict.contrast is not None and verdict.outcome != "not judged"]
+    largest = _largest([verdict for verdict in judged if verdict.outcome in ("better", "worse")] or judged)
     if largest is None:
         return counted
     return f"{counted} The largest difference is {_told(results, largest, whole=False)}"

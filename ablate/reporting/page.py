@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -112,7 +113,8 @@ def _pictures(chart: Chart) -> Markup:
 # Columns of words stand to the left, all others are numbers and stand to the right.
 _WORDS = {
     "arm", "change", "verdict", "expected", "value", "status", "remark", "trial key", "metric", "effect", "from",
-    "outcome", "aliased with", "best setting", "at the edge", "step", "A", "B", "A: verdict", "B: verdict",
+    "outcome", "factor", "check", "contrast", "together", "why", "aliased with", "best setting", "at the edge", "step",
+    "A", "B", "A: verdict", "B: verdict",
 }  # fmt: skip
 _OUTCOMES = ("better", "worse", "equivalent", "no worse", "undecided", "not judged", "failed", "diverged", "missing")
 
@@ -133,6 +135,6 @@ def _cell(value: object, kind: str, *, first: bool) -> dict[str, object]:
     outcome = f" {text.replace(' ', '-')}" if text in _OUTCOMES and not first else ""
     escaped = html.escape(words.plain(text))
     # arms of a factorial study have long names
-    shown = escaped.replace("+", "+<wbr>").replace("@", "<wbr>@") if kind == "word" else escaped
+    shown = re.sub(r"\+(?=\w)", "+<wbr>", escaped).replace("@", "<wbr>@") if kind == "word" else escaped
     tag = Markup('th scope="row"' if first else "td")  # noqa: S704
     return {"tag": tag, "kind": kind + outcome, "text": Markup(shown)}  # noqa: S704 - escaped above

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ablate
+from ablate import provenance
 from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm, Trial
 from ablate.design.tuning import tuned_by
 from ablate.reporting.style import Unit, colours, decimals, markers, unit
@@ -90,8 +90,8 @@ class Results:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over everything that a report shows; equal digests give equal reports."""
-        parts = [self.plan.to_json(), repr(self.judgement), ablate.__version__]
+        """16 hex digits over all that a report shows and the code that makes it; equal digests give equal reports."""
+        parts = [self.plan.to_json(), repr(self.judgement), provenance.code()]
         parts += [f"{arm}: {sorted(costs.items())}" for arm, costs in sorted(self.costs.items())]
         parts += [f"{key}: {record.checksum}" for key, record in sorted(self.records.items())]
         parts.append("all" if self.needed is None else " ".join(sorted(self.needed)))

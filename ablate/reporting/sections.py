@@ -67,7 +67,8 @@ def _answer(results: Results) -> Iterator[Part | None]:
     yield Prose(study.question, "question")
     yield Prose(f"Source: {study.source}" if study.source else "", "source")
     yield Prose(headline(results), "headline")
-    yield Notice(tuple(words.gravest(results)), "warning" if words.is_alarming(results) else "notice")
+    told = (*words.why_not_judged(results), *words.gravest(results))
+    yield Notice(told, "warning" if words.is_alarming(results) else "notice")
     yield main_chart(results)
 
 
@@ -100,7 +101,9 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
     yield Listing("\n".join(words.reasons(results)), "What each verdict rests on")
     if judged.as_sealed is not None:
         sealed = replace(results, judgement=judged.as_sealed)
-        yield Table(tables.verdict_rows(sealed), "The verdicts by the plan that was sealed before the trials")
+        yield Table(
+            tables.verdict_rows(sealed), "The verdicts by the plan that was sealed before the trials", folded=many
+        )
 
 
 def _stability(results: Results) -> Iterator[Part | None]:
@@ -123,9 +126,11 @@ def _interactions(results: Results) -> Iterator[Part | None]:
 
 
 def _by_arm(results: Results) -> Iterator[Part | None]:
+    study = results.plan.study
     scores = frames.scores(frames.trials(results), results.judgement.metric)
     summary = frames.summary(scores, results.arms, results.judgement.alpha, percent=results.unit.symbol == "%")
-    yield charts.by_arm(results)
+    if study.design_kind == "add_one_in" or results.judgement.effects or _has_pairs(results):  # else the main figure
+        yield charts.by_arm(results)
     yield Table(tables.arm_rows(results, summary), f"Mean {results.unit.axis} of every arm")
 
 
@@ -191,12 +196,21 @@ def _levels(results: Results) -> Iterator[Part | None]:
     yield charts.levels(results)
 
 
+def _has_pairs(results: Results) -> bool:
+    return not frames.pairs(results).empty
+
+
+def _no_trade_off(costs: pd.DataFrame) -> str:
+    known = costs["macs"].notna().any()
+    return "All arms with a result cost the same." if known else "The costs of the arms are not known."
+
+
 def _cost(results: Results) -> Iterator[Part | None]:
     costs, batch = frames.arm_costs(results), results.plan.study.recipe.batch_size
     chart = charts.cost(results)
     own = results.plan.study.own_training
     if not own:
-        yield Prose("" if chart else "All arms with a result cost the same, or their costs are not known.")
+        yield Prose("" if chart else _no_trade_off(costs))
     yield chart
     yield charts.cost_by_block(results)
     computed = "What the training says that it costs" if own else "Computation, one image"

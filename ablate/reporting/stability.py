@@ -113,7 +113,7 @@ def sentences(results: Results) -> list[str]:
     levels_asked = ", ".join(map(str, found.levels))
     return [
         f"{term.term} over {found.field} = {levels_asked} {_verb(term)}: "
-        f"{words.proper(term.why)} ({_sizes(results, term)})"
+        f"{words.proper(term.why)}{_sizes(results, term)}"
         for term in found.terms
     ]
 
@@ -159,8 +159,11 @@ def _verb(term: TermStability) -> str:
 
 
 def _sizes(results: Results, term: TermStability) -> str:
+    """``" (−1.54, −0.80 points)"``; nothing where no level has a difference."""
+    if all(one.estimate is None for one in term.levels):
+        return ""
     sizes = ", ".join(results.unit.signed(one.estimate) for one in term.levels)
-    return f"{sizes} {results.unit.short}"
+    return f" ({sizes} {results.unit.short})"
 
 
 def _head(found: Stability, one: LevelContrast) -> str:

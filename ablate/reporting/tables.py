@@ -101,7 +101,7 @@ SHARES = {"only more seeds": "seed_share", "either": "both_share", "only more te
 
 
 def _shares(values: pd.Series) -> list[str]:
-    return [f"{value:.0%}" if not math.isnan(value) else "–" for value in values]
+    return [f"{100 * value:.0f} %" if not math.isnan(value) else "–" for value in values]
 
 
 def power_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
@@ -199,8 +199,8 @@ def disagreement_rows(results: Results) -> pd.DataFrame:
         {
             "test image": table["image"],
             "label": ["–" if label == frames_images.NO_LABEL else called(label) for label in table["label"]],
-            "control right": [f"{share:.0%}" for share in table["control_right"]],
-            f"{arm} right": [f"{share:.0%}" for share in table["arm_right"]],
+            "control right": [f"{100 * share:.0f} %" for share in table["control_right"]],
+            f"{arm} right": [f"{100 * share:.0f} %" for share in table["arm_right"]],
             f"{arm} mostly answers": [called(answer) for answer in table["answer"]],
         }
     )

@@ -39,7 +39,7 @@ def failure_rows(results: Results) -> pd.DataFrame:
             {
                 "arm": arm,
                 "failed": f"{rate.failed} of {rate.of}",
-                "not excluded, up to": f"{rate.upper:.0%}",
+                "not excluded, up to": f"{100 * rate.upper:.0f} %",
                 "adjusted p against the control": p_text(rate.adjusted_p),
             }
             for arm, rate in results.judgement.failure_rates.items()

@@ -219,6 +219,13 @@ def gravest(results: Results) -> list[str]:
     return told
 
 
+def why_not_judged(results: Results) -> list[str]:
+    """Why some of several arms are not judged; that a seed is missing or failed, a statement says of all arms."""
+    verdicts = results.judgement.verdicts
+    found = [one for one in verdicts if one.outcome == "not judged" and one.contrast is not None and len(verdicts) > 1]
+    return list(dict.fromkeys(f"{proper(one.why)[:1].upper()}{proper(one.why)[1:]}." for one in found))
+
+
 def is_alarming(results: Results) -> bool:
     """Whether the statements void the study or one of its verdicts."""
     judged = results.judgement

@@ -96,8 +96,9 @@ def _rule(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:
     test = f"exact sign-flip test {cite(FISHER)}"
     adjusted = f"adjusted over {contrasts} by step-down max-T over joint sign flips {cite(WESTFALL)}"
     found = f"significant at a family-wise alpha of {alpha:g} and the interval excluded zero"
+    confidence = f"{100 * (1 - alpha):.0f} %"
     told = [
-        f"The outcome was {metric}; differences were taken seed by seed, with Student's t interval at {1 - alpha:.0%}.",
+        f"The outcome was {metric}; differences were taken seed by seed, with Student's t interval at {confidence}.",
         f"An arm was called different if its {test}, {adjusted}, was {found}.",
     ]
     if plan.study.decision.ask == "no_worse":

@@ -20,6 +20,7 @@ from ablate.design.tuning import at_setting
 # further levels, of which ``levels_not_sealed`` tells.
 FREE = ("name", "title", "question", "source", "keep_weights", "budget", "decision.also", "stability")
 _ABSENT = "absent"
+COMMIT_DIGITS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +213,11 @@ def _result(record: Record, study: Study) -> str:
 
 
 def _seal(sealed: SealedPlan) -> str:
-    return f"sealed {_utc(sealed.sealed_at)}" + (f" at commit {sealed.commit}" if sealed.commit else "")
+    return f"sealed {_utc(sealed.sealed_at)}" + (f" at commit {_short(sealed.commit)}" if sealed.commit else "")
+
+
+def _short(commit: str) -> str:
+    return commit[:COMMIT_DIGITS] + "-dirty" * commit.endswith("-dirty")
 
 
 def _utc(seconds: float) -> str:

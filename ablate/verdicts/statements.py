@@ -13,6 +13,7 @@ from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.sequential import Look
 from ablate.verdicts.verdict import FailureRate, Verdict
 
+MOST_FAULTS = 3  # that a sentence names; each arm's own reason is with its verdict
 DIFFERENT = (
     "Differences are arm minus control, paired by seed. Better and worse: the sign-flip p, adjusted over the study's "
     "contrasts by step-down max-T, is at most alpha and the t interval does not contain zero."
@@ -115,7 +116,9 @@ def statements(
         said.append(wording.divergence(rates))
     faults = [one.fault for one in every if one.fault and one.sound < run]
     if faults:
-        said.append(f"Not every planned seed has a sound record: {'; '.join(faults)}.")
+        more = len(faults) - MOST_FAULTS
+        told = "; ".join([*faults[:MOST_FAULTS], *([f"and {more} more"] if more > 0 else [])])
+        said.append(f"Not every planned seed has a sound record: {told}.")
     said += [
         mixed_kernels(record for one in every for record in one.records),
         wording.failures(failed, rule.alpha),

@@ -97,4 +97,5 @@ def _is_different(verdict: Verdict, judgement: Judgement) -> bool:
 
 def count(number: float, noun: str) -> str:
     """``"1 contrast"``, ``"0.05 contrasts"``."""
-    return f"{number:.3g} {noun}{'s' * (number != 1)}"
+    told = f"{number:.3g}"
+    return f"{told} {noun}{'s' * (told != '1')}"

@@ -84,6 +84,10 @@ def test_a_report_is_made_again_only_if_something_in_it_changed(results: Results
     again = dataclasses.replace(results, records={**results.records, key: changed})
     assert not is_current(again, page.parent)
     assert publish(again, tmp_path).stat().st_ino != first
+    with pytest.MonkeyPatch.context() as edited:
+        edited.setattr("ablate.provenance.code", lambda: "another")
+        assert not is_current(dataclasses.replace(again), page.parent)
+    assert is_current(dataclasses.replace(again), page.parent)
     page.unlink()
     assert not is_current(again, page.parent)
 

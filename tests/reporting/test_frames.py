@@ -178,3 +178,9 @@ def test_the_steps_of_a_roadmap_say_what_each_one_changed(make_findings: Callabl
     assert list(frames.steps(made, points)["step"]) == [
         "control", "+ bottleneck: relu → linear", "+ activation: relu → relu6",
     ]  # fmt: skip
+
+
+def test_the_level_of_guessing_is_that_of_the_studys_own_data_set(results: Results) -> None:
+    key = results.plan.trials[0].key
+    other = dataclasses.replace(results.records[key], chance=0.25)
+    assert frames.chance(dataclasses.replace(results, records={**results.records, "at another level": other})) == 10.0

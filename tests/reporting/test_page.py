@@ -141,7 +141,7 @@ def test_a_roadmap_opens_with_its_figure_and_each_row_names_its_step_alone(
     shown = section("verdicts", made)
     rows = [row.replace("\N{NO-BREAK SPACE}", " ") for row in re.findall(r"<tr>.*?</tr>", shown)]
     (second,) = [row for row in rows if "2-activation" in row and "activation: relu" in row]
-    assert "+<wbr> activation: relu → relu6" in second
+    assert "+ activation: relu → relu6" in second
     assert "bottleneck" not in second
 
 

@@ -31,7 +31,7 @@ def test_failure_rates_are_shown_with_what_the_seeds_do_not_exclude(results: Res
     }
     table = tables_checks.failure_rows(with_judgement(results, failure_rates=rates))
     assert list(table["failed"]) == ["0 of 8", "7 of 8"]
-    assert list(table["not excluded, up to"]) == ["31%", "99%"]
+    assert list(table["not excluded, up to"]) == ["31 %", "99 %"]
     assert list(table["adjusted p against the control"]) == ["–", ".002"]
 
 
@@ -50,5 +50,5 @@ def test_the_three_parts_of_the_variance_are_in_a_column_each(results: Results) 
     found = with_judgement(results, verdicts=(dataclasses.replace(first, contrast=parts), *others))
     table = tables.power_rows(found, frames.contrasts(found)).set_index("arm").loc[first.arm]
     remove = {what: table[f"variance that {what} would remove"] for what in ("only more seeds", "either")}
-    assert remove == {"only more seeds": "10%", "either": "58%"}
-    assert table["variance that only more test images would remove"] == "32%"
+    assert remove == {"only more seeds": "10 %", "either": "58 %"}
+    assert table["variance that only more test images would remove"] == "32 %"
