@@ -99,7 +99,7 @@ def _page(results: Results) -> Group:
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
     for line in co_primary.sentences(results):
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
-    if study.searched:
+    if study.searched or (len(results.compared) <= MOST_SENTENCES and not results.judgement.effects):
         changes = [f"{arm}: {words.change(results.arm(arm), study)}" for arm in results.compared]
         parts += [text(""), *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in changes)]
     if results.judgement.effects:
@@ -121,5 +121,5 @@ def _rule(results: Results) -> str:
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
         f"alpha {judged.alpha:g}; margin {words.margin(results)}{costs}"
-        f"{f'; {made}' * bool(made)}."
+        f"{f'; {made}' * bool(made)}; training took {words.training_time(results)} in all."
     )
