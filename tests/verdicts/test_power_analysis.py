@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, t
+from scipy.stats import chi2
 
 from ablate.verdicts.judge import judge
 from ablate.verdicts.power import detectable_effect
@@ -29,7 +29,7 @@ def test_the_detectable_difference_is_stated_with_its_prior(campaign: Make) -> N
     assert effect is not None
     assert found.detectable == pytest.approx(effect * MNIST5K_V2.sd)
     assert "10 seeds and 4 contrasts find a difference of 1.29 points" in found.sentences[0]
-    assert "four of five contrasts of MobileNetV2 on mnist5k vary by less" in found.sentences[0]
+    assert "at least four of five contrasts of MobileNetV2 on mnist5k vary by less" in found.sentences[0]
 
 
 def test_the_prior_is_by_data_set_net_and_epochs(campaign: Make) -> None:
@@ -47,22 +47,17 @@ def test_the_prior_is_by_data_set_net_and_epochs(campaign: Make) -> None:
 
 
 def shown(section: str) -> list[float]:
-    """Standard deviations from the intervals that docs/results.md shows below headings like this."""
-    sds, seeds = [], 0
-    for line in RESULTS.read_text().splitlines():
-        if line.startswith("#"):
-            seeds = (12 if "v1" in line else 8) * bool(re.search(section, line))
-        found = re.search(r"\\\[(\S+), (\S+)\\\]", line.replace("\u2212", "-").replace("\\+", "+"))
-        if seeds and found and line.startswith("| ") and "noise_floor" not in line:
-            low, high = float(found[1]), float(found[2].rstrip("\\"))
-            sds.append((high - low) / 2 * seeds**0.5 / t.ppf(0.975, seeds - 1) / 100)
-    return sds
+    """Standard deviations of the differences that docs/results.md shows below headings like this."""
+    parts = re.split(r"^(?=### )", RESULTS.read_text(), flags=re.MULTILINE)
+    tables = [part.partition("\nWhat these seeds can tell:\n")[2] for part in parts if re.search(section, part)]
+    rows = [row for table in tables for row in re.findall(r"^\| (\S+) \| ([\d.]+) \|", table, re.MULTILINE)]
+    return [float(sd) / 100 for arm, sd in rows if arm != r"noise\_floor"]
 
 
 def test_what_docs_results_shows_is_what_the_prior_says() -> None:
     of_v2 = shown(r"^### (?!.*v1|toggles|recipe|search).*, quick")
     assert len(of_v2) >= 20
-    assert 0.75 <= sum(sd < MNIST5K_V2.sd for sd in of_v2) / len(of_v2) <= 0.85
+    assert 0.8 <= sum(sd < MNIST5K_V2.sd for sd in of_v2) / len(of_v2) <= 0.9
     of_v1 = shown("^### from_v1_to_v2, quick")
     assert 0.4 <= sum(sd < MNIST5K_V1.sd for sd in of_v1) / len(of_v1) <= 0.6
     assert shown("^### linear_bottleneck, laptop") == pytest.approx([CIFAR10_MOBILENET[1]], rel=0.02)

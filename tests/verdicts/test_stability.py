@@ -17,7 +17,7 @@ from ablate.design.sealed import SealedPlan
 from ablate.design.study import Level, Study
 from ablate.verdicts.judge import judge
 from ablate.verdicts.random_effects import pooled
-from ablate.verdicts.stability import interactions, stability
+from ablate.verdicts.stability import interactions, stability, word
 
 N = 8
 NOISE = np.random.default_rng(5).normal(0, 0.002, (4, 3, N))
@@ -41,7 +41,7 @@ def campaign(
 
 
 @pytest.mark.parametrize(
-    ("effects", "word", "told"),
+    ("effects", "said", "told"),
     [
         ({4: -0.02, 8: -0.02, 16: -0.01}, "holds", "worse at every level asked of recipe.epochs: 4, 8, 16"),
         ({4: 0.0, 8: 0.0}, "holds", "equivalent at every level asked"),
@@ -51,14 +51,23 @@ def campaign(
         ({4: -0.0035, 8: -0.0015}, "cannot tell", "no difference between levels is shown"),
     ],
 )
-def test_the_word_says_what_the_levels_show(effects: dict[Level, float], word: str, told: str) -> None:
+def test_the_word_says_what_the_levels_show(effects: dict[Level, float], said: str, told: str) -> None:
     plan, records = campaign(effects)
     found = stability(plan, records)
     assert found is not None
     (term,) = found.terms
-    assert (term.term, term.word) == ("a", word)
+    assert (term.term, term.word) == ("a", said)
     assert told in term.why
     assert [one.own for one in term.levels] == [level == 4 for level in found.levels]
+
+
+def test_a_difference_found_at_one_level_and_not_at_another_has_not_faded_where_the_two_levels_may_be_alike() -> None:
+    found = stability(*campaign({4: -0.02, 8: 0.0}))
+    assert found is not None
+    (term,) = found.terms
+    smallest = min(one.adjusted_p for one in term.interactions)
+    assert word(term.levels, term.interactions, smallest) == ("fades", (4, 8))
+    assert word(term.levels, term.interactions, smallest / 2) == ("cannot tell", ())
 
 
 def test_the_numbers_are_those_of_scipy_and_of_counting_every_flip() -> None:
