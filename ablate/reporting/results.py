@@ -132,10 +132,11 @@ class Results:
 
     def __repr__(self) -> str:
         from ablate.reporting.terminal import verdict_lines
+        from ablate.reporting.words import effect_sentences
 
         study = self.plan.study
         title = f"{study.name} on {self.plan.data.name}, {len(self.records)} records"
-        return "\n".join([title, *(f"  {line}" for line in verdict_lines(self))])
+        return "\n".join([title, *(f"  {line}" for line in (*effect_sentences(self), *verdict_lines(self)))])
 
     def _repr_html_(self) -> str:
         from ablate.reporting.tables import verdict_rows
