@@ -123,7 +123,9 @@ def test_list_has_every_study_and_budget_with_unrounded_minutes(folder: Path, mo
 
 
 def test_list_of_a_folder_has_its_studies_alone_by_their_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (own,) = document(monkeypatch, folder, "--list", "studies")["studies"]  # type: ignore[misc]
+    listed = document(monkeypatch, folder, "--list", "studies")["studies"]
+    assert isinstance(listed, list)
+    (own,) = listed
     assert own["next"] == [f"python -m ablate.study studies/looking.toml{flag}" for flag in (" --plan", "")]
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors):

@@ -46,7 +46,8 @@ class Row:
 class Listing:
     """All studies that a name reaches, or those of a folder; ``problems`` of those that cannot be read.
 
-    ``jobs``: trials at a time; ``asked`` is a sentence on what all campaigns of the runs folder asked and found; empty where there is none.
+    ``jobs``: trials at a time.
+    ``asked`` is a sentence on what all campaigns of the runs folder asked and found; empty where there is none.
     """
 
     jobs: int
