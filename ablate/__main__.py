@@ -39,11 +39,9 @@ def main(given: list[str] | None = None) -> int:
     """Calls the command that the first argument names."""
     arguments = sys.argv[1:] if given is None else given
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)  # noqa: T201
-        return 0 if arguments else 2
+        return _say(USAGE) or (0 if arguments else 2)
     if arguments[0] == "--version":
-        print(f"ablate {ablate.__version__}")  # noqa: T201
-        return 0
+        return _say(f"ablate {ablate.__version__}")
     if arguments[0] not in COMMANDS:
         from ablate.errors import one_of
 
@@ -51,6 +49,13 @@ def main(given: list[str] | None = None) -> int:
         return 2
     command = importlib.import_module(f"ablate.{arguments[0]}")
     return int(command.main(arguments[1:]))
+
+
+def _say(text: str) -> int:
+    """Prints to an output that may be full or that nobody reads any more."""
+    from ablate.command_line import exit_status
+
+    return exit_status("--help", lambda: print(text))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ JUDGE = ("-m", "ablate.judge", "table.csv", "--control", "a", "--metric", "accur
 PLAN = ("-m", "ablate.study", "linear_bottleneck", "--plan")
 SCHEMA = ("-m", "ablate.study", "--schema")
 LIST = ("-m", "ablate", "study", "--list")
+USAGE = ("-m", "ablate", "--help")
 
 
 def shell(
@@ -29,7 +30,7 @@ def shell(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [JUDGE, SCHEMA, LIST])
+@pytest.mark.parametrize("command", [JUDGE, SCHEMA, LIST, USAGE])
 def test_a_reader_that_leaves_at_once_ends_no_command(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = shell(tmp_path, command, "| true")
     assert (done.returncode, done.stderr) == (0, "")
@@ -42,7 +43,7 @@ def test_closed_streams_end_no_command(tmp_path: Path, command: tuple[str, ...],
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize("command", [JUDGE, PLAN])
+@pytest.mark.parametrize("command", [JUDGE, PLAN, USAGE])
 def test_a_full_disk_under_the_output_is_told_in_a_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = shell(tmp_path, command, "> /dev/full")
     assert done.returncode == 2
