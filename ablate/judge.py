@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,11 +118,12 @@ def check_options(options: argparse.Namespace) -> None:
         AblateError: the option, its value, and what is allowed.
     """
     from ablate.design.decision import SMALLEST_ALPHA
+    from ablate.design.record import LARGEST
 
     if (options.file is None) == (options.mlflow is None):
         raise AblateError("name one source of runs: a file (results.csv) or --mlflow EXPERIMENT")
-    if options.margin is not None and not 0 < options.margin < math.inf:
-        raise AblateError(f"--margin must be a number above 0, got {options.margin:g}")
+    if options.margin is not None and not 0 < options.margin < LARGEST:
+        raise AblateError(f"--margin must be a number above 0 and below {LARGEST:g}, got {options.margin:g}")
     if options.ask == "no_worse" and options.margin is None:
         raise AblateError("--ask no_worse needs --margin: by how much an arm may be worse")
     if not SMALLEST_ALPHA <= options.alpha < 0.5:

@@ -81,10 +81,13 @@ WRONG = {
         ["--control", "base", "--metric", "accuracy"],
         "has no column 'accuracy' (--metric); did you mean 'acc'?",
     ),
-    "margin": (["--control", "base", "--metric", "acc", "--margin", "-1"], "--margin must be a number above 0, got -1"),
+    "margin": (
+        ["--control", "base", "--metric", "acc", "--margin", "-1"],
+        "must be a number above 0 and below 1e+100, got -1",
+    ),
     "margin nan": (
         ["--control", "base", "--metric", "acc", "--margin", "nan"],
-        "--margin must be a number above 0, got nan",
+        "--margin must be a number above 0 and below 1e+100, got nan",
     ),
     "alpha": (
         ["--control", "base", "--metric", "acc", "--alpha", "1"],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Status = Literal["finished", "diverged", "failed"]
 FORMAT = 1
 MOST_PREDICTIONS = 2**26  # bytes: one or two for each test image
+LARGEST = 1e100  # of a metric: the squares of larger ones overflow
 YEAR_10000 = 253_402_300_800  # seconds since 1970; no calendar has later dates
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.design.record import LARGEST
 from ablate.errors import AblateError, nearest, one_of
 
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -283,6 +284,8 @@ def _number(row: Row, column: str, here: str) -> float:
             f"{here}, column {column!r}: must be a finite number, got {_shown(row.get(column))}; a run that diverged "
             "or failed cannot be judged, and is not left out quietly: judge a metric that it has, or run it again"
         )
+    if abs(number) >= LARGEST:
+        raise _wrong(here, column, f"a number between -{LARGEST:g} and {LARGEST:g}", row)
     return number
 
 

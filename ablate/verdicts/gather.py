@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.design.plan import CampaignPlan, Trial
-from ablate.design.record import Record
+from ablate.design.record import LARGEST, Record
 from ablate.verdicts.stats import Floats, above_chance_p
 
 CHANCE = "test_accuracy"  # chance is a matter of accuracy, whichever metric decides
 # An arm must beat chance this clearly, in its mean accuracy, before anything is said of it.
 CHANCE_LEVEL = 0.001
-LARGEST = 1e100  # of a metric: the squares of larger ones overflow
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ BAD_CSV = {
     "nan": ("arm,seed,acc\nbase,0,nan\n", "line 2, column 'acc': must be a finite number, got 'nan'"),
     "infinite": ("arm,seed,acc\nbase,0,-inf\n", "must be a finite number, got '-inf'"),
     "too_large": ("arm,seed,acc\nbase,0,1e999\n", "must be a finite number, got '1e999'"),
+    "overflows": ("arm,seed,acc\nbase,0,1e308\n", r"must be a number between -1e\+100 and 1e\+100, got '1e308'"),
     "no_value": ("arm,seed,acc\nbase,0,\n", "line 2, column 'acc': must be a number, got an empty cell"),
     "no_name": ("arm,seed,acc\n,0,1\n", "line 2, column 'arm': must be a name"),
     "control_character": ("arm,seed,acc\nba\x1bse,0,1\n", r"column 'arm': must be a name .* got 'ba\\x1bse'"),
