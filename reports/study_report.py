@@ -202,7 +202,7 @@ curves
 display(*sections.figures("curves", results))
 
 # %% [markdown]
-# ## Image by image
+# ## Example by example
 #
 # What the arm furthest from the control confuses more often than the control, and the test images on which the two
 # disagree most. Records keep predictions and which of them were right.

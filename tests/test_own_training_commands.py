@@ -89,7 +89,7 @@ def test_the_transfer_example_trains_a_net_and_starts_from_its_weights(folder: P
     assert "digits 0 to 4" in run(re.search(r"^    (python examples/.+)$", page, re.MULTILINE)[1], folder)
     small = commands(page)[-1]
     assert "fine_tuned starts from digits.pt: 188 tensors loaded" in run(small, folder)
-    assert "Study" in run(small.partition(" --seeds")[0] + " --plan", folder)
+    assert "fine_tuned" in run(small.partition(" --seeds")[0] + " --plan", folder)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

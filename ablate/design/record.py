@@ -105,7 +105,8 @@ class Record:
         metrics: test_accuracy, test_loss, val_accuracy, val_loss, train_loss of the last epoch; of training of the
             user's own what it returned; empty if it failed.
         curve: a point an epoch.
-        predictions: the predicted class of each test image, one byte an image (two, little endian, above 256 classes).
+        predictions: the predicted class of each test image, one byte an image (two, little endian, above 256 classes
+            and from training of the user's own).
         test_labels: digest of the test labels that the predictions belong to.
         correct: a bit a test image, ``numpy.packbits(predictions == labels)``: what statistics over images need, so
             that they can be made without the data. Empty if there are no predictions.

@@ -311,6 +311,6 @@ def confusion(results: Results) -> Chart | None:
         name="confusion",
         figure=figures_levels.confusion(table, arm, results.plan.data.class_name),
         data=table,
-        caption=f"Wrong answers of {arm}, minus the control's, images a seed: where it confuses more (+) or less (−).",
-        alt=f"A matrix of label by answer: how many more test images {arm} gets wrong than the control.",
+        caption=f"Wrong answers of {arm} minus the control's, examples a seed: where it confuses more (+) or less (−).",
+        alt=f"A matrix of label by answer: how many more test examples {arm} gets wrong than the control.",
     )

@@ -1,4 +1,4 @@
-"""Test images on which an arm and the control disagree, as pandas frames of numbers.
+"""Test images (of training of the user's own: test examples) on which an arm and the control disagree, as frames.
 
 Records hold predictions and which of them are right, but no labels: an image's label is the answer of any trial that
 was right. An image that no trial got right has no label, and counts in no confusion.
@@ -30,8 +30,8 @@ def widest(results: Results) -> str | None:
 
 def answers(results: Results, arm: str) -> Answers:
     """Predicted classes (seeds, images) of an arm's finished trials with predictions; no rows where there are none."""
-    classes = results.plan.data.num_classes
-    kept = [_predictions(record, classes) for record in _records(results, arm)]
+    known = results.plan.data.num_classes
+    kept = [_predictions(record, known) for record in _records(results, arm)]
     return np.stack(kept) if kept and len({len(one) for one in kept}) == 1 else np.empty((0, 0), np.int64)
 
 
@@ -41,8 +41,9 @@ def _records(results: Results, arm: str) -> list[Record]:
 
 
 def _predictions(record: Record, classes: int) -> Answers:
-    kind = np.dtype("u1") if classes <= BYTE_CLASSES else np.dtype("<u2")
-    return np.frombuffer(record.predictions, kind).astype(np.int64)
+    kind = np.dtype("u1") if 0 < classes <= BYTE_CLASSES else np.dtype("<u2")
+    whole = len(record.predictions) // kind.itemsize * kind.itemsize  # anything can be in a file
+    return np.frombuffer(record.predictions[:whole], kind).astype(np.int64)
 
 
 def labels(results: Results, arms: Sequence[str]) -> Answers:
@@ -66,6 +67,8 @@ def confusion(results: Results, arm: str) -> pd.DataFrame:
     """
     theirs, own, known = answers(results, CONTROL), answers(results, arm), labels(results, [CONTROL, arm])
     classes = results.plan.data.num_classes
+    if not classes and len(theirs) and len(own):  # of training of the user's own they are those that were seen
+        classes = int(max(theirs.max(), own.max(), known.max())) + 1
     if not (len(theirs) and len(own)) or classes > MOST_CLASSES:
         return pd.DataFrame(columns=["label", "answer", "control", "arm", "difference"])
     before, after = (_counts(given, known, classes) for given in (theirs, own))

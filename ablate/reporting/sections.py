@@ -233,7 +233,7 @@ def _curves(results: Results) -> Iterator[Part | None]:
 
 def _images(results: Results) -> Iterator[Part | None]:
     yield charts.confusion(results)
-    yield Table(tables.disagreement_rows(results), "The test images on which the arm and the control disagree most")
+    yield Table(tables.disagreement_rows(results), "The test examples on which the arm and the control disagree most")
 
 
 def _exploratory(results: Results) -> Iterator[Part | None]:
@@ -268,7 +268,7 @@ SECTIONS = (
     Section("matched", "At equal cost", _matched),
     Section("cost", "What it costs", _cost),
     Section("curves", "Learning curves", _curves),
-    Section("images", "Image by image", _images),
+    Section("images", "Example by example", _images),
     Section("exploratory", "Further metrics", _exploratory),
     Section("trials", "Every trial", _trials),
     Section("origin", "Where the numbers come from", _origin),

@@ -89,7 +89,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             "joint interval": _intervals(table, digits, signed=True, names=("joint_low", "joint_high")),
             "a repeat with new seeds": _intervals(table, digits, signed=True, names=("repeat_low", "repeat_high")),
             "without pairing (Welch)": _intervals(table, digits, signed=True, names=("welch_low", "welch_high")),
-            "for new images too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
+            "for new test examples too": _intervals(table, digits, signed=True, names=("images_low", "images_high")),
             "correlation of pairs": _column(table["correlation"], 2),
         }
     )
@@ -97,7 +97,7 @@ def contrast_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
 
 
 # Of the variance over new seeds and new test images.
-SHARES = {"only more seeds": "seed_share", "either": "both_share", "only more test images": "image_share"}
+SHARES = {"only more seeds": "seed_share", "either": "both_share", "only more test examples": "image_share"}
 
 
 def _shares(values: pd.Series) -> list[str]:
@@ -197,7 +197,7 @@ def disagreement_rows(results: Results) -> pd.DataFrame:
     table, called = frames_images.disagreements(results, arm), results.plan.data.class_name
     return pd.DataFrame(
         {
-            "test image": table["image"],
+            "test example": table["image"],
             "label": ["–" if label == frames_images.NO_LABEL else called(label) for label in table["label"]],
             "control right": [f"{100 * share:.0f} %" for share in table["control_right"]],
             f"{arm} right": [f"{100 * share:.0f} %" for share in table["arm_right"]],

@@ -154,7 +154,7 @@ def _record(trial: Trial, outcome: Returned, curve: Curve) -> Record:
     if deciding and not math.isfinite(outcome.metrics[deciding]):
         reason = f"{deciding} is {outcome.metrics[deciding]}"
         return Record.of(trial, "diverged", curve=points, reason=reason)
-    return Record.of(trial, "finished", metrics=outcome.metrics, curve=points)
+    return Record.of(trial, "finished", metrics=outcome.metrics, curve=points, **outcome.predicted)
 
 
 def check_trainer(training: OwnTraining) -> None:

@@ -1,28 +1,39 @@
-"""What the user's own training returned: a table of numbers, checked."""
+"""What the user's own training returned: a table of numbers, and predictions for each test example, checked."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ablate.design.noun import METRIC_PATTERN
-from ablate.design.record import ReportedPoint
+from ablate.design.record import MOST_PREDICTIONS, ReportedPoint
 from ablate.training.user_code import UserCodeError
 
 MOST_METRICS = 1000
+MOST_CLASSES = 2**16
+ACCURACY = "test_accuracy"  # what predictions and labels decide
+TOLERANCE = 1e-4  # by which it may differ from their share, for what was rounded
 
 
 @dataclass(frozen=True)
 class Returned:
-    """Metrics by name, and the points of those that were given as lists."""
+    """Metrics by name, the points of those that were given as lists, and a record's fields of what was predicted."""
 
     metrics: dict[str, float]
     points: tuple[ReportedPoint, ...] = ()
+    predicted: Mapping[str, Any] = field(default_factory=dict)
 
 
 def returned_of(found: object, what: str) -> Returned:
     """A table of metrics as an outcome; a list of numbers is a metric's learning curve, its last number the metric.
+
+    ``predictions`` and ``labels`` are no metrics: the predicted and the true class of each test example.
 
     Args:
         found: what was returned or written.
@@ -33,6 +44,8 @@ def returned_of(found: object, what: str) -> Returned:
     """
     if not isinstance(found, Mapping):
         raise UserCodeError(f"{what} {_shown(found)}; it must be a table of metrics, such as {{'val_loss': 0.42}}")
+    examples = {name: found[name] for name in ("predictions", "labels") if name in found}
+    found = {name: value for name, value in found.items() if name not in examples}
     lists = {name: value for name, value in found.items() if isinstance(value, list | tuple) and value}
     curves = {
         name: list(numbers(dict(enumerate(values)), f"{what} {name},", names=False).values())
@@ -47,7 +60,44 @@ def returned_of(found: object, what: str) -> Returned:
         )
         for place in range(longest)
     )
-    return Returned(metrics, points)
+    predicted = _predicted(examples, metrics.get(ACCURACY), what) if examples else {}
+    return Returned(metrics, points, predicted)
+
+
+def _predicted(examples: Mapping[str, object], accuracy: float | None, what: str) -> dict[str, Any]:
+    """A record's predictions, two bytes each, which of them are right, and what guessing reaches.
+
+    Raises:
+        UserCodeError: they are no classes, not as many as there are labels, or another accuracy was returned.
+    """
+    for name, other in (("predictions", "labels"), ("labels", "predictions")):
+        if name not in examples:
+            raise UserCodeError(f"{what} {other} without {name}; give both, the classes of each test example, or none")
+    given, labels = (_classes(examples[name], f"{what} {name}") for name in ("predictions", "labels"))
+    if len(given) != len(labels):
+        raise UserCodeError(f"{what} {len(given):,} predictions and {len(labels):,} labels; give one each an example")
+    right = given == labels
+    if accuracy is not None and not abs(accuracy - float(right.mean())) <= TOLERANCE:
+        told = f"of its predictions {right.mean():.6g} are right; return that, or leave predictions and labels out"
+        raise UserCodeError(f"{what} {ACCURACY} = {accuracy:.6g}, but {told}")
+    return {
+        "predictions": given.astype("<u2").tobytes(),
+        "test_labels": hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16],
+        "correct": np.packbits(right).tobytes(),
+        "chance": float(np.bincount(labels).max() / len(labels)),
+    }
+
+
+def _classes(found: object, what: str) -> NDArray[np.int64]:
+    """Whole numbers from 0 on, of a list, an array of NumPy's or a tensor of torch's."""
+    plain = found.tolist() if callable(getattr(found, "tolist", None)) else found  # type: ignore[attr-defined]
+    if not isinstance(plain, list | tuple) or not 0 < len(plain) <= MOST_PREDICTIONS // 2:
+        raise UserCodeError(f"{what} = {_shown(plain)}; it must be a list with the class of each test example")
+    for place, one in enumerate(plain):
+        if type(one) is not int or not 0 <= one < MOST_CLASSES:
+            allowed = f"a class must be a whole number from 0 to {MOST_CLASSES - 1:,}"
+            raise UserCodeError(f"{what}[{place}] = {_shown(one)}; {allowed}")
+    return np.array(plain, np.int64)
 
 
 def numbers(found: object, what: str, *, names: bool = True) -> dict[str, float]:

@@ -158,8 +158,10 @@ def _with_images(contrast: Contrast, arm: ArmResults, control: ArmResults, rule:
     if contrast.metric != IMAGES_METRIC or contrast.n < 2:
         return contrast
     labels = {record.test_labels for results in (arm, control) for record in results.records[: contrast.n]}
-    mine, theirs = (results.correct(contrast.n, rule.num_test) for results in (arm, control))
-    if mine is None or theirs is None or len(labels) > 1:
+    # of training of the user's own the records alone say how many examples there are: two bytes each
+    examples = rule.num_test or len(control.records[0].predictions) // 2
+    mine, theirs = (results.correct(contrast.n, examples) for results in (arm, control))
+    if mine is None or theirs is None or len(labels) > 1 or examples < 2:
         return contrast
     found = crossed(mine, theirs, confidence=confidence)
     return replace(

@@ -133,7 +133,7 @@ def _design(plan: CampaignPlan, judgement: Judgement, cite: Cite) -> list[str]:
             "same rule over all effects of the table."
         )
     if any(one.contrast and one.contrast.images_low is not None for one in judgement.verdicts):
-        told.append(f"Intervals for new test images as well come from a crossed bootstrap {cite(OWEN)}.")
+        told.append(f"Intervals for new test examples as well come from a crossed bootstrap {cite(OWEN)}.")
     if plan.study.noise_floor:
         told.append("The control was trained again with other seeds and compared with itself by the same rule.")
     failed = {arm: rate for arm, rate in judgement.failure_rates.items() if rate.failed}

@@ -104,8 +104,8 @@ def more_of_what(contrast: Contrast) -> str:
         return ""
     seeds, images = ((one + contrast.both_share) / 2 for one in (contrast.seed_share, contrast.image_share))
     return (
-        f"twice the seeds would remove {100 * seeds:.0f} % of the variance over new seeds and test images, twice the "
-        f"test images {100 * images:.0f} %"
+        f"twice the seeds would remove {100 * seeds:.0f} % of the variance over new seeds and test examples, twice the "
+        f"test examples {100 * images:.0f} %"
     )
 
 

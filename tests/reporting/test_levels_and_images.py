@@ -9,12 +9,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ablate.design.plan import make_plan
+from ablate.design.record import Record
+from ablate.design.study import Study
 from ablate.measure.cost import estimate
+from ablate.model.spec import NetSpec
 from ablate.reporting import charts, figures_cost, figures_levels, frames, frames_images, frames_levels, tables
 from ablate.reporting.canvas import draw
-from ablate.reporting.results import Results
+from ablate.reporting.results import Results, results_of
+from ablate.training.returned import returned_of
+from ablate.verdicts.bootstrap import crossed
 
 Make = Callable[..., Results]
+OWN = {
+    "name": "own",
+    "command": ("python", "-c", "pass", "{depth}"),
+    "control": {"depth": 1},
+    "arms": {"deeper": {"depth": 2}},
+    "plan": {"seeds": 6},
+    "decision": {"metric": "test_accuracy", "margin": 0.02},
+}
 
 
 def scores(results: Results) -> pd.DataFrame:
@@ -53,6 +67,7 @@ def test_cost_by_block_adds_up_to_the_cost_of_the_net_and_leaves_out_arms_that_c
     assert list(dict.fromkeys(table["arm"])) == ["control", "full"]  # a ReLU more costs no multiply-add
     for arm, own in table.groupby("arm"):
         spec = results.arm(str(arm)).spec
+        assert isinstance(spec, NetSpec)
         assert own["macs"].sum() == estimate(spec, (1, 28, 28), batch_size=1, optimizer="sgd").macs
     places = list(table[table["arm"] == "control"]["place"])
     assert (places[0], places[1], places[-1]) == ("stem", "block 1", "head")
@@ -111,7 +126,7 @@ def test_the_front_joins_the_arms_that_none_beats_and_alike_costs_have_no_panel(
     figure = figures_cost.trade_off(points, results.unit, results.palette, results.markers, shown)
     (axes,) = figure.axes
     front = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
-    assert [list(map(float, line.get_ydata())) for line in front] == [[95.0, 97.0]]
+    assert [np.asarray(line.get_ydata(), float).tolist() for line in front] == [[95.0, 97.0]]
 
 
 def test_an_interval_over_seeds_is_students_and_two_seeds_have_none(results: Results) -> None:
@@ -125,3 +140,32 @@ def test_an_interval_over_seeds_is_students_and_two_seeds_have_none(results: Res
 def test_a_confusion_without_any_difference_is_drawn() -> None:
     table = pd.DataFrame({"label": [0, 1], "answer": [1, 0], "difference": [0.0, 0.0]})
     assert draw(figures_levels.confusion(table, "arm"), "png")
+
+
+def test_predictions_of_training_of_ones_own_serve_the_report_as_ours_do() -> None:
+    plan = make_plan(Study.model_validate(OWN))
+    truth = np.random.default_rng(0).integers(0, 3, 60)
+    records, right = {}, dict[str, list[object]]()
+    for trial in plan.trials:
+        drawn = np.random.default_rng([trial.seed, trial.arm == "deeper"])
+        flipped = drawn.random(60) < (0.2 if trial.arm == "deeper" else 0.4)
+        given = np.where(flipped, (truth + 1) % 3, truth)
+        returned = {"test_accuracy": (given == truth).mean(), "predictions": given, "labels": truth}
+        made = returned_of(returned, "it returned")
+        records[trial.key] = Record.of(trial, "finished", metrics=made.metrics, **made.predicted)
+        right.setdefault(trial.arm, []).append(given == truth)
+    results = results_of(plan, {}, records)
+    found = results.judgement.verdicts[0].contrast
+    assert found is not None
+    arm, control = (np.array(right[name]) for name in ("deeper", "control"))
+    expected = crossed(arm, control, confidence=0.95).interval
+    assert (found.images_low, found.images_high) == (expected.low, expected.high)
+    table = frames_images.confusion(results, "deeper")
+    assert table["arm"].sum() == pytest.approx((~arm).sum() / 6)
+    assert (table.loc[(table["label"] + 1) % 3 != table["answer"], "arm"] == 0).all()
+    assert charts.confusion(results) is not None
+    rows = tables.disagreement_rows(results)
+    first = int(rows["test example"].iloc[0])
+    assert rows["label"].iloc[0] == str(truth[first])
+    gaps = np.abs(arm.mean(axis=0) - control.mean(axis=0))
+    assert gaps[first] == gaps.max()

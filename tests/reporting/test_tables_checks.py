@@ -51,4 +51,4 @@ def test_the_three_parts_of_the_variance_are_in_a_column_each(results: Results) 
     table = tables.power_rows(found, frames.contrasts(found)).set_index("arm").loc[first.arm]
     remove = {what: table[f"variance that {what} would remove"] for what in ("only more seeds", "either")}
     assert remove == {"only more seeds": "10 %", "either": "58 %"}
-    assert table["variance that only more test images would remove"] == "32 %"
+    assert table["variance that only more test examples would remove"] == "32 %"

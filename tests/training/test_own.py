@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ablate.design.own_training import OwnTraining
 from ablate.design.record import Record, ReportedPoint
-from ablate.design.study import DataSpec, Recipe
+from ablate.design.study import DataSpec, Level, Recipe
 from ablate.design.trial import Trial
 from ablate.training.own import STARTED, Fields, train_own
 from ablate.training.returned import returned_of
@@ -80,7 +80,7 @@ Train = Callable[..., Record]
 def train(folder: Path, tmp_path: Path) -> Train:
     """Trains a function of the module above, or a command, in this process."""
 
-    def run(function: str = "", *, command: tuple[str, ...] = (), seed: int = 0, **fields: object) -> Record:
+    def run(function: str = "", *, command: tuple[str, ...] = (), seed: int = 0, **fields: Level) -> Record:
         path = f"trains_here:{function}" if function else ""
         spec = OwnTraining(path=path, command=command, keywords=tuple(sorted(fields.items())), place=str(folder))
         trial = Trial(
@@ -150,6 +150,51 @@ def test_what_is_no_table_of_numbers_is_told_with_what_it_was(train: Train, valu
         train("returns", value=value)
     assert told in str(raised.value)
     assert "trains_here:returns" in str(raised.value)
+
+
+GIVEN_CLASSES = (
+    "[0, 1, 2, 2]",
+    "np.array([0, 1, 2, 2])",
+    "np.array([0, 1, 2, 2], np.uint8)",
+    "torch.tensor([0, 1, 2, 2])",
+    "(0, 1, 2, 2)",
+)
+
+
+@pytest.mark.parametrize("classes", GIVEN_CLASSES)
+def test_predictions_of_each_test_example_are_recorded(train: Train, classes: str) -> None:
+    value = f"{{'val_bits': 1.0, 'test_accuracy': 0.75, 'predictions': {classes}, 'labels': [0, 1, 2, 1]}}"
+    record = train("returns", value=value)
+    assert set(record.metrics) == {"val_bits", "test_accuracy"}
+    assert np.frombuffer(record.predictions, "<u2").tolist() == [0, 1, 2, 2]
+    assert np.unpackbits(np.frombuffer(record.correct, np.uint8), count=4).tolist() == [1, 1, 1, 0]
+    assert record.chance == 0.5
+    assert Record.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("{'predictions': [1]}", "returned predictions without labels"),
+        ("{'labels': [1]}", "returned labels without predictions"),
+        ("{'predictions': [1, 2], 'labels': [1]}", "returned 2 predictions and 1 labels"),
+        ("{'predictions': [1, 0.5], 'labels': [1, 1]}", "predictions[1] = 0.5 (float); a class must be a whole number"),
+        ("{'predictions': [1, -1], 'labels': [1, 1]}", "predictions[1] = -1 (int); a class must be a whole number"),
+        ("{'predictions': [True], 'labels': [1]}", "predictions[0] = True (bool)"),
+        ("{'predictions': [1], 'labels': ['cat']}", "labels[0] = 'cat' (str); a class must be a whole number"),
+        ("{'predictions': np.eye(2), 'labels': [1, 1]}", "predictions[0] = [1.0, 0.0] (list)"),
+        ("{'predictions': [], 'labels': []}", "predictions = [] (list); it must be a list with the class of each"),
+        ("{'predictions': 3, 'labels': 3}", "predictions = 3 (int); it must be a list"),
+        (
+            "{'test_accuracy': 0.9, 'predictions': [1, 2], 'labels': [1, 1]}",
+            "test_accuracy = 0.9, but of its predictions 0.5 are right",
+        ),
+    ],
+)
+def test_predictions_of_another_shape_are_refused_with_their_value(train: Train, value: str, told: str) -> None:
+    with pytest.raises(UserCodeError) as raised:
+        train("returns", value=f"{{'val_bits': 1.0, **{value}}}")
+    assert told in str(raised.value)
 
 
 @pytest.mark.parametrize("value", ["math.nan", "math.inf", "-math.inf", "torch.tensor(float('nan'))"])

@@ -302,7 +302,7 @@ def test_an_undecided_arm_says_whether_more_seeds_or_more_test_images_would_help
     seeds_twice = seed_part / (2 * n) + image_part / images + rest / (2 * n * images)
     images_twice = seed_part / n + image_part / (2 * images) + rest / (2 * n * images)
     assert f"twice the seeds would remove {100 * (1 - seeds_twice / total):.0f} % of the variance" in verdict.why
-    assert f"twice the test images {100 * (1 - images_twice / total):.0f} %" in verdict.why
+    assert f"twice the test examples {100 * (1 - images_twice / total):.0f} %" in verdict.why
 
 
 def parts_by_hand(d: np.ndarray) -> tuple[float, float, float]:
