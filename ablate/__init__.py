@@ -6,7 +6,23 @@ Importing this package is light: torch, MLflow and Optuna are loaded when someth
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import signal
+import sys
+
+
+def _is_command() -> bool:
+    """Whether this process is `ablate ...` or `python -m ablate...`; while -m looks for its module, argv[0] is "-m"."""
+    started = sys.argv[0] if getattr(sys, "argv", None) else ""
+    if started == "-m":
+        return sys.orig_argv[sys.orig_argv.index("-m") + 1].partition(".")[0] == "ablate"
+    return started.rpartition("/")[2] == "ablate"
+
+
+if _is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C during the imports ends a command without a traceback; command_line.exit_status takes it over from there
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from typing import TYPE_CHECKING, Any  # noqa: E402 - what takes longer to import comes after
 
 if TYPE_CHECKING:
     from ablate.campaign.api import plan

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Callable
@@ -78,27 +79,40 @@ def exit_status(
         interrupted: what is said after Ctrl-C.
         resume: the command that resumes; said where the action was stopped and can be resumed.
     """
-    _open_streams()
+    ours = signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # of a command, since its imports (ablate/__init__.py)
     try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = _status(command, action)
+    except KeyboardInterrupt:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it at once
+        _say(command, interrupted)
+        status = EXIT_INTERRUPTED
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if resume and status == EXIT_INTERRUPTED:
+        with contextlib.suppress(OSError):
+            print(f"To resume: {resume}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+def _status(command: str, action: Callable[[], int | None]) -> int:
+    try:
+        _open_streams()
         status = action()
         sys.stdout.flush()
         return status or 0
     except AblateError as error:
         _say(command, str(error))
-        if not error.resumable:
-            return EXIT_WRONG_INPUT
+        return EXIT_INTERRUPTED if error.resumable else EXIT_WRONG_INPUT
     except OSError as error:
         _say(command, f"{redact(error.filename or 'files')}: cannot be read or written ({error.strerror or error})")
         return EXIT_WRONG_INPUT
     except MemoryError:
         _say(command, "memory ran out")
         return EXIT_WRONG_INPUT
-    except KeyboardInterrupt:
-        _say(command, interrupted)
-    if resume:
-        with contextlib.suppress(OSError):
-            print(f"To resume: {resume}", file=sys.stderr)  # noqa: T201
-    return EXIT_INTERRUPTED
 
 
 def _say(command: str, message: str) -> None:

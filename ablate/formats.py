@@ -42,7 +42,9 @@ def parse(text: str | bytes) -> Any:
     """
     try:
         found = json.loads(text)
-        return _mended(found) if SURROGATE.search(text if isinstance(text, str) else text.decode()) else found
+        written = text if isinstance(text, str) else text.decode()
+        plain = written.isascii() and "\\ud" not in written.lower()  # told sooner than by a search for halves
+        return found if plain or not SURROGATE.search(written) else _mended(found)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -67,12 +69,12 @@ def build(kind: type[T], plain: Mapping[str, Any], what: str) -> T:
         AblateError: an unknown field, or a value of another type than the field's.
     """
     tests = _tests(kind)  # type: ignore[arg-type]
-    refuse_unknown(set(plain) - set(tests), kind.__name__, what)
+    refuse_unknown(plain.keys() - tests.keys(), kind.__name__, what)
     for name, value in plain.items():
         expected, test = tests[name]
         if not test(value):
             raise AblateError(f"the {what} is damaged: {name} in {kind.__name__} must be {expected}, got {value!r:.60}")
-    lists = {name: tuple(plain[name]) for name in plain if tests[name][0].startswith("tuple[")}  # JSON has lists
+    lists = {name: tuple(plain[name]) for name in _tuples(kind) if name in plain}  # type: ignore[arg-type]
     return kind(**{**plain, **lists})
 
 
@@ -90,6 +92,12 @@ def _tests(kind: Any) -> dict[str, tuple[str, Test]]:
     """For each field of a dataclass its type as written, and whether a value is of it."""
     names = vars(sys.modules[kind.__module__])
     return {field.name: (str(field.type), _test(_evaluated(field.type, names))) for field in dataclasses.fields(kind)}
+
+
+@functools.cache
+def _tuples(kind: Any) -> list[str]:
+    """The fields that are tuples, for which JSON has lists."""
+    return [name for name, (written, _) in _tests(kind).items() if written.startswith("tuple[")]
 
 
 def _evaluated(written: Any, names: dict[str, Any]) -> Any:

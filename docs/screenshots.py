@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/screenshots: `python docs/screenshots.py`, from a campaign that it runs first.
+"""Makes the pictures of docs/screenshots: `python docs/screenshots.py`, from the records that docs/results keeps.
 
 Needs Chromium with its driver, selenium and pillow; optuna-dashboard and JupyterLab for their own pictures.
 """
@@ -15,12 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 STUDY = "linear_bottleneck"
+SHOWN = ("depthwise", "inverted_residual", STUDY, "relu6")  # the studies of the index
+KEPT = Path(__file__).parent / "results"
 FOLDER = Path(__file__).parent / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOURS = 128
@@ -91,6 +94,13 @@ def ablate(runs: Path, module: str, *arguments: str, **environment: str) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def unpack(folder: Path) -> None:
+    """The kept records of the studies that are shown, as ``folder/runs``."""
+    for study in SHOWN:
+        with zipfile.ZipFile(KEPT / f"{study}.zip") as kept:
+            kept.extractall(folder)
 
 
 @contextmanager
@@ -204,7 +214,7 @@ def main() -> None:
 
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("parts", nargs="*", metavar="PART", help=f"which pictures ({', '.join(PARTS)}; default: all)")
-    options.add_argument("--runs", type=Path, help="the runs folder of a campaign that there is (default: a new one)")
+    options.add_argument("--runs", type=Path, help="a runs folder with the study (default: the kept records)")
     options.add_argument("--out", type=Path, default=FOLDER, help="where they go (%(default)s)")
     asked = options.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -218,7 +228,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, webdriver.Chrome(settings, webdriver.ChromeService(driver)) as browser:
         runs = (asked.runs or Path(place) / "runs").resolve()
         if asked.runs is None:
-            ablate(runs, "study", STUDY)
+            unpack(runs.parent)
+        ablate(runs, "study", STUDY, "--quiet")  # trains nothing, and fills MLflow and Optuna
         for part in asked.parts or PARTS:
             PARTS[part](Pictures(browser, asked.out), runs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,20 @@ def test_a_folder_whose_name_is_no_utf_8_is_told_of_like_any_other(tmp_path: Pat
     assert done.returncode == 2
     assert "holds no campaign of the study 'hostile'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("when", ["begins", "ends"])
+def test_ctrl_c_before_a_command_has_begun_or_after_its_end_shows_no_traceback(tmp_path: Path, when: str) -> None:
+    files = {  # found in place of Python's own, as the first import, and read by Python before all else
+        "begins": ("argparse.py", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"),
+        "ends": ("sitecustomize.py", "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGINT)"),
+    }
+    name, code = files[when]
+    (tmp_path / name).write_text(code)
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    for words in (("ablate.study", "--help"), ("ablate", "study", "--help")):
+        done = shell(tmp_path, ("-m", *words), "; exit $?", PYTHONPATH=path)
+        assert (done.returncode, done.stderr) == (128 + signal.SIGINT, ""), words
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an address space has no limit")

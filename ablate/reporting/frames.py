@@ -44,6 +44,11 @@ def trials(results: Results) -> pd.DataFrame:
 
     Metrics are as recorded, from 0 to 1.
     """
+    return results.trial_rows.copy()
+
+
+def trial_rows(results: Results) -> pd.DataFrame:
+    """The frame of ``trials``, made anew."""
     rows: list[dict[str, object]] = []
     metrics = metric_names(results)
     for trial, record in results.outcomes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from ablate.reporting import words
 from ablate.reporting.results import Results
@@ -42,18 +43,22 @@ def _several(results: Results) -> str:
     verdicts = results.judgement.verdicts
     if not verdicts:
         return "No arm was compared."
-    outcomes = Counter(verdict.outcome for verdict in verdicts)
-    if len(outcomes) == 1:
-        every = "Both arms" if len(verdicts) == 2 else f"All {len(verdicts)} arms"
-        counted = f"{every} are {_than(verdicts[0].outcome)}."
-    else:
-        each = [f"{number} {'is' if number == 1 else 'are'} {_than(outcome)}" for outcome, number in outcomes.items()]
-        counted = f"Of {len(verdicts)} arms, {', '.join(each[:-1])} and {each[-1]}."
+    counted = outcomes_of(verdicts)
     judged = [verdict for verdict in verdicts if verdict.contrast is not None and verdict.outcome != "not judged"]
     largest = _largest([verdict for verdict in judged if verdict.outcome in ("better", "worse")] or judged)
     if largest is None:
         return counted
     return f"{counted} The largest difference is {_told(results, largest, whole=False)}"
+
+
+def outcomes_of(verdicts: Sequence[Verdict]) -> str:
+    """``Of 3 arms, 2 are worse than the control and 1 is undecided.``"""
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    if len(outcomes) == 1:
+        every = "Both arms" if len(verdicts) == 2 else f"All {len(verdicts)} arms"
+        return f"{every} are {_than(verdicts[0].outcome)}."
+    each = [f"{number} {'is' if number == 1 else 'are'} {_than(outcome)}" for outcome, number in outcomes.items()]
+    return f"Of {len(verdicts)} arms, {', '.join(each[:-1])} and {each[-1]}."
 
 
 def _than(outcome: str) -> str:

@@ -91,7 +91,8 @@ class Results:
     @cached_property
     def digest(self) -> str:
         """16 hex digits over all that a report shows and the code that makes it; equal digests give equal reports."""
-        parts = [self.plan.to_json(), repr(self.judgement), provenance.code()]
+        sealed = self.judgement.registration
+        parts = [self.plan.to_json(), repr(self.judgement), sealed.sentence if sealed else "", provenance.code()]
         parts += [f"{arm}: {sorted(costs.items())}" for arm, costs in sorted(self.costs.items())]
         parts += [f"{key}: {record.checksum}" for key, record in sorted(self.records.items())]
         parts.append("all" if self.needed is None else " ".join(sorted(self.needed)))
@@ -99,6 +100,13 @@ class Results:
         for part in parts:
             whole.update(part.encode() + b"\0")
         return whole.hexdigest()[:16]
+
+    @cached_property
+    def trial_rows(self) -> pd.DataFrame:
+        """What ``frame`` returns copies of: a page asks for it many times, and of many trials it takes seconds."""
+        from ablate.reporting.frames import trial_rows
+
+        return trial_rows(self)
 
     def frame(self) -> pd.DataFrame:
         """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran."""
@@ -124,10 +132,11 @@ class Results:
 
     def __repr__(self) -> str:
         from ablate.reporting.terminal import verdict_lines
+        from ablate.reporting.words import effect_sentences
 
         study = self.plan.study
         title = f"{study.name} on {self.plan.data.name}, {len(self.records)} records"
-        return "\n".join([title, *(f"  {line}" for line in verdict_lines(self))])
+        return "\n".join([title, *(f"  {line}" for line in (*effect_sentences(self), *verdict_lines(self)))])
 
     def _repr_html_(self) -> str:
         from ablate.reporting.tables import verdict_rows

@@ -24,6 +24,7 @@ from ablate.reporting.parts import Bullets, Chart, Entries, Listing, Notice, Par
 from ablate.reporting.results import Results
 from ablate.verdicts.search import curve_metric
 
+MOST_ROWS = 2_000  # of the table of trials: a browser scrolls a page of them at once
 FOLDED_ARMS = 7  # a factorial study with more arms opens with its effects, its arms folded
 
 
@@ -245,6 +246,10 @@ def _trials(results: Results) -> Iterator[Part | None]:
     caption = (
         f"{words.count(len(trials), 'planned trial')} with {'its result' if len(trials) == 1 else 'their results'}"
     )
+    if len(trials) > MOST_ROWS:
+        unfinished_first = (trials["status"] == "finished").sort_values(kind="stable").index
+        trials = trials.loc[unfinished_first[:MOST_ROWS]]
+        caption += f": {MOST_ROWS:,} of them, the unfinished first (in Python, ablate.results(...).frame() has all)"
     yield Table(tables.record_rows(results, trials), caption, folded=True)
 
 

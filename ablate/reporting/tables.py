@@ -318,7 +318,7 @@ def provenance(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
         "kernels": ", ".join(words.kernels(results)) or "–",
         "threads a trial": _distinct(made["threads"]),
         "commit": _distinct(made["commit"]),
-        "training time, all trials": f"{made['wall_s'].astype(float).sum() / 60:,.1f} minutes",
+        "training time, all trials": words.training_time(results),
     }
     rows |= {f"version of {name}": text for name, text in versions(results).items()}
     return pd.DataFrame({"what": list(rows), "value": list(rows.values())})

@@ -9,6 +9,7 @@ from rich.table import Table
 from ablate.design.plan import CONTROL
 from ablate.reporting import co_primary, stability, tables, words
 from ablate.reporting.console import screen, text
+from ablate.reporting.headline import outcomes_of
 from ablate.reporting.labels import folded
 from ablate.reporting.results import Results
 from ablate.reporting.style import p_text, ratio
@@ -28,12 +29,17 @@ MOST_SENTENCES = 6
 def verdict_lines(results: Results) -> list[str]:
     """A sentence an arm; beyond ``MOST_SENTENCES`` arms the undecided ones share one.
 
+    In a factorial study of so many arms, all share one but those with an expectation.
+
     ``"relu_bottleneck is worse than the control: −1.84 points [−2.31, −1.37], adjusted p .008, 8 paired seeds,
     expected: worse (held)"``
     """
     verdicts = results.judgement.verdicts
     if len(verdicts) <= MOST_SENTENCES:
         return [words.sentence(results, verdict) for verdict in verdicts]
+    if results.judgement.effects:
+        expected = [words.sentence(results, verdict) for verdict in verdicts if verdict.expected]
+        return [*expected, outcomes_of(verdicts)]
     told = [words.sentence(results, verdict) for verdict in verdicts if verdict.outcome != "undecided"]
     left_open = [verdict for verdict in verdicts if verdict.outcome == "undecided"]
     return [*told, f"{len(left_open)} of {len(verdicts)} arms are undecided (see the table)"] if left_open else told
@@ -95,18 +101,16 @@ def _page(results: Results) -> Group:
     loud = ("! ", "bold yellow") if words.is_alarming(results) else ("Note: ", "")
     parts += [text(loud[0] + statement, loud[1]) for statement in words.gravest(results)]
     parts.append(text(""))
+    if results.judgement.effects:
+        parts += [Padding(text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(results)]
+        parts.append(text(""))
     for line in verdict_lines(results):
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
     for line in co_primary.sentences(results):
         parts.append(Padding(text(line), (0, 0, 0, 2), expand=False))
-    if study.searched:
+    if study.searched or (len(results.compared) <= MOST_SENTENCES and not results.judgement.effects):
         changes = [f"{arm}: {words.change(results.arm(arm), study)}" for arm in results.compared]
         parts += [text(""), *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in changes)]
-    if results.judgement.effects:
-        parts += [
-            text(""),
-            *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in words.effect_sentences(results)),
-        ]
     if lines := stability.sentences(results):
         parts += [text(""), *(Padding(text(line), (0, 0, 0, 2), expand=False) for line in lines)]
     parts += [text(""), verdict_table(results), text(""), text(_rule(results), "dim")]
@@ -121,5 +125,5 @@ def _rule(results: Results) -> str:
     return (
         f"{results.unit.metric.replace('_', ' ')}, arm minus control, paired by seed; {seeds}; "
         f"alpha {judged.alpha:g}; margin {words.margin(results)}{costs}"
-        f"{f'; {made}' * bool(made)}."
+        f"{f'; {made}' * bool(made)}; training took {words.training_time(results)} in all."
     )

@@ -186,6 +186,12 @@ def computed(results: Results) -> str:
     return f"computed by {', '.join(made)}{place}" if made else ""
 
 
+def training_time(results: Results) -> str:
+    """``"3.1 minutes"``: of all planned trials together, as their records say."""
+    seconds = sum(record.measured.wall_s for _, record in results.outcomes() if record is not None)
+    return f"{seconds / 60:,.1f} minutes"
+
+
 def repeatability(results: Results) -> str:
     """What a repeat will show, here and elsewhere; empty where nothing was compared."""
     contrasts = [one.contrast for one in results.judgement.verdicts if one.contrast and one.contrast.n >= FEWEST_SEEDS]

@@ -101,7 +101,8 @@ def crossed(arm: NDArray[np.bool_], control: NDArray[np.bool_], *, confidence: f
     if found.total == 0:
         return Crossed(Interval(mean, mean), found)
     seed_weights, image_weights = _weights(*arm.shape, seed)
-    resampled = ((image_weights @ differences.T) * seed_weights).sum(axis=1) / differences.size
+    sums = image_weights @ differences.T.astype(np.float32)  # of small whole numbers, and so exact
+    resampled = (sums * seed_weights).sum(axis=1) / differences.size
     deviations = (resampled - resampled.mean()) / resampled.std()
     tail = (1 - confidence) / 2
     stretch = math.sqrt(found.total) * t_quantile(confidence, found.df) / t_quantile(confidence, math.inf)

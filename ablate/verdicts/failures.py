@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from ablate.verdicts.gather import ArmResults
@@ -26,24 +26,28 @@ def outliers(values: Floats, *, level: float = OUTLIER_LEVEL) -> tuple[int, ...]
     n = values.size
     if n < _FEWEST or not spread(values):
         return ()
-    left, removed, found = list(range(n)), [], 0
-    for step in range(1, n // 4 + 1):
-        rest = values[left]
+    places = np.argsort(values, kind="stable")
+    ordered, low, high, found = values[places], 0, n, 0
+    removed: list[int] = []
+    for step, critical in enumerate(_critical(n, np.arange(1, n // 4 + 1), level), 1):
+        rest = ordered[low:high]
         sd = spread(rest)
         if not sd:
             break
-        distances = np.abs(rest - rest.mean())
-        farthest = int(distances.argmax())
-        removed.append(left.pop(farthest))
-        if distances[farthest] / sd > _critical(n, step, level):
+        mean = float(rest.mean())
+        below, above = mean - rest[0], rest[-1] - mean
+        lowest = below >= above
+        removed.append(int(places[low if lowest else high - 1]))
+        low, high = low + lowest, high - (not lowest)
+        if max(below, above) / sd > critical:
             found = step
     return tuple(sorted(removed[:found]))
 
 
-def _critical(n: int, step: int, level: float) -> float:
-    size = n - step + 1
-    t = float(special.stdtrit(size - 2, 1 - level / (2 * size)))
-    return t * (size - 1) / math.sqrt((size - 2 + t * t) * size)
+def _critical(n: int, steps: NDArray[np.int_], level: float) -> Floats:
+    sizes = n - steps + 1
+    t = special.stdtrit(sizes - 2, 1 - level / (2 * sizes))
+    return np.asarray(t * (sizes - 1) / np.sqrt((sizes - 2 + t * t) * sizes))
 
 
 def is_asymmetric(values: Floats) -> bool | None:

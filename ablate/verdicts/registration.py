@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.design.own_training import OwnTraining
@@ -34,7 +34,7 @@ class Registration:
         first_trial_at: when the first of its trials started, seconds since 1970; None before any record.
     """
 
-    sealed: SealedPlan | None
+    sealed: SealedPlan | None = field(repr=False)  # of a large study its text is long; the sentence says which it is
     reasons: tuple[str, ...] = ()
     first_trial_at: float | None = None
 

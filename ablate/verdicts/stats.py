@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 EXACT_UP_TO = 32  # seeds; two halves of 2^16 sums are sorted and met, above that the flips are sampled
 SAMPLED_FLIPS = 99_999
-WORD = 16  # signs that are looked up at once: a table of their 2^16 sums fits into a processor's cache
+WORD = 8  # signs that are looked up at once: the table of their 2^8 sums stays in a processor's nearest cache
 # Spread below this share of the largest value is rounding of equal values, not spread.
 _ROUNDING = 1e-10
 
@@ -206,15 +206,10 @@ def _signed_sums(d: Floats) -> Floats:
 
 
 @lru_cache(maxsize=2)
-def _drawn_signs(n: int, seed: int) -> NDArray[np.uint16]:
+def _drawn_signs(n: int, seed: int) -> NDArray[np.uint8]:
     """The sampled flips, a bit a sign, (words, flips): the same for every contrast, 64 times smaller than floats."""
-    generator = np.random.default_rng(seed)
-    words = np.empty((-(-n // WORD), SAMPLED_FLIPS), np.uint16)
-    for start in range(0, SAMPLED_FLIPS, 10_000):
-        size = min(10_000, SAMPLED_FLIPS - start)
-        bits = np.zeros((size, len(words) * WORD), np.uint8)
-        bits[:, :n] = 1 - generator.integers(0, 2, size=(size, n), dtype=np.int8)
-        words[:, start : start + size] = np.packbits(bits, axis=1, bitorder="little").view("<u2").T
+    words = np.random.default_rng(seed).integers(0, 2**WORD, (-(-n // WORD), SAMPLED_FLIPS), np.uint8)
+    words[-1] >>= -n % WORD
     return words
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.reporting import parts
+from ablate.reporting import parts, sections
 from ablate.reporting.page import laid, lay_out, lay_table, render_page
 from ablate.reporting.results import Results
 from ablate.reporting.sections import SECTIONS, main_chart
@@ -24,10 +24,15 @@ def page_of(*shown: parts.Part) -> Page:
     return Page(lay_out("title", "heading", "", [laid("one", "One", shown)]))
 
 
+def made_of(name: str, results: Results) -> tuple[parts.Part, ...]:
+    """The parts of one section of the report."""
+    (found,) = [section for section in SECTIONS if section.name == name]
+    return found.parts(results)
+
+
 def section(name: str, results: Results) -> str:
     """A page of one section of the report."""
-    (found,) = [section for section in SECTIONS if section.name == name]
-    return lay_out("title", "heading", "", [laid(name, found.title, found.parts(results))])
+    return lay_out("title", "heading", "", [laid(name, name, made_of(name, results))])
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +166,15 @@ def test_two_seeds_have_no_interval_but_a_word(make_findings: Callable[..., Resu
 def test_a_campaign_that_is_not_complete_has_a_page(make_findings: Callable[..., Results], changes: Any) -> None:
     made = make_findings(expect={}, **changes)
     assert "Where the numbers come from" in render_page(made)[0]
+
+
+def test_of_very_many_trials_the_page_has_a_part_with_every_unfinished_one(
+    make_findings: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_findings(expect={}, drop=3)
+    monkeypatch.setattr(sections, "MOST_ROWS", 5)
+    (table,) = made_of("trials", made)
+    assert isinstance(table, parts.Table)
+    assert list(table.frame["status"]) == ["missing"] * 3 + ["finished"] * 2
+    assert f"{len(made.frame())} planned trials" in table.caption
+    assert "5 of them, the unfinished first" in table.caption

@@ -44,9 +44,9 @@ def test_eighty_columns_hold_every_line_and_the_whole_of_every_name(toggles: Res
     text = printed(toggles)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
-    joined = " ".join(text.split())
-    assert "Which of the four choices matters most" in joined
-    assert "classic+relu_bottleneck+relu_activation+full" in joined.replace("+ ", "+")
+    assert "Which of the four choices matters most" in " ".join(text.split())
+    table = text[text.index("\narm ") :].splitlines()
+    assert "classic+relu_bottleneck+relu_activation+full" in "".join(line[:18].strip() for line in table)
 
 
 def test_a_factorial_study_answers_with_its_main_effects_and_the_interactions_beyond_noise(toggles: Results) -> None:
@@ -59,6 +59,15 @@ def test_a_factorial_study_answers_with_its_main_effects_and_the_interactions_be
     silent = dataclasses.replace(toggles.judgement.effects[-1], adjusted_p=0.2)
     quiet = dataclasses.replace(toggles.judgement, effects=(*toggles.judgement.effects[:-1], silent))
     assert len(words.effect_sentences(dataclasses.replace(toggles, judgement=quiet))) == 4
+
+
+def test_the_arms_of_a_large_factorial_study_are_counted_after_its_effects(toggles: Results) -> None:
+    lines = verdict_lines(toggles)
+    expected = [one for one in toggles.judgement.verdicts if one.expected]
+    assert len(lines) == len(expected) + 1
+    assert lines[-1].startswith(f"Of {len(toggles.judgement.verdicts)} arms, ") or lines[-1].startswith("All ")
+    text = " ".join(printed(toggles).split())
+    assert text.index("main effect of residual") < text.index(" ".join(lines[-1].split()))
 
 
 def test_what_voids_the_study_comes_before_the_verdicts(make_findings: Callable[..., Results]) -> None:

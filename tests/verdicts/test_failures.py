@@ -45,6 +45,24 @@ def test_two_collapses_do_not_hide_each_other() -> None:
     assert outliers(values[:4]) == ()
 
 
+def test_outliers_are_those_of_rosners_test_step_by_step() -> None:
+    generator = np.random.default_rng(4)
+    for n in generator.integers(5, 60, size=200):
+        values = np.round(generator.standard_t(1.5, n), 1)  # heavy tails, and many ties
+        left, removed, found = list(range(n)), [], 0
+        for size in range(n, n - n // 4, -1):
+            rest = values[left]
+            if not rest.std():
+                break
+            place = int(np.abs(rest - rest.mean()).argmax())
+            t = scipy_stats.t.ppf(1 - 0.01 / (2 * size), size - 2)
+            critical = t * (size - 1) / np.sqrt((size - 2 + t**2) * size)
+            removed.append(values[left.pop(place)])
+            if abs(removed[-1] - rest.mean()) / rest.std(ddof=1) > critical:
+                found = len(removed)
+        assert sorted(values[list(outliers(values))]) == sorted(removed[:found])
+
+
 def test_skewed_differences_are_flagged_and_one_in_twenty_normal_ones() -> None:
     generator = np.random.default_rng(2)
     normal = [is_asymmetric(row) for row in generator.normal(size=(2000, 8))]

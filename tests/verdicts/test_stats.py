@@ -128,7 +128,8 @@ def test_numbers_that_are_none_are_refused(bad: list[float]) -> None:
 @pytest.mark.parametrize("n", [33, 40, 47, 48, 49])
 def test_sampled_flips_are_counted_as_a_plain_product_counts_them(n: int) -> None:
     d = np.random.default_rng(n).normal(0.1, 1, n)
-    drawn = np.random.default_rng(0).integers(0, 2, size=(10_000, n), dtype=np.int8)
-    words = stats._drawn_signs(n, 0)[:, :10_000]
-    sums = sum(stats._signed_sums(d[16 * i : 16 * i + 16])[word] for i, word in enumerate(words))
-    assert np.allclose(sums, (drawn * 2.0 - 1) @ d, rtol=0, atol=1e-9)
+    words = stats._drawn_signs(n, 0)
+    flips = np.unpackbits(words, axis=0, count=n, bitorder="little")
+    sums = (1 - 2.0 * flips.T) @ d
+    assert stats.sign_flip_above_p(d) == pytest.approx((np.sum(sums >= d.sum() - 1e-9) + 1) / (len(sums) + 1))
+    assert np.allclose(flips.mean(axis=1), 0.5, rtol=0, atol=0.01)  # 6 standard errors
