@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_modes(group: argparse._ArgumentGroup) -> None:
     do = group.add_mutually_exclusive_group()
-    do.add_argument("--list", action="store_true", help="list the studies: question, arms, trials, minutes")
+    do.add_argument(
+        "--list", action="store_true", help="list the studies, or those of a folder: question, arms, trials, minutes"
+    )
     do.add_argument("--new", metavar="NAME", help="write a commented study file to start from, in ./studies or here")
     do.add_argument("--schema", action="store_true", help="print the JSON schema of a study file, for editors")
     do.add_argument("--plan", action="store_true", help="show the trials, what they cost and what they can detect")
@@ -224,6 +226,9 @@ def show_list(options: argparse.Namespace) -> int:
     from ablate.campaign.resources import expected_jobs
     from ablate.reporting.listing import listing
 
+    folder = Path(options.study) if options.study else None
+    if folder and not folder.is_dir():
+        raise AblateError(f"--list takes a folder of study files; {options.study!r} is none. --plan shows one study")
     how = run_options(options)
     tally = asked_of(how.runs)
     found = listing(
@@ -232,6 +237,7 @@ def show_list(options: argparse.Namespace) -> int:
         overrides(options),
         lambda study: done_of(study, how),
         tally.sentence if tally else "",
+        folder,
     )
     if options.json:
         from ablate.reporting.json_parts import written

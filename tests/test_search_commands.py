@@ -122,6 +122,17 @@ def test_list_has_every_study_and_budget_with_unrounded_minutes(folder: Path, mo
     assert {one["budget"] for one in found if one["study"] == "search_blocks"} == {"quick", "laptop", "full"}
 
 
+def test_list_of_a_folder_has_its_studies_alone_by_their_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = document(monkeypatch, folder, "--list", "studies")["studies"]
+    assert isinstance(listed, list)
+    (own,) = listed
+    assert own["next"] == [f"python -m ablate.study studies/looking.toml{flag}" for flag in (" --plan", "")]
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        assert study_command.main(["--list", "looking"]) == 2
+    assert "--list takes a folder of study files; 'looking' is none" in errors.getvalue()
+
+
 def test_the_judgement_holds_costs_and_says_what_luck_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = document(monkeypatch, folder, *SMALL, "--no-report")
     costs = judged["costs"]

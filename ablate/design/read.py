@@ -24,13 +24,16 @@ def study_folders() -> tuple[Path, ...]:
     return (Path("studies"), _REPOSITORY / "ablate" / "studies", *checkout)
 
 
-def list_studies() -> list[Path]:
-    """The study files that a name reaches, by name; one in ./studies hides a shipped one of the same name."""
+def list_studies(folder: Path | None = None) -> list[Path]:
+    """The study files of a folder, by name; of none those that a name reaches.
+
+    One in ./studies hides a shipped one of the same name.
+    """
     found: dict[str, Path] = {}
-    for folder in study_folders():
-        if folder.is_dir():
-            for path in folder.glob("*.toml"):
-                if re.fullmatch(NAME_PATTERN, path.stem):
+    for place in [folder] if folder else study_folders():
+        if place.is_dir():
+            for path in place.glob("*.toml"):
+                if re.fullmatch(NAME_PATTERN, path.stem) and path.name != "pyproject.toml":
                     found.setdefault(path.stem, path)
     return [found[name] for name in sorted(found)]
 

@@ -47,7 +47,7 @@ class ListedJson(Part):
 
 
 class ListJson(Part):
-    """`ablate study --list --json`: every study that a name reaches."""
+    """`ablate study --list --json`: every study that a name reaches; with a folder, every one in it."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema", description=VERSION)
     document: Literal["list"] = Field(default="list", description="which document this is")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import importlib.util
 import math
 import re
@@ -76,7 +77,7 @@ def test_two_campaigns_agree_where_their_verdicts_do(runs: Path) -> None:
 
 
 def test_each_result_that_other_pages_quote_is_on_the_page() -> None:
-    page = PAGE.read_text().replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
+    page = html.unescape(PAGE.read_text()).replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
     quoted = (ROOT / "README.md").read_text().partition("## What comes out")[2].partition("\n## ")[0]
     told = [line.removeprefix("> ") for line in quoted.splitlines() if line.startswith(("> ", "| "))]
     assert len(told) > 8
