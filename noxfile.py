@@ -150,6 +150,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def load(session: nox.Session) -> None:
+    """100,000 trials, 256 arms, 64 workers: what one machine needs for them; 15 minutes; writes docs/load.md."""
+    install(session)
+    session.run("python", "benchmarks/load.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def reports(session: nox.Session) -> None:
     """Executes the report notebooks on a small campaign, into runs/."""
     install(session)

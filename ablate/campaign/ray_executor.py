@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.campaign.executor import Event, Finished, Job, Lost, Progress, Trainer, init_file_of
 from ablate.campaign.local import TRAINING, LocalExecutor
+from ablate.campaign.options import CampaignStopped
 from ablate.campaign.records import RecordStore
 from ablate.campaign.worker import describe, train_trial
 from ablate.design.datasets import prepared_file
@@ -40,6 +41,7 @@ LOCAL, AUTO = "local", "auto"
 LISTEN_S = 1.0
 ANSWER_S = 30.0  # how long a cluster may take to answer
 COUNTED_S = 5.0  # how long a count of the cluster's places holds
+HEAD_S, LOST_S = 2.0, 10.0  # how often the head is looked for; Ray itself ends the process after 60 s without one
 NODES_LOST = 5  # after so many under one trial, the trial itself is suspected
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
@@ -86,6 +88,7 @@ class RayExecutor:
         self._parcels: dict[Path, tuple[Any, str]] = {}
         self._nodes_lost: Counter[str] = Counter()
         self._places, self._counted = 0, float("-inf")
+        self._head = Head("")
 
     @property
     def capacity(self) -> int:
@@ -114,8 +117,17 @@ class RayExecutor:
         self._running[job.key] = _Running(job, stream)
 
     def events(self, timeout_s: float) -> list[Event]:
-        """See ``Executor.events``; time limits are kept on the nodes."""
+        """See ``Executor.events``; time limits are kept on the nodes.
+
+        Raises:
+            CampaignStopped: the head of the cluster was lost.
+        """
         found: list[Event] = []
+        if self._ray is not None and self._head.is_lost():
+            raise CampaignStopped(
+                f"the head of the Ray cluster at {self._head.address} does not answer any more; nothing finished is "
+                f"lost. Start the cluster again, and rerun the command to resume"
+            )
         if not self._running:
             time.sleep(timeout_s)
         ready = self._ready(timeout_s, 1)
@@ -133,10 +145,11 @@ class RayExecutor:
                 self._ray.cancel(running.stream, force=True)
 
     def close(self) -> None:
-        """Cancels every task, and leaves the cluster."""
-        for key in list(self._running):
+        """Cancels every task, and leaves the cluster; one whose head was lost is left as it is."""
+        for key in list(self._running) if self._head.answered else ():
             self.cancel(key)
-        if self._ours:
+        self._running.clear()
+        if self._ours and self._head.answered:
             self._ray.shutdown()
             self._ours = False
         self._ray = None
@@ -162,6 +175,7 @@ class RayExecutor:
             )  # fmt: skip
             self._ours = True
         self._ray = ray
+        self._head = Head(ray.get_runtime_context().gcs_address)
         self._task = ray.remote(
             num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0, num_returns="streaming"
         )(run_attempt)  # fmt: skip
@@ -238,6 +252,36 @@ class RayExecutor:
             return Lost(key, "its node's worker process was killed (memory may have run out)")
         fault = describe(getattr(error, "cause", None) or error)
         return Lost(key, fault.reason, str(error)[-4000:], fault.disk_full, place="a node of the Ray cluster")
+
+
+class Head:
+    """The process of a cluster that knows where everything is.
+
+    Attributes:
+        address: HOST:PORT.
+        answered: whether it did when it was last looked for.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.answered = True
+        self._heard = self._looked = time.monotonic()
+
+    def is_lost(self) -> bool:
+        """Whether nobody has answered at the address for ``LOST_S``; it is looked for at most every ``HEAD_S``."""
+        now = time.monotonic()
+        if now > self._looked + HEAD_S:
+            self._looked, self.answered = now, self._answers()
+            self._heard = now if self.answered else self._heard
+        return now > self._heard + LOST_S and not self.answered
+
+    def _answers(self) -> bool:
+        host, _, port = self.address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=HEAD_S):
+                return True
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)

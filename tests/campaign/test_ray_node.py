@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import null, outcome, plan_of
 
+from ablate.campaign import ray_executor
 from ablate.campaign.executor import Finished, Job, Lost, Progress
-from ablate.campaign.ray_executor import End, owner_of, run_attempt, scratch
+from ablate.campaign.options import CampaignStopped
+from ablate.campaign.ray_executor import End, Head, RayExecutor, owner_of, run_attempt, scratch
 from ablate.campaign.records import RecordStore
 from ablate.errors import AblateError
 
@@ -66,3 +71,21 @@ def test_without_ray_its_absence_is_said_with_the_way_to_mend_it() -> None:
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.startswith("AblateError --executor ray needs the package ray")
     assert "python -m pip install ray" in out
+
+
+def test_a_lost_head_ends_the_campaign_in_a_sentence_and_no_task_of_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_executor, "HEAD_S", 0.0)
+    monkeypatch.setattr(ray_executor, "LOST_S", 0.2)
+    executor = RayExecutor(address="auto")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        executor._ray, executor._head = SimpleNamespace(), Head(address)  # whose every call would fail
+        executor._running["key"] = SimpleNamespace(stream=None)  # type: ignore[assignment]
+        monkeypatch.setattr(executor, "_ready", lambda *_: [])
+        assert [executor.events(0.1) for _ in range(4)] == [[]] * 4
+    time.sleep(0.3)
+    with pytest.raises(CampaignStopped, match=f"the head of the Ray cluster at {address} does not answer any more"):
+        executor.events(0.1)
+    executor.close()
