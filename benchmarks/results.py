@@ -37,7 +37,7 @@ KEPT = DOCS / "results"
 BUDGETS = ("quick", "laptop")
 EARLIER = Path(__file__).parent / "earlier_results.csv"
 FURTHER = "stability"  # of the studies that have it
-FIGURES = (charts.differences, charts.effects, charts.interactions, charts.roadmap, charts.stability)
+FIGURES = (charts.differences, charts.effects, charts.interactions, charts.roadmap)
 NOT_RUN = "not run"
 MADE = """# What the shipped studies found
 
@@ -169,7 +169,8 @@ def further_tables(results: Results) -> list[str]:
 def figures(results: Results, budget: str) -> list[str]:
     """The figures of a campaign, written next to the page."""
     name = results.plan.study.name + ("" if budget == "quick" else f"_{budget}")
-    drawn = [chart for chart in (draw(results) for draw in FIGURES) if chart is not None]
+    draws = (charts.stability,) if budget == FURTHER else FIGURES
+    drawn = [chart for chart in (draw(results) for draw in draws) if chart is not None]
     for chart in drawn:
         (KEPT / f"{name}_{chart.name}.png").write_bytes(chart.png())
     return [f"![{chart.alt}](results/{name}_{chart.name}.png)" for chart in drawn]

@@ -143,8 +143,10 @@ def of_report(pictures: Pictures, runs: Path) -> None:
         ("report_printed", 794, 1123, False, "print"),
     ):
         pictures.look(page, width, height, dark=dark, media=media)
+        if media == "print":  # the paper's margin, which a printer adds
+            pictures.browser.execute_script("document.body.style.padding = '12mm'")
         pictures.take(name)
-    pictures.look((runs / "reports" / "index.html").resolve().as_uri(), 1200, 500)
+    pictures.look((runs / "reports" / "index.html").resolve().as_uri(), 1200, 1000)
     pictures.take("index")
 
 

@@ -109,8 +109,8 @@ def draw(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
     content = io.BytesIO()
     settings: dict[str, object] = {**RC, "figure.constrained_layout.use": False}
     with matplotlib.rc_context(settings):  # type: ignore[arg-type]
-        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-            figure.draw_without_rendering()
+        if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+            engine.execute(figure)
             figure.set_layout_engine(None)  # "none" would leave one that draws everything once more at each save
         options = {"metadata": {"Date": None, "Creator": None}, "transparent": True} if kind == "svg" else {"dpi": 160}
         figure.savefig(content, format=kind, **options)
@@ -132,7 +132,7 @@ def draw_for_phone(figure: Figure) -> bytes | None:
         label.set_text("\n".join(textwrap.fill(line, PHONE_LETTERS) for line in text.splitlines()))
     lines = sum(label.get_text().count("\n") - text.count("\n") for label, text in zip(labels, texts, strict=True))
     figure.set_size_inches(PHONE_WIDTH, size[1] + LINE_INCHES * lines)
-    fits = _fits(figure)
+    fits = _fits(figure, engine)
     figure.set_layout_engine(None)
     drawn = draw(figure, "svg") if fits else None
     for label, text in zip(labels, texts, strict=True):
@@ -142,12 +142,12 @@ def draw_for_phone(figure: Figure) -> bytes | None:
     return drawn
 
 
-def _fits(figure: Figure) -> bool:
+def _fits(figure: Figure, engine: ConstrainedLayoutEngine) -> bool:
     """Lays the figure out; whether its names leave room for the drawing."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "constrained_layout not applied")
         try:
-            figure.draw_without_rendering()
+            engine.execute(figure)
         except UserWarning:
             return False
     return figure.axes[0].get_position().width > PHONE_ROOM
