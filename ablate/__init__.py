@@ -5,8 +5,8 @@ Importing this package is light: torch, MLflow and Optuna are loaded when someth
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found, unused-ignore]  # Python's own imports enum, which takes longer
 import importlib
-import signal
 import sys
 
 
