@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import itertools
 import json
 import os
 import shutil
@@ -140,8 +141,10 @@ class RecordStore:
 
     def _set_aside(self, key: str) -> list[Path]:
         """In the order of their numbers; ablate once kept only the last, without a number."""
-        found = self.records.glob(f"{key}.json{FORGOTTEN}*")
-        return sorted(found, key=lambda path: int(path.suffix[1:]) if path.suffix[1:].isdecimal() else 0)
+        first = self.path(key).with_name(f"{key}.json{FORGOTTEN}")
+        numbered = (first.with_name(f"{first.name}.{number}") for number in itertools.count(2))
+        found = [path for path in (first, first.with_name(f"{first.name}.1")) if path.exists()]
+        return [*found, *itertools.takewhile(Path.exists, numbered)]
 
     def replaced(self) -> list[Record]:
         """Of each trial whose record was set aside on purpose the first result, by key; failures are left out."""
