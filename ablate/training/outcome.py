@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ablate.design.record import Record
+from ablate.training.examples import example_fields
 from ablate.training.feed import Feed
 from ablate.training.state import State
 
@@ -76,10 +76,7 @@ def tested(record: Record, test: Outcome, labels: NDArray[np.int64], num_classes
     return dataclasses.replace(
         record,
         metrics={"test_accuracy": test.accuracy, "test_loss": test.loss, **record.metrics},
-        predictions=test.predictions.astype(np.uint8 if num_classes <= 256 else "<u2").tobytes(),
-        test_labels=hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16],
-        correct=np.packbits(test.right).tobytes(),
-        chance=float(np.bincount(labels).max() / len(labels)),
+        **example_fields(test.predictions, test.right, labels, wide=num_classes > 256),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ablate.design.noun import METRIC_PATTERN
 from ablate.design.record import MOST_PREDICTIONS, ReportedPoint
+from ablate.training.examples import example_fields
 from ablate.training.user_code import UserCodeError
 
 MOST_METRICS = 1000
@@ -80,12 +80,7 @@ def _predicted(examples: Mapping[str, object], accuracy: float | None, what: str
     if accuracy is not None and not abs(accuracy - float(right.mean())) <= TOLERANCE:
         told = f"of its predictions {right.mean():.6g} are right; return that, or leave predictions and labels out"
         raise UserCodeError(f"{what} {ACCURACY} = {accuracy:.6g}, but {told}")
-    return {
-        "predictions": given.astype("<u2").tobytes(),
-        "test_labels": hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()[:16],
-        "correct": np.packbits(right).tobytes(),
-        "chance": float(np.bincount(labels).max() / len(labels)),
-    }
+    return example_fields(given, right, labels, wide=True)
 
 
 def _classes(found: object, what: str) -> NDArray[np.int64]:
