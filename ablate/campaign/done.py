@@ -76,7 +76,7 @@ def asked_of(runs: Path) -> Tally | None:
 
 def _unfolded(plan: CampaignPlan, store: RecordStore, keys: Container[str]) -> tuple[CampaignPlan, tuple[Trial, ...]]:
     """Plan and trials of a campaign; where it tunes or searches, with what its records have led to."""
-    if not (plan.study.tuned or plan.study.searched):
+    if not plan.study.explores:
         return plan, (*plan.trials, *plan.level_trials)
     schedule, _ = unfold(plan, _reader(store, keys))
     return schedule.plan, schedule.trials

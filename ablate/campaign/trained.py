@@ -154,7 +154,7 @@ def _planned(study: Study, options: RunOptions, say: Callable[[str], None] = lam
         return {key: record for key, record in found.items() if record is not None}
 
     plan = planned(keeping(study), options.data_root, say)
-    if not (study.tuned or study.searched):
+    if not study.explores:
         return plan
     schedule, _ = unfold(plan, read)
     if schedule.to_come or not any(trial.phase == "confirm" for trial in schedule.trials):
@@ -173,7 +173,7 @@ def _train(
     for _ in range(2):  # a record without weights may also come from MLflow
         if forget(plan, options, [f"{trial.arm}:{trial.seed}"]):
             say(f"{name} has a record without weights, which is set aside")
-        original = planned(plan.study, options.data_root) if plan.study.tuned or plan.study.searched else plan
+        original = planned(plan.study, options.data_root) if plan.study.explores else plan
         result = run_campaign(original, options, observer=observer, only={trial.key})
         if result.trained or RecordStore(options.runs, trial.study).weights(trial.key).is_file():
             return

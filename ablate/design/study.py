@@ -343,6 +343,11 @@ class Study(Noun):
         return self.tuning != Tuning()
 
     @property
+    def explores(self) -> bool:
+        """Whether trials of a search or a tuning decide what the confirming trials are."""
+        return self.searched or self.tuned
+
+    @property
     def digest(self) -> str:
         """16 hex digits over everything the study says: the campaign's identity."""
         return digest(identity(self))

@@ -144,7 +144,7 @@ def _changes(before: CampaignPlan, now: CampaignPlan) -> tuple[str, ...]:
         for key in [*old, *(key for key in new if key not in old)]
         if old.get(key, _ABSENT) != new.get(key, _ABSENT)
     ]
-    if not told and not (now.study.tuned or now.study.searched):
+    if not told and not now.study.explores:
         told = [f"{arm} trains other nets than those sealed" for arm in _other_nets(before, now)]
     return tuple(told)
 
