@@ -42,7 +42,10 @@ def test_every_toggle_combination_is_counted_alike_by_three_counters() -> None:
         ("inverted", "classic"), ("linear", "relu"), ("relu6", "relu"), ("depthwise", "full")
     ):
         toggles = {"residual": residual, "bottleneck": bottleneck, "activation": activation, "conv": conv}
-        cost(mobilenet_v2_mnist().with_blocks(**toggles), (1, 28, 28))
+        spec, shape = mobilenet_v2_mnist().with_blocks(**toggles), (1, 28, 28)
+        by_fvcore, _ = counters.count_fvcore(spec, shape)
+        assert estimate(spec, shape).macs == by_fvcore == counters.count_torch_macs(spec, shape)
+        assert cost(spec, shape).macs == by_fvcore
 
 
 @pytest.mark.parametrize("shortcut", ["projection", "none"])
