@@ -13,7 +13,7 @@ from ablate.paths import default_runs, tracking_uri
 
 if TYPE_CHECKING:
     from ablate.design.runs_table import Columns, Table
-    from ablate.verdicts.verdict import Judgement
+    from ablate.verdicts.judgement import Judgement
 
 EXIT_NOT_HELD = 1
 EXPECTED = ("better", "worse", "equivalent", "no worse", "different", "undecided")
@@ -82,8 +82,9 @@ def judgement(options: argparse.Namespace) -> Judgement:
         AblateError: an option or the table cannot be used.
     """
     from ablate.design.runs_table import arms_of, check_arms, runs_of
-    from ablate.verdicts.runs import Question, judge_runs
+    from ablate.verdicts.runs import judge_runs
     from ablate.verdicts.runs_by_set import judge_sets
+    from ablate.verdicts.samples import Question
 
     check_options(options)
     expect = expectations(options.expect, options.margin)

@@ -19,9 +19,10 @@ import numpy as np
 from verdict_simulations import ALPHA, Row, as_markdown
 
 from ablate.verdicts import power
-from ablate.verdicts.runs import Question, judge_runs
+from ablate.verdicts.judgement import Judgement
+from ablate.verdicts.runs import judge_runs
 from ablate.verdicts.runs_by_set import judge_sets
-from ablate.verdicts.verdict import Judgement
+from ablate.verdicts.samples import Question
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = ROOT / "tests" / "realdata"

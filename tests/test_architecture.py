@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -65,12 +66,12 @@ TORCH_FREE = (
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Dotted names that a module imports at run time; those under TYPE_CHECKING do not count."""
+def imports(path: Path, *, top_level_only: bool = False, for_types: bool = False) -> set[str]:
+    """Dotted names that a module imports at run time; those under TYPE_CHECKING count with ``for_types``."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not for_types:
             return
         if top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             return
@@ -99,6 +100,12 @@ def test_a_room_imports_only_from_its_own_floor_and_below(path: Path) -> None:
     used = {room(name) for name in imports(path) if name.startswith("ablate.")}
     wrong = {name for name in used if name in COMMANDS or (name in FLOORS and FLOORS.index(name) > height)}
     assert not wrong, f"{own} reaches up to {sorted(wrong)}"
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_for_types() -> None:
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in MODULES}
+    graph = {name: imports(path, for_types=True) & names.keys() for name, path in names.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("library", OWNERS)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from ablate.campaign.local import run_in_subprocess
-from ablate.design.arms import Arm
+from ablate.design.arms import WIDTH_MULT, Arm, Match
 from ablate.design.datasets import DataInfo
 from ablate.design.imported import Imported
-from ablate.design.match import COST_FIELDS, WIDTH_MULT, Match, images_seen, match_width, measure_of, width_of
+from ablate.design.match import COST_FIELDS, images_seen, match_width, measure_of, width_of
 from ablate.design.own_block import is_ours
 from ablate.design.study import Study
 from ablate.design.validation import FieldError, FieldsError

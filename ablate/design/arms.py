@@ -4,30 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from ablate.design.imported import Imported, Model, changes_between, imported, is_path, lacking
 from ablate.design.own_block import moved, residual_of, unread_by_block
 from ablate.design.own_training import own_training_of
-from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Recipe, Study
+from ablate.design.study import OUTSIDE_THE_NET, DataSpec, Level, Matched, Recipe, Study
 from ablate.design.unread import unread
 from ablate.design.validation import FieldError, FieldsError, field_errors
 from ablate.errors import SpecConflictError, SpecError, nearest, one_of
 from ablate.model.spec import BLOCK_FIELDS, CHANGEABLE, Change
 from ablate.model.zoo import NETS
 
-if TYPE_CHECKING:
-    from ablate.design.match import Match
-
 CONTROL = "control"
 NOISE_FLOOR = "noise_floor"
+WIDTH_MULT = "width_mult"
 MAX_ARMS = 256
 DATA_CHANGES = ("fraction", "label_noise")  # the fields of [data] that leave validation and test images as they are
 OWN_NET = "an import path such as torchvision.models:resnet18"
 _OUTSIDE = tuple(f"recipe.{name}" for name in Recipe.model_fields) + tuple(f"data.{name}" for name in DATA_CHANGES)
 Part = TypeVar("Part", Recipe, DataSpec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """What came of matching one arm.
+
+    Attributes:
+        quantity: macs, params, train_flops or peak_memory (bytes of a training step).
+        width_mult: the value solved for; the arm's own where nothing had to move.
+        target, reached: the control's cost and the arm's at that width.
+        identity: the arm cost the same beforehand, so its width was left alone.
+        field: what was solved: ``width_mult``, or a keyword of an imported net.
+    """
+
+    quantity: Matched
+    width_mult: float
+    target: float
+    reached: float
+    identity: bool = False
+    field: str = WIDTH_MULT
+
+    @property
+    def remainder(self) -> float:
+        """How far from the target, relative to it: 0.004 is 0.4 % above."""
+        return self.reached / self.target - 1
+
+    def __str__(self) -> str:
+        if self.identity:
+            return f"{self.quantity} equal to the control's as it stands"
+        return f"{self.quantity} matched at {self.field} {self.width_mult:g}, remainder {self.remainder:+.2%}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
-from ablate.design.arms import Arm, Setup
+from ablate.design.arms import WIDTH_MULT, Arm, Match, Setup
 from ablate.design.datasets import DataInfo
 from ablate.design.imported import Imported, Model
 from ablate.design.own_block import is_ours
@@ -34,40 +34,7 @@ COST_FIELDS: dict[Matched, str] = {
     "train_flops": "train_flops",
     "peak_memory": "train_peak_bytes",
 }
-WIDTH_MULT = "width_mult"
 Measure = Callable[[NetSpec], float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """What came of matching one arm.
-
-    Attributes:
-        quantity: macs, params, train_flops or peak_memory (bytes of a training step).
-        width_mult: the value solved for; the arm's own where nothing had to move.
-        target, reached: the control's cost and the arm's at that width.
-        identity: the arm cost the same beforehand, so its width was left alone.
-        field: what was solved: ``width_mult``, or a keyword of an imported net.
-    """
-
-    quantity: Matched
-    width_mult: float
-    target: float
-    reached: float
-    identity: bool = False
-    field: str = WIDTH_MULT
-
-    @property
-    def remainder(self) -> float:
-        """How far from the target, relative to it: 0.004 is 0.4 % above."""
-        return self.reached / self.target - 1
-
-    def __str__(self) -> str:
-        if self.identity:
-            return f"{self.quantity} equal to the control's as it stands"
-        return f"{self.quantity} matched at {self.field} {self.width_mult:g}, remainder {self.remainder:+.2%}"
-
-
 Solve = Callable[[Study, DataInfo, Sequence[Arm]], dict[str, Match]]
 
 

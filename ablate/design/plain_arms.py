@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ablate.design.arms import Arm
+from ablate.design.arms import Arm, Match
 from ablate.design.imported import Model, model_from_dict
-from ablate.design.match import Match
 from ablate.design.own_training import OwnTraining
 from ablate.design.study import DataSpec, Recipe, Study
 from ablate.formats import build, refuse_unknown

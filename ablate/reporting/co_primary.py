@@ -7,7 +7,7 @@ import pandas as pd
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import number, p_text
-from ablate.verdicts.verdict import SeedGain
+from ablate.verdicts.judgement import SeedGain
 
 
 def sentences(results: Results) -> list[str]:

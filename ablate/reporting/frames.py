@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import lru_cache
 
 import pandas as pd
 
@@ -44,11 +45,12 @@ def trials(results: Results) -> pd.DataFrame:
 
     Metrics are as recorded, from 0 to 1.
     """
-    return results.trial_rows.copy()
+    return _trial_rows(results).copy()
 
 
-def trial_rows(results: Results) -> pd.DataFrame:
-    """The frame of ``trials``, made anew."""
+@lru_cache(maxsize=2)
+def _trial_rows(results: Results) -> pd.DataFrame:
+    """The frame of ``trials``: a page asks for it many times, and of many trials it takes seconds."""
     rows: list[dict[str, object]] = []
     metrics = metric_names(results)
     for trial, record in results.outcomes():

@@ -14,7 +14,8 @@ from pydantic import Field
 from ablate.reporting.json_parts import NEXT, UNIT, VERSION, Part, written
 from ablate.reporting.json_stability import PooledJson, StabilityJson
 from ablate.reporting.results import Costs
-from ablate.verdicts.verdict import Contrast, CoPrimaryFindings, Judgement, Outcome, Verdict
+from ablate.verdicts.judgement import CoPrimaryFindings, Judgement
+from ablate.verdicts.verdict import Contrast, Outcome, Verdict
 
 
 class ContrastJson(Part):

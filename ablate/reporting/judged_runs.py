@@ -13,8 +13,9 @@ from ablate.reporting.style import decimals as fewest_decimals
 from ablate.reporting.style import number, p_text
 from ablate.reporting.terminal import STYLES
 from ablate.reporting.words import expectation, proper
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.runs_wording import counted
-from ablate.verdicts.verdict import Contrast, Judgement, Verdict
+from ablate.verdicts.verdict import Contrast, Verdict
 
 WIDTH_WITHOUT_TERMINAL = 100
 CLAIMS = {

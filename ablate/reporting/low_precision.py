@@ -8,7 +8,8 @@ import pandas as pd
 
 from ablate.design.arms import CONTROL
 from ablate.reporting.style import number, p_text
-from ablate.verdicts.runs import Question, judge_runs
+from ablate.verdicts.runs import judge_runs
+from ablate.verdicts.samples import Question
 
 FULL_BITS = 32
 

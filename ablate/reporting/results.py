@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate import provenance
@@ -15,19 +14,17 @@ from ablate.design.tuning import tuned_by
 from ablate.reporting.style import Unit, colours, decimals, markers, unit
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ablate.design.plan import CampaignPlan
     from ablate.design.record import Record
     from ablate.design.sealed import SealedPlan
-    from ablate.verdicts.verdict import Judgement
+    from ablate.verdicts.judgement import Judgement
 
 Costs = Mapping[str, Mapping[str, float | int | None]]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Results:
-    """The results of a campaign. It prints as the verdicts; in a notebook it shows their table.
+    """The results of a campaign.
 
     Attributes:
         plan: study, data, arms and trials as planned.
@@ -100,48 +97,6 @@ class Results:
         for part in parts:
             whole.update(part.encode() + b"\0")
         return whole.hexdigest()[:16]
-
-    @cached_property
-    def trial_rows(self) -> pd.DataFrame:
-        """What ``frame`` returns copies of: a page asks for it many times, and of many trials it takes seconds."""
-        from ablate.reporting.frames import trial_rows
-
-        return trial_rows(self)
-
-    def frame(self) -> pd.DataFrame:
-        """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran."""
-        from ablate.reporting.frames import trials
-
-        return trials(self)
-
-    def contrasts(self) -> pd.DataFrame:
-        """A row an arm: outcome, mean difference, interval and p-values, in points where the metric is an accuracy."""
-        from ablate.reporting.frames import contrasts
-
-        return contrasts(self)
-
-    def report(self, runs: Path) -> Path:
-        """Writes the report below ``runs/reports`` where something in it changed; returns the page.
-
-        Raises:
-            AblateError: the folder cannot be written.
-        """
-        from ablate.reporting.folders import publish
-
-        return publish(self, runs)
-
-    def __repr__(self) -> str:
-        from ablate.reporting.terminal import verdict_lines
-        from ablate.reporting.words import effect_sentences
-
-        study = self.plan.study
-        title = f"{study.name} on {self.plan.data.name}, {len(self.records)} records"
-        return "\n".join([title, *(f"  {line}" for line in (*effect_sentences(self), *verdict_lines(self)))])
-
-    def _repr_html_(self) -> str:
-        from ablate.reporting.tables import verdict_rows
-
-        return str(verdict_rows(self).to_html(index=False))
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.

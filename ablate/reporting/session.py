@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.campaign.api import load, plan
-from ablate.campaign.options import RunOptions, Silent
+from ablate.campaign.options import CampaignResult, RunOptions, Silent
 from ablate.design.plan import CONTROL
 from ablate.design.study import Study
 from ablate.errors import AblateError
@@ -19,7 +20,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def run(study: Study, options: RunOptions | None = None, *, progress: bool = True) -> Results:
+class StudyResults(Results):
+    """The results of a study. It prints as the verdicts; in a notebook it shows their table."""
+
+    def frame(self) -> pd.DataFrame:
+        """A row a planned trial: arm, seed, key, status, metrics from 0 to 1, seconds, peak bytes and where it ran."""
+        from ablate.reporting.frames import trials
+
+        return trials(self)
+
+    def contrasts(self) -> pd.DataFrame:
+        """A row an arm: outcome, mean difference, interval and p-values, in points where the metric is an accuracy."""
+        from ablate.reporting.frames import contrasts
+
+        return contrasts(self)
+
+    def report(self, runs: Path) -> Path:
+        """Writes the report below ``runs/reports`` where something in it changed; returns the page.
+
+        Raises:
+            AblateError: the folder cannot be written.
+        """
+        from ablate.reporting.folders import publish
+
+        return publish(self, runs)
+
+    def __repr__(self) -> str:
+        from ablate.reporting.terminal import verdict_lines
+        from ablate.reporting.words import effect_sentences
+
+        study = self.plan.study
+        title = f"{study.name} on {self.plan.data.name}, {len(self.records)} records"
+        return "\n".join([title, *(f"  {line}" for line in (*effect_sentences(self), *verdict_lines(self)))])
+
+    def _repr_html_(self) -> str:
+        from ablate.reporting.tables import verdict_rows
+
+        return str(verdict_rows(self).to_html(index=False))
+
+
+def run(study: Study, options: RunOptions | None = None, *, progress: bool = True) -> StudyResults:
     """Trains what is missing and returns the results of the study.
 
     Args:
@@ -45,10 +85,10 @@ def run(study: Study, options: RunOptions | None = None, *, progress: bool = Tru
     with contextlib.ExitStack() as shown:
         observer = shown.enter_context(bars(planned)) if progress else Silent()
         result = run_campaign(planned, how, observer=observer)
-    return results_from(result, how.runs)
+    return _study_results(result, how)
 
 
-def results(study: Study, options: RunOptions | None = None) -> Results:
+def results(study: Study, options: RunOptions | None = None) -> StudyResults:
     """Returns the results of a study that was run, from its records. Trains nothing.
 
     Args:
@@ -65,7 +105,7 @@ def results(study: Study, options: RunOptions | None = None) -> Results:
         (0, 1, 2, 3, 4, 5, 6, 7)
     """
     how = options or RunOptions()
-    return results_from(load(how, study.name, study.digest), how.runs)
+    return _study_results(load(how, study.name, study.digest), how)
 
 
 def predictions(
@@ -129,3 +169,8 @@ def records(study: Study, options: RunOptions | None = None) -> pd.DataFrame:
         {'control': 8, 'relu_bottleneck': 8}
     """
     return results(study, options).frame()
+
+
+def _study_results(held: CampaignResult, how: RunOptions) -> StudyResults:
+    made = results_from(held, how.runs)
+    return StudyResults(**{one.name: getattr(made, one.name) for one in fields(made)})

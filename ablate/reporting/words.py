@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from ablate.design.match import WIDTH_MULT
+from ablate.design.arms import WIDTH_MULT
 from ablate.design.plan import NOISE_FLOOR, Arm
 from ablate.design.search import search_trials
 from ablate.design.search_fields import Span

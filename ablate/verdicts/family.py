@@ -15,10 +15,11 @@ from dataclasses import replace
 from ablate.design.plan import CampaignPlan
 from ablate.verdicts.contrast import Rule
 from ablate.verdicts.gather import ArmResults
+from ablate.verdicts.judgement import SeedGain
 from ablate.verdicts.sequential import Decided, decide
 from ablate.verdicts.statements import at_chance
 from ablate.verdicts.stats import Interval, correlation, t_quantile
-from ablate.verdicts.verdict import Contrast, SeedGain
+from ablate.verdicts.verdict import Contrast
 
 Found = dict[str, dict[str, Decided]]  # metric -> arm -> where it is
 

@@ -22,6 +22,7 @@ from ablate.verdicts.explored import lucks
 from ablate.verdicts.failures import failure_rates, outliers
 from ablate.verdicts.family import decide_family, rules_of, seed_gain
 from ablate.verdicts.gather import ArmResults, gather
+from ablate.verdicts.judgement import CoPrimaryFindings, Judgement
 from ablate.verdicts.power import seeds_to_reach
 from ablate.verdicts.registration import levels_not_sealed, plan_as_sealed, registration
 from ablate.verdicts.secondary import effects, exploratory, steps
@@ -29,7 +30,7 @@ from ablate.verdicts.sequential import Decided
 from ablate.verdicts.stability import stability
 from ablate.verdicts.statements import at_chance, covered, method, statements
 from ablate.verdicts.tuning_luck import sensitivities
-from ablate.verdicts.verdict import Contrast, CoPrimaryFindings, Judgement, Outcome, Verdict
+from ablate.verdicts.verdict import Contrast, Outcome, Verdict
 
 
 def judge(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
 from ablate.design.study import Study
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.statements import covered
-from ablate.verdicts.verdict import Judgement
 from ablate.verdicts.wording import amount
 
 Cite = Callable[[str], str]

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ablate.verdicts import runs_wording as wording
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.random_effects import Pooled, pooled
-from ablate.verdicts.runs import Question, Sample, Values, contrast_of, decide_samples, sample, verdict
+from ablate.verdicts.runs import contrast_of, decide_samples, verdict
+from ablate.verdicts.samples import Question, Sample, Values, sample
 from ablate.verdicts.sequential import Decided
 from ablate.verdicts.stats import spread
-from ablate.verdicts.verdict import Judgement, Verdict
+from ablate.verdicts.verdict import Verdict
 
 METHOD = (
     "Over data sets: the mean of a random-effects model (variance between data sets by REML, interval after Hartung "

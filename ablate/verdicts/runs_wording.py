@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ablate.verdicts.maxt import smallest_p as smallest_paired_p
 from ablate.verdicts.power import seeds_to_reach
+from ablate.verdicts.samples import Sample
 from ablate.verdicts.statements import EQUIVALENT, NO_WORSE
 from ablate.verdicts.two_samples import runs_to_reach, smallest_p
 from ablate.verdicts.verdict import Contrast, Outcome, Verdict
 from ablate.verdicts.wording import share
-
-if TYPE_CHECKING:
-    from ablate.verdicts.runs import Sample
 
 UNKNOWN = (
     "These runs were trained elsewhere, so three things are not known: whether runs with the same seed share initial "

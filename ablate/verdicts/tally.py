@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.design.plan import CampaignPlan
-from ablate.verdicts.verdict import Judgement, Verdict
+from ablate.verdicts.judgement import Judgement
+from ablate.verdicts.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.campaign.own_width import _solve, nearest_width, solve_widths
-from ablate.design.arms import Arm, Images
+from ablate.design.arms import Arm, Images, Match
 from ablate.design.datasets import KNOWN, DataInfo
-from ablate.design.match import Match, matched
+from ablate.design.match import matched
 from ablate.design.study import Study
 from ablate.design.unmatched import unmatched_arms
 from ablate.design.validation import FieldsError

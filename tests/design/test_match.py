@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ablate.design.arms import Match
 from ablate.design.datasets import KNOWN
-from ablate.design.match import Match, match_width, measure_of
+from ablate.design.match import match_width, measure_of
 from ablate.design.plan import make_plan
 from ablate.design.study import Study
 from ablate.errors import StudyError

@@ -18,7 +18,8 @@ from ablate.design.record import EpochPoint, Measured, Record
 from ablate.design.study import Study
 from ablate.reporting.parts import Chart
 from ablate.reporting.results import Results
-from ablate.verdicts.verdict import Contrast, Effect, Judgement, Verdict
+from ablate.verdicts.judgement import Judgement
+from ablate.verdicts.verdict import Contrast, Effect, Verdict
 from tests.reporting.chromium import started
 
 DATA = DataInfo(name="mnist5k", channels=1, height=28, width=28, num_classes=10, num_train=4000, num_test=1000)

@@ -13,9 +13,10 @@ import pytest
 
 from ablate.reporting.json_output import judgement_json
 from ablate.reporting.json_reference import json_schema, reference
-from ablate.verdicts.runs import Question, judge_runs
+from ablate.verdicts.judgement import Judgement
+from ablate.verdicts.runs import judge_runs
 from ablate.verdicts.runs_by_set import judge_sets
-from ablate.verdicts.verdict import Judgement
+from ablate.verdicts.samples import Question
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 

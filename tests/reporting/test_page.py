@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.reporting import parts, sections
+from ablate.reporting import frames, parts, sections
 from ablate.reporting.page import laid, lay_out, lay_table, render_page
 from ablate.reporting.results import Results
 from ablate.reporting.sections import SECTIONS, main_chart
@@ -176,5 +176,5 @@ def test_of_very_many_trials_the_page_has_a_part_with_every_unfinished_one(
     (table,) = made_of("trials", made)
     assert isinstance(table, parts.Table)
     assert list(table.frame["status"]) == ["missing"] * 3 + ["finished"] * 2
-    assert f"{len(made.frame())} planned trials" in table.caption
+    assert f"{len(frames.trials(made))} planned trials" in table.caption
     assert "5 of them, the unfinished first" in table.caption

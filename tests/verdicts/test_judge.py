@@ -17,9 +17,9 @@ from ablate.design.study import Study
 from ablate.verdicts.contrast import describe
 from ablate.verdicts.gather import gather
 from ablate.verdicts.judge import judge, wanted
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.maxt import step_down
 from ablate.verdicts.stats import sign_flip_p
-from ablate.verdicts.verdict import Judgement
 
 Make = Callable[..., Any]
 RNG = np.random.default_rng(3)

@@ -14,8 +14,8 @@ from scipy import stats as scipy_stats
 from ablate.design.study import Study
 from ablate.verdicts import power
 from ablate.verdicts.judge import judge
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.sequential import Look, decide
-from ablate.verdicts.verdict import Judgement
 
 Make = Callable[..., Any]
 RNG = np.random.default_rng(3)

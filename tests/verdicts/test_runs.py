@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate.verdicts.judge import judge
-from ablate.verdicts.runs import Question, judge_runs
+from ablate.verdicts.runs import judge_runs
 from ablate.verdicts.runs_wording import UNKNOWN
+from ablate.verdicts.samples import Question
 
 Runs = dict[str, dict[int, float]]
 OPPOSITE = {"better": "worse", "worse": "better"}

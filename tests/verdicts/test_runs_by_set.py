@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.verdicts.runs import Question
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.runs_by_set import judge_sets
-from ablate.verdicts.verdict import Judgement
+from ablate.verdicts.samples import Question
 
 REAL = Path(__file__).parents[1] / "realdata"
 Sets = dict[str, dict[str, dict[int, float]]]

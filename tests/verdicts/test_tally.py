@@ -11,8 +11,9 @@ import pytest
 
 from ablate.design.sealed import SealedPlan
 from ablate.verdicts.judge import judge
+from ablate.verdicts.judgement import Judgement
 from ablate.verdicts.tally import tally
-from ablate.verdicts.verdict import Contrast, Judgement, Verdict
+from ablate.verdicts.verdict import Contrast, Verdict
 
 Make = Callable[..., Any]
 RNG = np.random.default_rng(3)
