@@ -100,10 +100,10 @@ class RayExecutor:
         self._connect()
         if self._jobs is not None:
             return self._jobs
-        if time.monotonic() > self._counted + COUNTED_S:
-            # at least one: a trial that is submitted to a cluster without a node waits for the next node
-            self._places, self._counted = max(1, sum(map(self._places_of, self._nodes()))), time.monotonic()
-        return self._places
+        # of a head that is lost nothing is asked: Ray would wait for it, and end the process after a minute
+        if time.monotonic() > self._counted + COUNTED_S and self._head.answers():
+            self._places, self._counted = sum(map(self._places_of, self._nodes())), time.monotonic()
+        return max(1, self._places)  # a trial that is submitted to a cluster without a node waits for the next node
 
     def submit(self, job: Job) -> None:
         """See ``Executor.submit``; errors as of ``capacity``."""
@@ -269,13 +269,18 @@ class Head:
 
     def is_lost(self) -> bool:
         """Whether nobody has answered at the address for ``LOST_S``; it is looked for at most every ``HEAD_S``."""
-        now = time.monotonic()
-        if now > self._looked + HEAD_S:
-            self._looked, self.answered = now, self._answers()
-            self._heard = now if self.answered else self._heard
-        return now > self._heard + LOST_S and not self.answered
+        if time.monotonic() > self._looked + HEAD_S:
+            self.answers()
+        return time.monotonic() > self._heard + LOST_S and not self.answered
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether somebody answers at the address now."""
+        self._looked, self.answered = time.monotonic(), self._connects()
+        if self.answered:
+            self._heard = self._looked
+        return self.answered
+
+    def _connects(self) -> bool:
         host, _, port = self.address.rpartition(":")
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=HEAD_S):
