@@ -204,8 +204,9 @@ def divergence(rates: Mapping[str, tuple[int, int]]) -> str:
 
 
 def pairing(verdicts: tuple[Verdict, ...]) -> str:
-    """Where pairing by seed gains nothing, or ""."""
-    idle = [verdict.arm for verdict in verdicts if verdict.contrast and verdict.contrast.pairing_helps is False]
+    """Which of the arms that are judged gain nothing from pairing by seed, or ""."""
+    judged = [one for one in verdicts if one.outcome != "not judged"]
+    idle = [one.arm for one in judged if one.contrast and one.contrast.pairing_helps is False]
     if not idle:
         return ""
     return f"Pairing by seed gains nothing for {', '.join(idle)}: compare Welch's interval, shown with the paired one."

@@ -266,6 +266,13 @@ def test_where_pairing_gains_nothing_the_judgement_says_so(campaign: Make) -> No
     assert any("Pairing by seed gains nothing for a" in statement for statement in found.statements)
 
 
+def test_of_arms_at_chance_nothing_is_said_about_pairing(campaign: Make) -> None:
+    chance = np.full(10, 0.1)
+    found = judged(campaign({"control": chance, "a": chance}))
+    assert found.verdict("a").outcome == "not judged"
+    assert not any("Pairing" in statement for statement in found.statements)
+
+
 def test_further_metrics_are_exploratory(campaign: Make) -> None:
     found = judged(campaign({"control": CONTROL, "a": WORSE}, decision={"also": ["test_loss"]}))
     (contrast,) = found.exploratory
