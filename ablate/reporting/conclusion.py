@@ -38,7 +38,7 @@ def campaign_metrics(results: Results) -> dict[str, float]:
             found |= {
                 f"{name}/{_plain(verdict.arm)}{behind}": value for name, value in numbers.items() if value is not None
             }
-    done = [record for _, record in results.outcomes() if record is not None and record.status != "failed"]
+    done = [record for record in results.trained() if record.status != "failed"]
     found |= {"trials": len(done), "minutes": sum(record.measured.wall_s for record in done) / 60}
     means = [
         mean

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
+from ablate.design.plan import CONTROL
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
+
+ALIKE = 1.1  # arms whose costs differ by less than this factor are not compared by cost
 
 
 def headline(results: Results) -> str:
@@ -125,29 +129,61 @@ def _factorial(results: Results) -> str:
     else:
         told = f"{found[0].term} matters most: {_effect(results, found[0])}."
         if found[1:]:
-            told += f" Then {'; '.join(f'{effect.term}: {_effect(results, effect)}' for effect in found[1:])}."
-        if rest:
-            one = len(rest) == 1
-            told += f" The effect{'' if one else 's'} of {_and(rest)} {'is' if one else 'are'} not significant."
-    pairs = [e.term.replace(":", " and ") for e in results.judgement.effects if _interacts(e)]
-    if pairs:
-        told += (
-            f" There {'is an interaction' if len(pairs) == 1 else 'are interactions'} of {_and(pairs, ', and of ')}."
-        )
-    return told
+            told += f" Then {'; '.join(_effect(results, effect) for effect in found[1:])}."
+        small = [term for term in rest if all(one.outcome == "equivalent" for one in main if one.term == term)]
+        for terms, what in (
+            (small, f"smaller than {words.margin(results)}"),
+            ([term for term in rest if term not in small], "undecided"),
+        ):
+            if terms:
+                one = len(terms) == 1
+                told += f" The effect{'' if one else 's'} of {_and(terms)} {'is' if one else 'are'} {what}."
+    pairs = [e for e in results.judgement.effects if ":" in e.term and e.outcome in ("better", "worse")]
+    told += "".join(f" {_interaction(results, effect)}" for effect in pairs)
+    return f"{told} {_front(results)}".rstrip()
 
 
-def _interacts(effect: Effect) -> bool:
-    return ":" in effect.term and effect.outcome in ("better", "worse")
+def _interaction(results: Results, effect: Effect) -> str:
+    """That two factors interact, and what the first one does at each level of the other."""
+    told = f"{effect.term.replace(':', ' and ')} interact"
+    if not effect.simple:
+        return f"{told}."
+    unit, (one, two) = results.unit, effect.simple[:2]
+    at = [f"{unit.told(unit.signed(simple.estimate))} with {simple.at}" for simple in (one, two)]
+    return f"{told}: {_change(one.factor, one.contrast)} moves it by {at[0]}, and by {at[1]}."
+
+
+def _front(results: Results) -> str:
+    """The arms that none beats at its MACs or fewer, by the means; empty where the arms cost about the same."""
+    judged = results.judgement
+    contrasts = [verdict.contrast for verdict in judged.verdicts if verdict.contrast is not None]
+    if not contrasts:
+        return ""
+    means = {CONTROL: contrasts[0].control_mean, **{one.arm: one.arm_mean for one in contrasts}}
+    costs = {arm: results.cost(arm, "macs") or 0.0 for arm in means}
+    if not min(costs.values()) > 0 or max(costs.values()) < ALIKE * min(costs.values()):
+        return ""
+    good, best, front = (1 if judged.higher_is_better else -1), -math.inf, []
+    for arm in sorted(means, key=lambda arm: (costs[arm], -good * means[arm])):
+        if good * means[arm] > best:
+            best = good * means[arm]
+            front.append(f"{arm} ({costs[arm] / costs[CONTROL]:.2f}×)")
+    if len(front) == 1:
+        return f"By the means, {front[0]} is both the cheapest in MACs and the best."
+    return f"By the means, the best for their MACs are {_and(front)}."
+
+
+def _change(factor: str, contrast: str) -> str:
+    """``"residual classic instead of inverted"``."""
+    after, _, before = contrast.partition(" - ")
+    return f"{factor} {after} instead of {before}"
 
 
 def _effect(results: Results, effect: Effect) -> str:
     unit = results.unit
-    after, _, before = effect.contrast.partition(" - ")
-    before = "the mean of all levels" if before == "mean" else before
-    changed = f"{after} instead of {before}" if before else effect.contrast
     span = _span(results, effect.low, effect.high)
     behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
+    changed = _change(effect.term, effect.contrast)
     return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.told(unit.signed(effect.estimate))} ({behind})"
 
 
