@@ -12,6 +12,7 @@ from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
+FEW = 3  # arms, or steps, that are each told
 ALIKE = 1.1  # arms whose costs differ by less than this factor are not compared by cost
 
 
@@ -24,8 +25,8 @@ def headline(results: Results) -> str:
         return _factorial(results)
     if results.plan.study.design_kind == "add_one_in" and judged.verdicts:
         return _roadmap(results)
-    if len(judged.verdicts) == 1:
-        return _told(results, judged.verdicts[0])
+    if 1 <= len(judged.verdicts) <= FEW:
+        return " ".join(_told(results, verdict) for verdict in judged.verdicts)
     return _several(results)
 
 
@@ -190,17 +191,19 @@ def _effect(results: Results, effect: Effect) -> str:
 def _roadmap(results: Results) -> str:
     last = results.judgement.verdicts[-1]
     told = f"At the end of the steps, {_told(results, last)}"
-    found = [
-        step
-        for step in results.judgement.steps
-        if step.adjusted_p is not None and step.adjusted_p <= results.judgement.alpha
-    ]
+    steps, alpha = results.judgement.steps, results.judgement.alpha
+    if len(steps) <= FEW:
+        return f"{told} Step by step: {'; '.join(_step(results, step) for step in steps)}." if steps else told
+    found = [step for step in steps if step.adjusted_p is not None and step.adjusted_p <= alpha]
     if found:
-        step = max(found, key=lambda one: abs(one.mean_difference))
-        change = words.change(results.arm(step.arm), results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
-        size = results.unit.told(results.unit.signed(step.mean_difference))
-        told += f" The largest single step is {change.removeprefix('+ ')}, {size} {words.interval(results, step)}."
+        told += f" The largest single step is {_step(results, max(found, key=lambda one: abs(one.mean_difference)))}."
     return told
+
+
+def _step(results: Results, step: Contrast) -> str:
+    change = words.change(results.arm(step.arm), results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
+    size = results.unit.told(results.unit.signed(step.mean_difference))
+    return f"{change.removeprefix('+ ')}, {size} {words.interval(results, step)}"
 
 
 def _and(names: list[str], between: str = ", ") -> str:

@@ -209,4 +209,6 @@ def pairing(verdicts: tuple[Verdict, ...]) -> str:
     idle = [one.arm for one in judged if one.contrast and one.contrast.pairing_helps is False]
     if not idle:
         return ""
-    return f"Pairing by seed gains nothing for {', '.join(idle)}: compare Welch's interval, shown with the paired one."
+    return (
+        f"Pairing by seed does not narrow the interval of {', '.join(idle)}; the report has Welch's interval as well."
+    )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from ablate.reporting import words
+from ablate.reporting.conclusion import campaign_metrics
 from ablate.reporting.headline import headline
 from ablate.reporting.results import Results
 from ablate.verdicts.verdict import Outcome, SimpleEffect
@@ -64,6 +65,24 @@ def test_arms_of_different_cost_are_compared_by_their_means_and_macs(toggles: Re
     assert all(abs(cost - macs[arm] / macs["control"]) < 0.01 for arm, cost in named.items())
     alike = {arm: {**costs, "macs": 2_586_736} for arm, costs in toggles.costs.items()}
     assert "MACs" not in headline(dataclasses.replace(toggles, costs=alike))
+
+
+def test_of_a_few_arms_each_is_told_and_of_more_how_many_and_the_largest(make_findings: Callable[..., Results]) -> None:
+    def told(*levels: float) -> str:
+        return headline(make_findings(arms={f"wide_{i}": {"width_mult": level} for i, level in enumerate(levels)}))
+
+    assert re.findall(r"(\w+) is worse than the control: its", told(0.5, 0.75, 1.5)) == ["wide_0", "wide_1", "wide_2"]
+    assert told(0.5, 0.75, 1.5, 2.0).startswith(
+        "All 4 arms are worse than the control. The largest difference is wide_3"
+    )
+
+
+def test_a_campaigns_effects_are_metrics_of_its_run(toggles: Results) -> None:
+    metrics = campaign_metrics(toggles)
+    for effect in toggles.judgement.effects:
+        name = effect.term.replace(":", "_")
+        found = [metrics[f"effect{end}/{name}"] for end in ("", "_low", "_high", "_adjusted_p")]
+        assert found == [effect.estimate, effect.low, effect.high, effect.adjusted_p]
 
 
 def test_the_line_of_facts_has_data_seeds_and_what_it_cost(make_findings: Callable[..., Results]) -> None:
