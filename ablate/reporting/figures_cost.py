@@ -189,7 +189,7 @@ def roadmap(steps: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figu
             _behind(left, end, row, number(line.mean, unit.digits), weight="bold", fontsize=8.5)
             macs = f"{number(line.macs, 1, 1e-6)} M, {number(line.params, 0, 1e-3)} K params"
             _behind(right, 0, row, macs, fontsize=8)
-        name_rows(left, [short(step, 40) for step in steps["step"]])
+        name_rows(left, ["\n".join(short(line, 40) for line in step.split("; ")) for step in steps["step"]])
         highest = float(steps[["mean", "high"]].max().max())
         left.set_xlim(floor, highest + 0.2 * (highest - floor))  # room for the number behind the longest bar
         left.set_xlabel(f"{unit.axis}\n(axis starts at {floor:g})")

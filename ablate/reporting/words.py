@@ -266,7 +266,7 @@ def change(arm: Arm, study: Study) -> str:
     if len(moved) > MOST_CHANGES:
         told.append(f"and {len(moved) - MOST_CHANGES} more")
     if solved is not None:
-        remainder = proper(f"{100 * solved.remainder:+.1f} %")
+        remainder = proper(f"{round(100 * solved.remainder, 1) + 0.0:+.1f} %")  # + 0.0: no negative zero
         called = "width ×" if solved.field == WIDTH_MULT else solved.field
         told.append(_unbroken(f"{called} {solved.width_mult:g} ({solved.quantity} {remainder})"))
     step = "+\N{NO-BREAK SPACE}" * (study.design_kind == "add_one_in" and bool(moved))
