@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import io
 import os
@@ -134,6 +135,16 @@ def _open_streams() -> None:
         sys.stdout = _stream(1, sys.stdout)
     if sys.stderr is None:
         sys.stderr = _stream(STANDARD_ERROR, None)
+    atexit.unregister(_leave_streams)
+    atexit.register(_leave_streams)
+
+
+def _leave_streams() -> None:
+    """Python aborts if it meets, at its very end, a stream that a thread of a view is still writing to."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc]
 
 
 def _stream(handle: int, before: TextIO | None) -> TextIO:

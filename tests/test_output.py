@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,26 @@ def test_ctrl_c_before_a_command_has_begun_or_after_its_end_shows_no_traceback(t
     for words in (("ablate.study", "--help"), ("ablate", "study", "--help")):
         done = shell(tmp_path, ("-m", *words), "; exit $?", PYTHONPATH=path)
         assert (done.returncode, done.stderr) == (128 + signal.SIGINT, ""), words
+
+
+def test_a_thread_that_prints_while_python_ends_does_not_abort_it(tmp_path: Path) -> None:
+    (tmp_path / "talks.py").write_text(
+        "import atexit, sys, threading, time\n"
+        "from ablate.command_line import exit_status\n"
+        "def talk():\n"
+        "    threading.Thread(target=print, args=('x' * 200_000,), daemon=True).start()  # more than a pipe holds\n"
+        "    time.sleep(0.2)\n"
+        "    print('it is printing', file=sys.stderr, flush=True)\n"
+        "sys.exit(exit_status('x', lambda: atexit.register(talk) and 0))\n"
+    )
+    command, path = [sys.executable, "talks.py"], {"PYTHONPATH": str(Path(__file__).parents[1])}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **path}, stdout=pipe, stderr=pipe) as started:
+        assert started.stderr is not None
+        assert started.stderr.readline() == b"it is printing\n"
+        time.sleep(0.2)
+        out, errors = started.communicate()
+    assert (started.returncode, len(out), errors) == (0, 200_001, b"")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an address space has no limit")
