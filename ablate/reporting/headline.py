@@ -130,7 +130,7 @@ def _factorial(results: Results) -> str:
     else:
         told = f"{found[0].term} matters most: {_effect(results, found[0])}."
         if found[1:]:
-            told += f" Then {'; '.join(_effect(results, effect) for effect in found[1:])}."
+            told += f" Then {'; '.join(f'{effect.term}: {_effect(results, effect)}' for effect in found[1:])}."
         small = [term for term in rest if all(one.outcome == "equivalent" for one in main if one.term == term)]
         for terms, what in (
             (small, f"smaller than {words.margin(results)}"),
@@ -151,7 +151,7 @@ def _interaction(results: Results, effect: Effect) -> str:
         return f"{told}."
     unit, (one, two) = results.unit, effect.simple[:2]
     at = [f"{unit.told(unit.signed(simple.estimate))} with {simple.at}" for simple in (one, two)]
-    return f"{told}: {_change(one.factor, one.contrast)} moves it by {at[0]}, and by {at[1]}."
+    return f"{told}: {one.factor} {_change(one.contrast)} moves it by {at[0]}, and by {at[1]}."
 
 
 def _front(results: Results) -> str:
@@ -174,17 +174,16 @@ def _front(results: Results) -> str:
     return f"By the means, the best for their MACs are {_and(front)}."
 
 
-def _change(factor: str, contrast: str) -> str:
-    """``"residual classic instead of inverted"``."""
-    after, _, before = contrast.partition(" - ")
-    return f"{factor} {after} instead of {before}"
+def _change(contrast: str) -> str:
+    """``"classic instead of inverted"``."""
+    return " instead of ".join(contrast.split(" - "))
 
 
 def _effect(results: Results, effect: Effect) -> str:
     unit = results.unit
     span = _span(results, effect.low, effect.high)
     behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
-    changed = _change(effect.term, effect.contrast)
+    changed = _change(effect.contrast)
     return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.told(unit.signed(effect.estimate))} ({behind})"
 
 

@@ -24,7 +24,7 @@ def with_outcomes(results: Results, **outcomes: Outcome) -> Results:
 
 def test_what_was_shown_to_be_small_is_told_from_what_is_undecided(toggles: Results) -> None:
     told = headline(with_outcomes(toggles, conv="worse", activation="equivalent"))
-    assert told.startswith("conv matters most: conv full instead of depthwise moves test accuracy by −1.60 points")
+    assert told.startswith("conv matters most: full instead of depthwise moves test accuracy by −1.60 points")
     assert "The effect of activation is smaller than 0.5 points." in told
     assert "The effects of bottleneck and residual are undecided." in told
     assert "interact" not in told
