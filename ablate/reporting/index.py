@@ -46,12 +46,14 @@ def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
 
 def _entry(results: Results) -> Entry:
     place = report_folder(Path(), results.plan).relative_to("reports")
+    none_judged = all(verdict.outcome == "not judged" for verdict in results.judgement.verdicts)
+    why = words.gravest(results)[:1] if none_judged else []
     return Entry(
         title=words.title(results),
         href=(place / PAGE).as_posix(),
         facts=words.facts(results),
         question=results.plan.study.question,
-        answer=" ".join([headline(results), *(f"{told}." for told in stability.sentences(results))]),
+        answer=" ".join([headline(results), *why, *(f"{told}." for told in stability.sentences(results))]),
     )
 
 

@@ -34,6 +34,11 @@ def test_the_index_has_every_campaign_with_its_answer_and_the_way_to_its_report(
     assert all(headline(results) in page.text for results in made)
 
 
+def test_the_index_says_why_no_arm_is_judged(make_findings: Make, tmp_path: Path) -> None:
+    page = Page(index.write_index([make_findings(drop=24)], tmp_path).read_text(encoding="utf-8"))
+    assert "24 planned seeds have no record." in page.text
+
+
 def test_two_campaigns_stand_side_by_side_with_what_sets_them_apart(make_findings: Make, tmp_path: Path) -> None:
     first, second = make_findings(), make_findings(recipe={"epochs": 2}, plan={"seeds": 6}, data={"name": "mnist"})
     place = index.compare(first, second, tmp_path)
