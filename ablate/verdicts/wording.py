@@ -8,6 +8,8 @@ from ablate.verdicts.explored import Luck
 from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
+MOST_NAMES = 3  # of arms in a sentence
+
 
 def amount(value: float, metric: str, unit: str = "", *, signed: bool = False) -> str:
     """A difference in the metric's unit: accuracies in percentage points, others as they are with ``unit`` behind."""
@@ -209,6 +211,6 @@ def pairing(verdicts: tuple[Verdict, ...]) -> str:
     idle = [one.arm for one in judged if one.contrast and one.contrast.pairing_helps is False]
     if not idle:
         return ""
-    return (
-        f"Pairing by seed does not narrow the interval of {', '.join(idle)}; the report has Welch's interval as well."
-    )
+    more = f" and {len(idle) - MOST_NAMES} more" if len(idle) > MOST_NAMES else ""
+    named = f"{', '.join(idle[:MOST_NAMES])}{more}"
+    return f"Pairing by seed does not narrow the interval of {named}; the report has Welch's interval as well."
