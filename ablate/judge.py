@@ -160,7 +160,7 @@ def expectations(given: list[str], margin: float | None) -> dict[str, str]:
 
 
 def read(options: argparse.Namespace, columns: Columns) -> tuple[Table, int]:
-    """The rows that are asked for, and how many MLflow runs were left out for want of the arm's tag."""
+    """The rows that are asked for, and how many of an MLflow experiment were left out for want of the arm's tag."""
     from ablate.campaign.mlflow_runs import check_finished, read_experiment
     from ablate.design.runs_table import read_table, select
 

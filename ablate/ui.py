@@ -73,9 +73,10 @@ def _experiment(store: MlflowStore, study: str | None) -> str:
     """``/7/runs?...``: where MLflow shows the runs of a study, with the columns that its campaign chose."""
     from ablate.campaign.mlflow_page import SHARED, SHOWN
 
+    client = store.client  # opening it also finds the artifacts of a runs folder that was moved
     if study is None:
         return f"?{TRAINING}"
-    found = {one.name: one for one in store.client.search_experiments()}
+    found = {one.name: one for one in client.search_experiments()}
     if study not in found:
         raise AblateError(f"{store.name}: the study {one_of(study, sorted(set(found) - {'Default'}))}")
     view = f"&{SHOWN}" if SHARED in found[study].tags else ""  # an older store has none

@@ -74,9 +74,9 @@ def imported(tree: ast.AST) -> set[str]:
 
 def picture() -> str:
     """A line a room: how much is in it, and which rooms it imports from."""
-    lines = ["    room        modules   imports from"]
+    lines = ["    package     modules   imports from"]
     for room in ROOMS:
-        below = ", ".join(uses(room)) or "nothing above the ground"
+        below = ", ".join(uses(room)) or "only modules directly in ablate/"
         lines.append(f"    {room:<12}{len(modules(PACKAGE / room)):>7}   {below}")
     return "\n".join(lines)
 

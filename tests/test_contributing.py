@@ -31,8 +31,8 @@ EDITS: dict[str, tuple[Edit, ...]] = {
         Edit("ablate/model/spec.py", '    "norm": ("batch"', '    "extra": ("none", "eight"),\n    "norm": ("batch"'),
         Edit(
             "ablate/model/spec.py",
-            '    se_gate: str = "sigmoid"\n    source: str = ""\n',
-            '    se_gate: str = "sigmoid"\n    extra: str = "none"\n    source: str = ""\n',
+            '    source: str = ""\n',
+            '    extra: str = "none"\n    source: str = ""\n',
         ),
         Edit(
             "ablate/model/spec.py",

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -97,6 +98,24 @@ def test_without_optuna_dashboard_a_sentence_says_how_to_get_it(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     with pytest.raises(AblateError, match="python -m pip install optuna-dashboard"):
         serve.optuna_application(None)
+
+
+def test_of_a_runs_folder_that_was_moved_the_artifacts_beside_it_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ablate.campaign.mlflow_store import MlflowStore
+
+    runs, moved = tmp_path / "runs", tmp_path / "moved"
+    runs.mkdir()
+    store = MlflowStore(f"sqlite:///{runs / 'mlflow.db'}", runs / "artifacts")
+    number = store.client.create_experiment("one", artifact_location=(runs / "artifacts" / "one").as_uri())
+    store.disconnect()
+    runs.rename(moved)
+    monkeypatch.setattr(ui, "mlflow_application", lambda *_: inside)
+    ui._mlflow(ui.parser().parse_args(["--runs", str(moved)]))
+    with sqlite3.connect(f"file:{moved / 'mlflow.db'}?mode=ro", uri=True) as database:
+        ((place,),) = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = ?", (number,))
+    assert place == (moved / "artifacts" / "one").as_uri()
 
 
 @pytest.mark.slow

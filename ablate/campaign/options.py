@@ -75,7 +75,7 @@ class RunOptions:
     def _check_local(self) -> None:
         for name in ("ray_address", "cpus_per_trial", "gpus_per_trial"):
             if getattr(self, name) is not None:
-                raise AblateError(f"--{name.replace('_', '-')} goes with --executor ray; this is --executor local")
+                raise AblateError(f"--{name.replace('_', '-')} is read with --executor ray, not with {self.executor}")
 
     def _check_ray(self) -> None:
         cpus, gpus = self.cpus_per_trial, None if self.gpus_per_trial is None else float(self.gpus_per_trial)

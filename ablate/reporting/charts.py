@@ -72,8 +72,7 @@ def differences(results: Results) -> Chart | None:
     figure = figures.differences(pairs, contrasts, _margin(results), results.unit, results.palette)
     lines = (
         f"the line is the {words.confidence(results)} interval of the mean; the thin one with ends holds for all arms "
-        "together. An interval that misses zero shows a difference; one inside the grey band of "
-        f"±{words.margin(results)} shows an equivalence."
+        f"together. The grey band is the margin of ±{words.margin(results)}. A verdict needs the adjusted p as well."
     )
     few = contrasts["n"].max() < FEWEST_SEEDS
     told = "the large dot is the mean, too few seeds for an interval." if few else lines
@@ -96,8 +95,9 @@ def effects(results: Results) -> Chart | None:
         figure=figures_factorial.effects(table, _margin(results), results.unit),
         data=table,
         caption=(
-            "Main effects (dots) and two-way interactions (diamonds), estimated within each seed. "
-            "The longer the way from zero, the more the choice matters."
+            "Main effects (dots): a level minus the control's, over all levels of the other factors. Two-way "
+            "interactions (diamonds): half the difference of one factor's effects at two levels of the other. "
+            "The farther from zero, the more the choice matters."
         ),
         alt="Main effects and two-way interactions with their intervals, a row each, the margin as a grey band.",
     )

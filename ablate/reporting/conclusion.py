@@ -23,8 +23,20 @@ def conclusion_of(results: Results, *, complete: bool, report: Path | None) -> C
 
 
 def campaign_metrics(results: Results) -> dict[str, float]:
-    """Numbers by which campaigns sort and chart: each contrast, the best arm's mean, trials and minutes of training."""
-    found: dict[str, float] = {}
+    """Numbers by which campaigns sort and chart: contrasts, effects, the best mean, trials, minutes of training."""
+    done = [record for record in results.trained() if record.status != "failed"]
+    found = {"trials": len(done), "minutes": sum(record.measured.wall_s for record in done) / 60}
+    contrasts = [verdict.contrast for verdict in results.judgement.verdicts if verdict.contrast is not None]
+    if contrasts:
+        means = [contrasts[0].control_mean, *(contrast.arm_mean for contrast in contrasts)]
+        best = max(means) if results.judgement.higher_is_better else min(means)
+        found[f"best/{results.judgement.metric}"] = best
+    known = {**_contrasts(results), **_effects(results), **found}
+    return {name: float(value) for name, value in known.items() if value is not None and math.isfinite(value)}
+
+
+def _contrasts(results: Results) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
     for verdict in results.judgement.every_verdict:
         if (contrast := verdict.contrast) is not None:
             behind = "" if contrast.metric == results.judgement.metric else f"/{contrast.metric}"
@@ -35,21 +47,19 @@ def campaign_metrics(results: Results) -> dict[str, float]:
                 "p": contrast.p,
                 "adjusted_p": contrast.adjusted_p,
             }
-            found |= {
-                f"{name}/{_plain(verdict.arm)}{behind}": value for name, value in numbers.items() if value is not None
-            }
-    done = [record for _, record in results.outcomes() if record is not None and record.status != "failed"]
-    found |= {"trials": len(done), "minutes": sum(record.measured.wall_s for record in done) / 60}
-    means = [
-        mean
-        for verdict in results.judgement.verdicts
-        if (contrast := verdict.contrast) is not None
-        for mean in (contrast.arm_mean, contrast.control_mean)
-    ]
-    if means:
-        best = max(means) if results.judgement.higher_is_better else min(means)
-        found[f"best/{results.judgement.metric}"] = best
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+            found |= {f"{name}/{_plain(verdict.arm)}{behind}": value for name, value in numbers.items()}
+    return found
+
+
+def _effects(results: Results) -> dict[str, float | None]:
+    """Of a factorial study; an effect of a factor with more than two levels is named with what is compared."""
+    effects, found = results.judgement.effects, dict[str, float | None]()
+    terms = [effect.term for effect in effects]
+    for effect in effects:
+        name = _plain(effect.term if terms.count(effect.term) == 1 else f"{effect.term} {effect.contrast}")
+        numbers = {"": effect.estimate, "_low": effect.low, "_high": effect.high, "_adjusted_p": effect.adjusted_p}
+        found |= {f"effect{end}/{name}": value for end, value in numbers.items()}
+    return found
 
 
 def _plain(arm: str) -> str:

@@ -145,13 +145,11 @@ def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, looks: _Looks) -> N
     front = drawn.sort_values(["cost", "mean"], ascending=[True, looks.good < 0])
     reached = looks.good * front["mean"]
     front = front[reached > reached.cummax().shift(fill_value=-math.inf)]
-    if len(front) > 1:
-        axes.step(
-            front["cost"], front["mean"], where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2))
-        )
     axes.set_xscale("log")
     low, high = (float(drawn["cost"].min()), float(drawn["cost"].max())) if len(drawn) else (1.0, 10.0)
     axes.set_xlim(low / 1.3, high * 1.3 * (high / low) ** 0.08)
+    reach, at = [*front["cost"], axes.get_xlim()[1]], [*front["mean"], *front["mean"].tail(1)]
+    axes.step(reach[: len(at)], at, where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2)))
     axes.xaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_xlim())))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -191,7 +189,7 @@ def roadmap(steps: pd.DataFrame, unit: Unit, palette: Mapping[str, str]) -> Figu
             _behind(left, end, row, number(line.mean, unit.digits), weight="bold", fontsize=8.5)
             macs = f"{number(line.macs, 1, 1e-6)} M, {number(line.params, 0, 1e-3)} K params"
             _behind(right, 0, row, macs, fontsize=8)
-        name_rows(left, [short(step, 40) for step in steps["step"]])
+        name_rows(left, ["\n".join(short(line, 40) for line in step.split("; ")) for step in steps["step"]])
         highest = float(steps[["mean", "high"]].max().max())
         left.set_xlim(floor, highest + 0.2 * (highest - floor))  # room for the number behind the longest bar
         left.set_xlabel(f"{unit.axis}\n(axis starts at {floor:g})")

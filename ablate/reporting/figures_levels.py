@@ -13,6 +13,7 @@ from ablate.reporting.canvas import page
 from ablate.reporting.figures import seed_interval
 from ablate.reporting.style import COLOURS, Unit, number
 
+LEGEND_LETTERS = 100  # that fit across the page
 TOLD = 0.05  # images a seed; what is less has no number in its cell
 WIDE_RANGE = 8.0  # levels whose largest is so many times the smallest are drawn on a log scale
 
@@ -61,7 +62,8 @@ def cost_by_block(table: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
         axes.set(xlabel="", ylabel="MACs (millions)")
         axes.tick_params(axis="x", rotation=45)
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(4, len(arms)), frameon=False, fontsize=8)
+        columns = max(1, min(4, LEGEND_LETTERS // (5 + max(map(len, arms)))))  # 5: the patch and the gap
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8)
         return figure
 
 

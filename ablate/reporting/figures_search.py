@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from ablate.reporting.canvas import ROW_INCHES, lines_of, name_rows, page, right_column, right_title
@@ -94,7 +95,8 @@ def _name_axis(axes: Axes, place: int, own: pd.DataFrame) -> None:
     if len(ends) > MOST_TICKS:
         ends = ends.iloc[[0, -1]]
     for line in lines_of(ends):
-        axes.text(place + 0.04, float(line.place), str(line.text), fontsize=7.5, va="center", color="#333333")
+        text = axes.text(place + 0.04, float(line.place), str(line.text), fontsize=7.5, va="center", color="#333333")
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def lead(table: pd.DataFrame, unit: str, digits: int, palette: Mapping[str, str]) -> Figure:

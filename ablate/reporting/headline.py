@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
+from ablate.design.plan import CONTROL
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
+
+FEW = 3  # arms, or steps, that are each told
+ALIKE = 1.1  # arms whose costs differ by less than this factor are not compared by cost
 
 
 def headline(results: Results) -> str:
@@ -20,8 +25,8 @@ def headline(results: Results) -> str:
         return _factorial(results)
     if results.plan.study.design_kind == "add_one_in" and judged.verdicts:
         return _roadmap(results)
-    if len(judged.verdicts) == 1:
-        return _told(results, judged.verdicts[0])
+    if 1 <= len(judged.verdicts) <= FEW:
+        return " ".join(_told(results, verdict) for verdict in judged.verdicts)
     return _several(results)
 
 
@@ -126,45 +131,78 @@ def _factorial(results: Results) -> str:
         told = f"{found[0].term} matters most: {_effect(results, found[0])}."
         if found[1:]:
             told += f" Then {'; '.join(f'{effect.term}: {_effect(results, effect)}' for effect in found[1:])}."
-        if rest:
-            one = len(rest) == 1
-            told += f" The effect{'' if one else 's'} of {_and(rest)} {'is' if one else 'are'} not significant."
-    pairs = [e.term.replace(":", " and ") for e in results.judgement.effects if _interacts(e)]
-    if pairs:
-        told += (
-            f" There {'is an interaction' if len(pairs) == 1 else 'are interactions'} of {_and(pairs, ', and of ')}."
-        )
-    return told
+        small = [term for term in rest if all(one.outcome == "equivalent" for one in main if one.term == term)]
+        for terms, what in (
+            (small, f"smaller than {words.margin(results)}"),
+            ([term for term in rest if term not in small], "undecided"),
+        ):
+            if terms:
+                one = len(terms) == 1
+                told += f" The effect{'' if one else 's'} of {_and(terms)} {'is' if one else 'are'} {what}."
+    pairs = [e for e in results.judgement.effects if ":" in e.term and e.outcome in ("better", "worse")]
+    told += "".join(f" {_interaction(results, effect)}" for effect in pairs)
+    return f"{told} {_front(results)}".rstrip()
 
 
-def _interacts(effect: Effect) -> bool:
-    return ":" in effect.term and effect.outcome in ("better", "worse")
+def _interaction(results: Results, effect: Effect) -> str:
+    """That two factors interact, and what the first one does at each level of the other."""
+    told = f"{effect.term.replace(':', ' and ')} interact"
+    if not effect.simple:
+        return f"{told}."
+    unit, (one, two) = results.unit, effect.simple[:2]
+    at = [f"{unit.told(unit.signed(simple.estimate))} with {simple.at}" for simple in (one, two)]
+    return f"{told}: {one.factor} {_change(one.contrast)} moves it by {at[0]}, and by {at[1]}."
+
+
+def _front(results: Results) -> str:
+    """The arms that none beats at its MACs or fewer, by the means; empty where the arms cost about the same."""
+    judged = results.judgement
+    contrasts = [verdict.contrast for verdict in judged.verdicts if verdict.contrast is not None]
+    if not contrasts:
+        return ""
+    means = {CONTROL: contrasts[0].control_mean, **{one.arm: one.arm_mean for one in contrasts}}
+    costs = {arm: results.cost(arm, "macs") or 0.0 for arm in means}
+    if not min(costs.values()) > 0 or max(costs.values()) < ALIKE * min(costs.values()):
+        return ""
+    good, best, front = (1 if judged.higher_is_better else -1), -math.inf, []
+    for arm in sorted(means, key=lambda arm: (costs[arm], -good * means[arm])):
+        if good * means[arm] > best:
+            best = good * means[arm]
+            front.append(f"{arm} ({costs[arm] / costs[CONTROL]:.2f}×)")
+    if len(front) == 1:
+        return f"By the means, {front[0]} is both the cheapest in MACs and the best."
+    return f"By the means, the best for their MACs are {_and(front)}."
+
+
+def _change(contrast: str) -> str:
+    """``"classic instead of inverted"``."""
+    return " instead of ".join(contrast.split(" - "))
 
 
 def _effect(results: Results, effect: Effect) -> str:
     unit = results.unit
-    after, _, before = effect.contrast.partition(" - ")
-    before = "the mean of all levels" if before == "mean" else before
-    changed = f"{after} instead of {before}" if before else effect.contrast
     span = _span(results, effect.low, effect.high)
     behind = "; ".join(filter(None, [span, f"adjusted p {p_text(effect.adjusted_p)}"]))
+    changed = _change(effect.contrast)
     return f"{changed} moves {unit.metric.replace('_', ' ')} by {unit.told(unit.signed(effect.estimate))} ({behind})"
 
 
 def _roadmap(results: Results) -> str:
     last = results.judgement.verdicts[-1]
     told = f"At the end of the steps, {_told(results, last)}"
-    found = [
-        step
-        for step in results.judgement.steps
-        if step.adjusted_p is not None and step.adjusted_p <= results.judgement.alpha
-    ]
+    steps, alpha = results.judgement.steps, results.judgement.alpha
+    if len(steps) <= FEW:
+        return f"{told} Step by step: {'; '.join(_step(results, step) for step in steps)}." if steps else told
+    found = [step for step in steps if step.adjusted_p is not None and step.adjusted_p <= alpha]
     if found:
-        step = max(found, key=lambda one: abs(one.mean_difference))
-        change = words.change(results.arm(step.arm), results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
-        size = results.unit.told(results.unit.signed(step.mean_difference))
-        told += f" The largest single step is {change.removeprefix('+ ')}, {size} {words.interval(results, step)}."
+        told += f" The largest single step is {_step(results, max(found, key=lambda one: abs(one.mean_difference)))}."
     return told
+
+
+def _step(results: Results, step: Contrast) -> str:
+    change = words.change(results.arm(step.arm), results.plan.study).replace("\N{NO-BREAK SPACE}", " ")
+    size = results.unit.told(results.unit.signed(step.mean_difference))
+    return f"{change.removeprefix('+ ')}, {size} {words.interval(results, step)}"
 
 
 def _and(names: list[str], between: str = ", ") -> str:

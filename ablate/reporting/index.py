@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ablate.files import write_whole
-from ablate.reporting import figures, frames, tables, words
+from ablate.reporting import figures, frames, stability, tables, words
 from ablate.reporting.folders import PAGE, report_folder, write_charts, writing
 from ablate.reporting.headline import headline
 from ablate.reporting.page import laid, lay_out
@@ -46,18 +46,15 @@ def write_index(campaigns: Sequence[Results], reports: Path) -> Path:
 
 def _entry(results: Results) -> Entry:
     place = report_folder(Path(), results.plan).relative_to("reports")
+    none_judged = all(verdict.outcome == "not judged" for verdict in results.judgement.verdicts)
+    why = words.gravest(results)[:1] if none_judged else []
     return Entry(
         title=words.title(results),
         href=(place / PAGE).as_posix(),
-        facts=_facts(results),
+        facts=words.facts(results),
         question=results.plan.study.question,
-        answer=headline(results),
+        answer=" ".join([headline(results), *why, *(f"{told}." for told in stability.sentences(results))]),
     )
-
-
-def _facts(results: Results) -> str:
-    study, seeds = results.plan.study, words.count(results.judgement.num_seeds, "seed")
-    return f"{study.name} · budget {study.budget} · {results.plan.data.name} · {seeds}"
 
 
 def compare(first: Results, second: Results, folder: Path) -> Path:
@@ -83,7 +80,7 @@ def compare(first: Results, second: Results, folder: Path) -> Path:
         parts += [chart, Table(compared_rows(first, second), "Difference to the control in A and in B")]
     sections = [laid("answer", "A and B", parts), laid("apart", "What sets them apart", [Table(apart, "A against B")])]
     title = f"{words.title(first)}: A and B"
-    page = lay_out(title, title, f"A: {_facts(first)}; B: {_facts(second)}", sections)
+    page = lay_out(title, title, f"A: {words.facts(first)}; B: {words.facts(second)}", sections)
     own = folder / f"against-{second.plan.study.digest}"
     with writing(own):
         write_charts([chart] if chart else [], own / "figures")

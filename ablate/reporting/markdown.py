@@ -16,6 +16,7 @@ def note(results: Results) -> str:
     """The answer, the question, what voids the study, and the verdicts as a table with their rule."""
     study = results.plan.study
     parts = [f"**{escape(headline(results))}**", f"## {escape(words.title(results))}", escape(study.question)]
+    parts.append(escape(words.facts(results)))
     parts += [f"> **{escape(statement)}**" for statement in words.gravest(results)]
     parts.append("\n".join(f"- {escape(line)}" for line in words.effect_sentences(results)))
     parts.append(table(tables.verdict_rows(results)))

@@ -44,16 +44,9 @@ def render_page(results: Results) -> tuple[str, tuple[Chart, ...]]:
     made = [(section, section.parts(results)) for section in SECTIONS]
     shown = [laid(section.name, section.title, parts) for section, parts in made if parts]
     charts = tuple(part for _, parts in made for part in parts if isinstance(part, Chart))
-    facts = [
-        f"{study.name}, budget {study.budget}",
-        results.plan.data.name,
-        words.count(len(results.plan.arms), "arm"),
-        words.count(results.judgement.num_seeds, "seed"),
-        *([] if study.own_training else [words.count(study.recipe.epochs, "epoch")]),
-    ]
     title = f"{words.title(results)}: {short_verdict(results)}"
     title += "" if study.own_training else f" ({results.plan.data.name})"
-    return lay_out(title, words.title(results), " · ".join(facts), shown), charts
+    return lay_out(title, words.title(results), words.facts(results), shown), charts
 
 
 def laid(name: str, title: str, parts: Sequence[Part]) -> Laid:

@@ -114,6 +114,12 @@ class Results:
         trials = [trial for trial in self.plan.trials if self.needed is None or trial.key in self.needed]
         return [(trial, self.records.get(trial.key)) for trial in trials]
 
+    def trained(self) -> list[Record]:
+        """The records of all trainings, those of tuning, search and further levels included."""
+        plan = self.plan
+        every = dict.fromkeys(one.key for one in (*plan.trials, *plan.exploring_trials, *plan.level_trials))
+        return [self.records[key] for key in every if key in self.records]
+
     def knows(self, cost: str) -> bool:
         """Whether a cost of the control is known; the user's own training code may return it."""
         return self.cost(CONTROL, cost) is not None

@@ -93,6 +93,10 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
     )
     yield Table(co_primary.rows(results), "Co-primary metrics: they share alpha with the verdicts above")
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
+    solved = [arm for arm in results.plan.arms if arm.match is not None and not arm.match.identity]
+    if solved and solved[0].match:
+        quantity = solved[0].match.quantity
+        yield Prose(f"NAME@{quantity}: the change NAME at the width that makes its {quantity} the control's.", "rule")
     yield Prose(judged.method, "rule")
     yield Prose(
         f"Here: {words.count(judged.num_seeds, 'seed')} an arm, {words.count(judged.num_contrasts, 'contrast')}, "
@@ -203,7 +207,11 @@ def _has_pairs(results: Results) -> bool:
 
 def _no_trade_off(costs: pd.DataFrame) -> str:
     known = costs["macs"].notna().any()
-    return "All arms with a result cost the same." if known else "The costs of the arms are not known."
+    return (
+        "All arms with a result have the same MACs, parameters and memory at inference."
+        if known
+        else "The costs of the arms are not known."
+    )
 
 
 def _cost(results: Results) -> Iterator[Part | None]:

@@ -114,7 +114,7 @@ def power_rows(results: Results, table: pd.DataFrame) -> pd.DataFrame:
             **{f"variance that {what} would remove": _shares(table[name]) for what, name in SHARES.items()},
             "p for equivalence (Holm)": [p_text(p) for p in table["equivalence_holm_p"]],
             f"found with 80 % power{measure.behind}": _column(table["detectable"], digits),
-            "seeds to settle": _column(table["seeds_to_settle"], 0),
+            "seeds to settle": _column(table["seeds_to_settle"].where(table["outcome"] == "undecided"), 0),
         }
     )
     return _known(results, printed)

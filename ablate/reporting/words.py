@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ablate.design.arms import WIDTH_MULT
-from ablate.design.plan import NOISE_FLOOR, Arm
+from ablate.design.plan import CONTROL, NOISE_FLOOR, Arm
 from ablate.design.search import search_trials
 from ablate.design.search_fields import Span
 from ablate.design.study import Study
@@ -51,6 +51,22 @@ def count(number: int, noun: str) -> str:
 def title(results: Results) -> str:
     """The study's title, or its name where it has none."""
     return results.plan.study.title or results.plan.study.name
+
+
+def facts(results: Results) -> str:
+    """Study, budget, data, arms, seeds and epochs in a line, and what the training took."""
+    study, trained, macs = results.plan.study, len(results.trained()), results.cost(CONTROL, "macs")
+    return " · ".join(
+        [
+            f"{study.name}, budget {study.budget}",
+            results.plan.data.name,
+            count(len(results.plan.arms), "arm"),
+            count(results.judgement.num_seeds, "seed"),
+            *([] if study.own_training else [count(study.recipe.epochs, "epoch")]),
+            f"{count(trained, 'training')}, {training_time(results)}",
+            *([f"control {macs / 1e6:,.2f} M MACs"] if macs else []),
+        ]
+    )
 
 
 def confidence(results: Results) -> str:
@@ -187,8 +203,8 @@ def computed(results: Results) -> str:
 
 
 def training_time(results: Results) -> str:
-    """``"3.1 minutes"``: of all planned trials together, as their records say."""
-    seconds = sum(record.measured.wall_s for _, record in results.outcomes() if record is not None)
+    """``"3.1 minutes"``: of all trainings together, as their records say."""
+    seconds = sum(record.measured.wall_s for record in results.trained())
     return f"{seconds / 60:,.1f} minutes"
 
 
@@ -250,7 +266,7 @@ def change(arm: Arm, study: Study) -> str:
     if len(moved) > MOST_CHANGES:
         told.append(f"and {len(moved) - MOST_CHANGES} more")
     if solved is not None:
-        remainder = proper(f"{100 * solved.remainder:+.1f} %")
+        remainder = proper(f"{round(100 * solved.remainder, 1) + 0.0:+.1f} %")  # + 0.0: no negative zero
         called = "width ×" if solved.field == WIDTH_MULT else solved.field
         told.append(_unbroken(f"{called} {solved.width_mult:g} ({solved.quantity} {remainder})"))
     step = "+\N{NO-BREAK SPACE}" * (study.design_kind == "add_one_in" and bool(moved))

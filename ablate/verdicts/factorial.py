@@ -1,7 +1,9 @@
 """Main effects and two-way interactions of a factorial study, each estimated within every seed.
 
-Two levels are coded -1 and +1, more levels by sums to zero, so that in a full factorial every effect is estimated
-independently of the others (Box, Hunter & Hunter 2005, chapters 5 and 6). Every seed gives one estimate of each effect,
+A main effect is a level minus the control's level, over all levels of the other factors; an interaction is half the
+difference between such effects at a level of the other factor and at the control's. Levels are coded around their mean,
+so that in a full factorial the effects of different factors are estimated independently (Box, Hunter & Hunter 2005,
+chapters 5 and 6). Every seed gives one estimate of each effect,
 and these estimates are judged as paired differences are. So an effect that varies from seed to seed has the error that
 it must have, and a seed that lifts all arms alike adds none.
 """
@@ -216,7 +218,7 @@ def _columns(cells: Sequence[Mapping[str, Level]], levels: Mapping[str, Sequence
             f"{one.term}:{two.term}",
             f"({one.contrast}) x ({two.contrast})",
             one.values * two.values,
-            2.0 if one.scale == two.scale == 2 else 1.0,
+            0.5,
         )
         for first, second in itertools.combinations(mains.values(), 2)
         for one, two in itertools.product(first, second)
@@ -225,11 +227,9 @@ def _columns(cells: Sequence[Mapping[str, Level]], levels: Mapping[str, Sequence
 
 
 def _main(factor: str, named: list[Level], at: list[Level]) -> list[_Column]:
-    indicator = {level: np.array([float(found == level) for found in at]) for level in named}
-    first = indicator[named[0]]
-    if len(named) == 2:
-        return [_Column(factor, f"{named[1]} - {named[0]}", indicator[named[1]] - first, 2.0)]
-    return [_Column(factor, f"{level} - mean", indicator[level] - first, 1.0) for level in named[1:]]
+    """A column a level but the first: 1 there and 0 elsewhere, less the share of the levels that it is."""
+    here = {level: np.array([float(found == level) for found in at]) for level in named}
+    return [_Column(factor, f"{level} - {named[0]}", here[level] - 1 / len(named), 1.0) for level in named[1:]]
 
 
 def _estimable(columns: list[_Column]) -> tuple[list[_Column], list[tuple[str, ...]]]:

@@ -197,9 +197,9 @@ class Effect:
     Attributes:
         term: "residual", or "residual:conv" for an interaction.
         contrast: in words, what is subtracted from what: "classic - inverted".
-        estimate, low, high: in the metric's unit. Main effect of two levels: mean at the second level minus mean at the
-            first. Interaction: half the difference of differences. A factor of more levels: a level minus the mean.
-            The interval is Student's over the seeds; None from one seed.
+        estimate, low, high: in the metric's unit. Main effect: the mean at a level minus the mean at the control's.
+            Interaction: half the difference of two such differences. The interval is Student's over the seeds; None
+            from one seed.
         joint_low, joint_high: the interval that holds together with those of all effects of the table.
         p, adjusted_p: exact sign-flip p of the seeds' estimates, and after step-down max-T over the table.
         aliases: the effects that cannot be told from this one in a fractional design.

@@ -8,6 +8,8 @@ from ablate.verdicts.explored import Luck
 from ablate.verdicts.tuning_luck import Sensitivity
 from ablate.verdicts.verdict import Contrast, EffectChecks, FailureRate, Outcome, Verdict
 
+MOST_NAMES = 3  # of arms in a sentence
+
 
 def amount(value: float, metric: str, unit: str = "", *, signed: bool = False) -> str:
     """A difference in the metric's unit: accuracies in percentage points, others as they are with ``unit`` behind."""
@@ -204,8 +206,11 @@ def divergence(rates: Mapping[str, tuple[int, int]]) -> str:
 
 
 def pairing(verdicts: tuple[Verdict, ...]) -> str:
-    """Where pairing by seed gains nothing, or ""."""
-    idle = [verdict.arm for verdict in verdicts if verdict.contrast and verdict.contrast.pairing_helps is False]
+    """Which of the arms that are judged gain nothing from pairing by seed, or ""."""
+    judged = [one for one in verdicts if one.outcome != "not judged"]
+    idle = [one.arm for one in judged if one.contrast and one.contrast.pairing_helps is False]
     if not idle:
         return ""
-    return f"Pairing by seed gains nothing for {', '.join(idle)}: compare Welch's interval, shown with the paired one."
+    more = f" and {len(idle) - MOST_NAMES} more" if len(idle) > MOST_NAMES else ""
+    named = f"{', '.join(idle[:MOST_NAMES])}{more}"
+    return f"Pairing by seed does not narrow the interval of {named}; the report has Welch's interval as well."

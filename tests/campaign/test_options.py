@@ -67,8 +67,8 @@ def test_what_is_given_on_the_command_line_arrives(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"executor": "rai"}, "--executor must be one of local, ray; got 'rai'; did you mean 'ray'?"),
-        ({"gpus_per_trial": 0.5}, "--gpus-per-trial goes with --executor ray; this is --executor local"),
-        ({"ray_address": "auto"}, "--ray-address goes with --executor ray; this is --executor local"),
+        ({"gpus_per_trial": 0.5}, "--gpus-per-trial is read with --executor ray, not with local"),
+        ({"ray_address": "auto"}, "--ray-address is read with --executor ray, not with local"),
         ({"executor": "ray", "cpus_per_trial": 0}, "--cpus-per-trial must be above 0, got 0"),
         ({"executor": "ray", "cpus_per_trial": math.nan}, "--cpus-per-trial must be above 0, got nan"),
         ({"executor": "ray", "gpus_per_trial": 1.5}, "a fraction of a GPU or a whole number of them, got 1.5"),

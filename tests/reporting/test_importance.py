@@ -68,8 +68,8 @@ def test_of_a_factor_with_several_levels_the_largest_main_effect_is_shown(result
 
 def test_every_row_of_the_figure_of_effects_has_a_name_of_its_own() -> None:
     rows = [
-        ("width", "0.5 − mean", 1), ("width", "0.35 − mean", 1), ("stride", "1 − 2", 1),
-        ("width × stride", "(0.5 − mean) × (1 − 2)", 2), ("width × stride", "(0.35 − mean) × (1 − 2)", 2),
+        ("width", "0.5 − 1", 1), ("width", "0.35 − 1", 1), ("stride", "1 − 2", 1),
+        ("width × stride", "(0.5 − 1) × (1 − 2)", 2), ("width × stride", "(0.35 − 1) × (1 − 2)", 2),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["label", "contrast", "order"])
     table = table.assign(mean=1.0, low=0.0, high=2.0, adjusted_p=0.5)

@@ -108,7 +108,7 @@ def test_the_title_names_study_verdict_and_data(whole: str) -> None:
 def test_question_answer_and_figure_come_first_and_everything_else_after(whole: str, results: Results) -> None:
     text = Page(whole).text
     order = [
-        "Does the ReLU after the projection", "Both arms are worse than the control. The largest difference is full",
+        "Does the ReLU after the projection", "relu_bottleneck is worse than the control: its test accuracy",
         "Each dot is one seed's difference", "Paired by seed; exact sign-flip test", "Mean test accuracy (%) of every",
         "Computation, one image", "Validation accuracy after each epoch: every seed thin", "Provenance",
     ]  # fmt: skip

@@ -114,14 +114,21 @@ def test_an_interaction_of_three_factors_is_a_lack_of_fit() -> None:
     assert effect_checks(CELLS[:4], values[:4], levels={"b": LEVELS["b"], "c": LEVELS["c"]}) is None
 
 
-def test_a_factor_of_three_levels_is_compared_with_the_mean() -> None:
+def test_each_level_of_a_factor_with_three_is_compared_with_the_controls() -> None:
     levels = {"t": (1, 3, 6), "b": ("no", "yes")}
     cells = [dict(zip(levels, cell, strict=True)) for cell in itertools.product(*levels.values())]
     values = np.random.default_rng(1).normal(size=(6, 3))
     effects = factorial_effects(cells, values, levels=levels, **RULE)
-    six = next(effect for effect in effects if effect.contrast == "6 - mean")
-    assert six.estimate == pytest.approx(values[[cell["t"] == 6 for cell in cells]].mean() - values.mean())
-    assert [effect.term for effect in effects] == ["t", "t", "b", "t:b", "t:b"]
+    mean = {(t, b): values[cells.index({"t": t, "b": b})].mean() for t in (1, 3, 6) for b in ("no", "yes")}
+    at = {t: (mean[t, "no"] + mean[t, "yes"]) / 2 for t in (1, 3, 6)}
+    gain = {t: mean[t, "yes"] - mean[t, "no"] for t in (1, 3, 6)}
+    assert [(effect.term, effect.contrast, effect.estimate) for effect in effects] == [
+        ("t", "3 - 1", pytest.approx(at[3] - at[1])),
+        ("t", "6 - 1", pytest.approx(at[6] - at[1])),
+        ("b", "yes - no", pytest.approx(sum(gain.values()) / 3)),
+        ("t:b", "(3 - 1) x (yes - no)", pytest.approx((gain[3] - gain[1]) / 2)),
+        ("t:b", "(6 - 1) x (yes - no)", pytest.approx((gain[6] - gain[1]) / 2)),
+    ]
 
 
 def test_a_fraction_lists_the_aliases_that_its_words_say() -> None:

@@ -263,7 +263,9 @@ def test_where_pairing_gains_nothing_the_judgement_says_so(campaign: Make) -> No
     assert contrast is not None
     assert contrast.correlation == pytest.approx(-1)
     assert contrast.pairing_helps is False
-    assert any("Pairing by seed gains nothing for a" in statement for statement in found.statements)
+    assert any("Pairing by seed does not narrow the interval of a" in statement for statement in found.statements)
+    at_chance = judged(campaign({"control": np.full(10, 0.1), "a": np.full(10, 0.1)}))
+    assert not any("Pairing" in statement for statement in at_chance.statements)
 
 
 def test_further_metrics_are_exploratory(campaign: Make) -> None:
