@@ -100,7 +100,7 @@ class RayExecutor:
         self._connect()
         if self._jobs is not None:
             return self._jobs
-        # of a head that is lost nothing is asked: Ray would wait for it, and end the process after a minute
+        # a lost head is asked nothing: Ray would wait for it, and end the process after a minute
         if time.monotonic() > self._counted + COUNTED_S and self._head.answers():
             self._places, self._counted = sum(map(self._places_of, self._nodes())), time.monotonic()
         return max(1, self._places)  # a trial that is submitted to a cluster without a node waits for the next node
@@ -108,12 +108,9 @@ class RayExecutor:
     def submit(self, job: Job) -> None:
         """See ``Executor.submit``; errors as of ``capacity``."""
         self._connect()
-        content, digest = self._parcel(data_file_of(job))
-        init_content, init_digest = self._parcel(init_file_of(job.trial, job.init_file, job.data_root))
-        owner = owner_of(job.store)
-        stream = self._task.remote(
-            job, self._train, self._preload, content, digest, owner, init_content, init_digest
-        )  # fmt: skip
+        data = self._parcel(data_file_of(job))
+        init = self._parcel(init_file_of(job.trial, job.init_file, job.data_root))
+        stream = self._task.remote(job, self._train, self._preload, *data, owner_of(job.store), *init)
         self._running[job.key] = _Running(job, stream)
 
     def events(self, timeout_s: float) -> list[Event]:
@@ -276,8 +273,7 @@ class Head:
     def answers(self) -> bool:
         """Whether somebody answers at the address now."""
         self._looked, self.answered = time.monotonic(), self._connects()
-        if self.answered:
-            self._heard = self._looked
+        self._heard = self._looked if self.answered else self._heard
         return self.answered
 
     def _connects(self) -> bool:
