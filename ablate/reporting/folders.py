@@ -75,6 +75,8 @@ def write_report(results: Results, folder: Path) -> Path:
 
     page, charts = render_page(results)
     with writing(folder):
+        if folder.is_symlink():  # made by somebody else; what it leads to is not ours
+            folder.unlink()
         write_charts(charts, folder / "figures")
         write_whole(folder / PAGE, page.encode())
         write_whole(folder / STAMP, json.dumps({"results": results.digest}).encode())

@@ -116,6 +116,15 @@ def test_where_links_are_not_possible_latest_is_a_page_that_leads_on(
 
 
 @pytest.mark.usefixtures("plain_page")
+def test_a_report_folder_that_is_a_link_is_replaced_and_its_target_left_alone(results: Results, tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "figures" / "mine.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    (tmp_path / "report").symlink_to(tmp_path / "kept")
+    write_report(results, tmp_path / "report")
+    assert sorted(path.name for path in (tmp_path / "kept").rglob("*")) == ["figures", "mine.png"]
+
+
 def test_a_link_in_the_target_is_never_followed(results: Results, tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "report"
     outside.mkdir()
