@@ -15,9 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/own_training.md").read_text()
 FILES = {
-    found[2]: found[0]
+    found[1]: found[0].partition("\n")[2].removesuffix("```")
     for found in re.finditer(r"```(?:python|toml)\n# (\S+)\n.*?```", PAGE, re.DOTALL)
-    for found in [(found[0].partition("\n")[2].removesuffix("```"), found[0], found[1])]
 }
 Run = Callable[[str], str]
 EXAMPLES = ("char_lm", "tabular", "script", "transfer")

@@ -60,9 +60,9 @@ def test_figure_7_of_a_trained_net(
     capsys.readouterr()
     for arguments in (["small.toml", "--seed", "1"], ["small.toml", "--seed", "1", "--trained"]):
         assert information.main(arguments) == 0
-    initial, trained = (pd.read_csv(f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
-    assert list(initial["layer"]) == list(trained["layer"])
-    assert not (initial["mean"] == trained["mean"]).any()
+    before, after = (pd.read_csv(f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
+    assert list(before["layer"]) == list(after["layer"])
+    assert not (before["mean"] == after["mean"]).any()
     assert information.main(["small.toml", "--trained", "--epochs", "2"]) == 2  # which were never trained
     assert information.main(["small.toml", "--seed", "7", "--trained"]) == 2
     assert "seed must be one of 0, 1" in capsys.readouterr().err
