@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.errors import SpecError
@@ -23,7 +23,6 @@ from ablate.model.zoo import NETS, mobilenet_v2_mnist
 
 
 @given(width=st.floats(0.1, 5000), divisor=st.integers(1, 64))
-@settings(max_examples=200, deadline=None)
 def test_a_rounded_width_is_a_multiple_and_never_more_than_ten_per_cent_lower(width: float, divisor: int) -> None:
     rounded = round_width(width, divisor)
     assert rounded % divisor == 0
