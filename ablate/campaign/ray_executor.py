@@ -100,20 +100,17 @@ class RayExecutor:
         self._connect()
         if self._jobs is not None:
             return self._jobs
-        if time.monotonic() > self._counted + COUNTED_S:
-            # at least one: a trial that is submitted to a cluster without a node waits for the next node
-            self._places, self._counted = max(1, sum(map(self._places_of, self._nodes()))), time.monotonic()
-        return self._places
+        # a lost head is asked nothing: Ray would wait for it, and end the process after a minute
+        if time.monotonic() > self._counted + COUNTED_S and self._head.answers():
+            self._places, self._counted = sum(map(self._places_of, self._nodes())), time.monotonic()
+        return max(1, self._places)  # a trial that is submitted to a cluster without a node waits for the next node
 
     def submit(self, job: Job) -> None:
         """See ``Executor.submit``; errors as of ``capacity``."""
         self._connect()
-        content, digest = self._parcel(data_file_of(job))
-        init_content, init_digest = self._parcel(init_file_of(job.trial, job.init_file, job.data_root))
-        owner = owner_of(job.store)
-        stream = self._task.remote(
-            job, self._train, self._preload, content, digest, owner, init_content, init_digest
-        )  # fmt: skip
+        data = self._parcel(data_file_of(job))
+        init = self._parcel(init_file_of(job.trial, job.init_file, job.data_root))
+        stream = self._task.remote(job, self._train, self._preload, *data, owner_of(job.store), *init)
         self._running[job.key] = _Running(job, stream)
 
     def events(self, timeout_s: float) -> list[Event]:
@@ -269,13 +266,17 @@ class Head:
 
     def is_lost(self) -> bool:
         """Whether nobody has answered at the address for ``LOST_S``; it is looked for at most every ``HEAD_S``."""
-        now = time.monotonic()
-        if now > self._looked + HEAD_S:
-            self._looked, self.answered = now, self._answers()
-            self._heard = now if self.answered else self._heard
-        return now > self._heard + LOST_S and not self.answered
+        if time.monotonic() > self._looked + HEAD_S:
+            self.answers()
+        return time.monotonic() > self._heard + LOST_S and not self.answered
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether somebody answers at the address now."""
+        self._looked, self.answered = time.monotonic(), self._connects()
+        self._heard = self._looked if self.answered else self._heard
+        return self.answered
+
+    def _connects(self) -> bool:
         host, _, port = self.address.rpartition(":")
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=HEAD_S):

@@ -19,7 +19,7 @@ from pathlib import Path
 from ablate.campaign.options import CampaignStopped
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
-from ablate.design.sealed import SealedPlan, every_trial, shared_trials
+from ablate.design.sealed import MOST_SEALS, SealedPlan, every_trial, shared_trials
 from ablate.design.study import Study
 from ablate.errors import AblateError
 from ablate.files import Locked, locked, read_whole, write_whole
@@ -272,12 +272,12 @@ def plan_path(runs: Path, study: Study) -> Path:
 
 
 def sealed_plans(runs: Path, study: str) -> list[SealedPlan]:
-    """Every sealed plan of a study in a runs folder, oldest first; one that cannot be read is left out."""
+    """Every sealed plan of a study in a runs folder, in the order of sealing; one that cannot be read is left out."""
     found = []
     for path in (runs / PLANS).glob(f"{glob.escape(study)}.*.json"):
         with contextlib.suppress(OSError, AblateError, UnicodeDecodeError):
             found.append(SealedPlan.from_json(read_whole(path).decode()))
-    return sorted((one for one in found if one.plan.study.name == study), key=lambda one: one.sealed_at)
+    return sorted((one for one in found if one.plan.study.name == study), key=lambda one: one.order)
 
 
 def every_sealed_plan(runs: Path) -> list[SealedPlan]:
@@ -301,14 +301,15 @@ def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
         pass
     except (AblateError, UnicodeDecodeError):
         path.replace(path.with_name(path.name + DAMAGED))
-    sealed = SealedPlan(plan=plan, sealed_at=time.time(), commit=commit())
+    number = min(MOST_SEALS, 1 + max((one.number for one in sealed_plans(runs, plan.study.name)), default=0))
+    sealed = SealedPlan(plan=plan, sealed_at=time.time(), commit=commit(), number=number)
     write_whole(path, sealed.to_json().encode())
     return sealed
 
 
 def _is_followed(sealed: SealedPlan, runs: Path) -> bool:
     """Whether another plan of the same trials was sealed later."""
-    later = [one for one in sealed_plans(runs, sealed.plan.study.name) if one.sealed_at > sealed.sealed_at]
+    later = [one for one in sealed_plans(runs, sealed.plan.study.name) if one.order > sealed.order]
     return any(shared_trials(one.plan, sealed.plan) for one in later)
 
 

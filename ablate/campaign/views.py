@@ -156,6 +156,11 @@ class Pusher:
         with self._wake:
             self._plan, self._costs = plan, costs
 
+    @property
+    def started(self) -> bool:
+        """Whether it has begun to push."""
+        return self._thread is not None
+
     def start(self) -> None:
         """Begins to push. The view's libraries are imported first, in the caller's thread."""
         if self._thread is None:

@@ -14,6 +14,7 @@ from ablate.errors import AblateError
 from ablate.formats import parse
 
 SEAL_FORMAT = 1
+MOST_SEALS = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +26,18 @@ class SealedPlan:
             tried.
         sealed_at: seconds since 1970.
         commit: of the code that sealed it; empty if unknown.
+        number: counts the study's seals in a runs folder from 1, whatever the clock says; 0 if unknown.
     """
 
     plan: CampaignPlan
     sealed_at: float
     commit: str
+    number: int = 0
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """Sorts plans of a runs folder, the one that was sealed last at the end."""
+        return self.number, self.sealed_at
 
     def to_json(self) -> str:
         """One line of JSON, the same for the same sealed plan."""
@@ -37,6 +45,7 @@ class SealedPlan:
             "format": SEAL_FORMAT,
             "sealed_at": self.sealed_at,
             "commit": self.commit,
+            "number": self.number,
             "plan": json.loads(self.plan.to_json()),
         }
         return json.dumps(plain)
@@ -56,7 +65,10 @@ class SealedPlan:
             sealed_at = float(plain["sealed_at"])
             if not 0 <= sealed_at < YEAR_10000:
                 raise ValueError(f"sealed_at must be seconds since 1970, got {sealed_at}")
-            return cls(plan=plan, sealed_at=sealed_at, commit=str(plain["commit"]))
+            number = plain.get("number", 0)
+            if type(number) is not int or not 0 <= number <= MOST_SEALS:
+                raise ValueError(f"number must be a count of seals, got {number!r}"[:100])
+            return cls(plan=plan, sealed_at=sealed_at, commit=str(plain["commit"]), number=number)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise AblateError(f"not a sealed plan: {error}") from error
 

@@ -131,6 +131,11 @@ def _from_folder(folder: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{first / classes[lacking[0]]}: holds no image; each folder must be a class")
     if not parts:
         test = stratified(found["train_labels"], TEST_SHARE, SPLIT_SEED)
+        if not test.any():
+            raise DataError(
+                f"{folder}: {len(test)} images are too few to hold {TEST_SHARE:g} of them back for the test; "
+                f"add images, or put them into {folder / 'train'} and {folder / 'test'}"
+            )
         for what in ("images", "labels"):
             whole = found[f"train_{what}"]
             found |= {f"train_{what}": whole[~test], f"test_{what}": whole[test]}

@@ -76,7 +76,7 @@ def registration(
     """
     related = sorted(
         (one for one in sealed if one.plan.study.name == plan.study.name and shared_trials(one.plan, plan)),
-        key=lambda one: one.sealed_at,
+        key=lambda one: one.order,
     )
     starts = _starts(plan, records)
     first = min((start for start in starts if start > 0), default=None)

@@ -86,6 +86,7 @@ def test_a_lost_head_ends_the_campaign_in_a_sentence_and_no_task_of_it_is_asked_
         monkeypatch.setattr(executor, "_ready", lambda *_: [])
         assert [executor.events(0.1) for _ in range(4)] == [[]] * 4
     time.sleep(0.3)
+    assert executor.capacity == 1  # not asked of Ray, which would wait for the head and then end the process
     with pytest.raises(CampaignStopped, match=f"the head of the Ray cluster at {address} does not answer any more"):
         executor.events(0.1)
     executor.close()

@@ -15,7 +15,8 @@ from fakes import outcome, plan_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.campaign.options import CampaignStopped
+from ablate.campaign.api import load
+from ablate.campaign.options import CampaignStopped, RunOptions
 from ablate.campaign.records import LAYOUT, Held, RecordStore, adopt, plan_path, seal, sealed_plans, writable
 from ablate.design.plan import CampaignPlan
 from ablate.design.record import Record
@@ -252,6 +253,19 @@ def test_the_plan_that_is_run_last_before_any_trial_begins_is_the_last_sealed(tm
     store.clear(key)
     store.put(outcome(PLAN.trials[0]))
     assert seal(more, tmp_path) == late
+
+
+def test_after_the_clock_was_set_back_the_plan_that_was_run_last_is_still_the_one_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = plan_of("control", "other", seeds=3)
+    first = seal(PLAN, tmp_path)
+    monkeypatch.setattr("time.time", lambda: first.sealed_at - 400 * 86_400)
+    second = seal(more, tmp_path)
+    assert second.sealed_at < first.sealed_at
+    assert sealed_plans(tmp_path, "faults") == [first, second]
+    assert load(RunOptions(runs=tmp_path), "faults").plan.study == more.study
+    assert seal(PLAN, tmp_path).number == 3  # run again before any of its trials began
 
 
 def renamed(plan: CampaignPlan, name: str) -> CampaignPlan:

@@ -149,6 +149,16 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_resumes(runs: Path) -> 
     assert check_campaign(plan, RunOptions(runs=runs)).sound
 
 
+def test_ctrl_c_before_the_views_have_begun_does_not_wait_for_their_imports(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported: list[object] = []
+    monkeypatch.setattr("ablate.campaign.mlflow_view.MlflowView.load", imported.append)
+    with pytest.raises(CampaignInterrupted):
+        go(plan_of("control", seeds=2), runs, Instant(outcome, stop_after=0))
+    assert not imported
+
+
 def test_a_disk_that_fills_up_stops_the_campaign_and_it_resumes_after_space_is_made(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

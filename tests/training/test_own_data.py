@@ -175,6 +175,15 @@ def test_a_folder_that_cannot_be_used_is_told_with_the_file(root: Path, tmp_path
         made("photos/", root)
 
 
+def test_one_image_a_class_is_too_few_for_a_test_part_and_told_so(root: Path, tmp_path: Path) -> None:
+    for name in ("cat", "owl"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (6, 5)).save(tmp_path / "photos" / name / "1.png")
+    with pytest.raises(DataError, match=r"2 images are too few to hold 0.2 of them back for the test; add images"):
+        made("photos/", root)
+    assert not list(root.rglob("*.npz"))
+
+
 def test_a_folder_with_links_pipes_and_empty_files_is_read_or_told(root: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     draw(photos, str)
