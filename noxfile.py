@@ -40,16 +40,20 @@ def axe_core(session: nox.Session) -> dict[str, str]:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The ordinary tests, two files at a time: under 8 minutes on 2 cores."""
+    """The ordinary tests, two files at a time."""
     install(session, "tests")
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD | axe_core(session))
+    # in the order of the folders: xdist would leave the files of few and long tests to the end
+    files = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run("pytest", *files, *session.posargs, env=ONE_THREAD | axe_core(session))
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """The long forms: random kills, killed servers, large simulations."""
+    """The long forms: random kills, killed servers, large simulations, and each property on 300 examples."""
     install(session, "tests")
     session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+    properties = ("-m", "hypothesis and not slow and not gpu", "--hypothesis-profile", "thorough")
+    session.run("pytest", *properties, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -11,8 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# how many examples a property is tried on: in the ordinary session, and in the slow one
+settings.register_profile("ordinary", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
+settings.load_profile("ordinary")
 
 
 @pytest.fixture(autouse=True, scope="session")

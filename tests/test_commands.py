@@ -65,22 +65,11 @@ def test_a_second_call_trains_nothing_and_says_the_same(carried_out: tuple[Path,
     assert verdicts(second.stdout) == verdicts(first.stdout)
 
 
-@pytest.mark.parametrize("arguments", [["--list", "--json"], ["relu6", "--plan", "--json"]])
-def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "ablate.study", *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        assert started.stdout is not None
-        assert started.stderr is not None
-        started.stdout.close()
-        assert started.stderr.read() == ""
-    assert started.returncode == 0
-
-
 def test_the_report_is_made_again_and_an_unknown_one_is_an_error(carried_out: tuple[Path, Done], command: Run) -> None:
     folder, _ = carried_out
     page = folder / "runs/reports/linear_bottleneck/latest/report.html"
     page.unlink()
-    assert process("report", "linear_bottleneck", cwd=folder).returncode == 0
+    assert command("report", "linear_bottleneck", cwd=folder).returncode == 0
     assert page.exists()
     named = command("report", "./linear_bottleneck.toml", "--json", cwd=folder)  # as the study itself may be named
     assert named.returncode == 0
@@ -117,7 +106,7 @@ def test_json_is_alone_on_standard_output_and_an_expectation_that_did_not_hold_e
     carried_out: tuple[Path, Done], command: Run
 ) -> None:
     folder, _ = carried_out
-    done = process("study", *SMALL, "--json", "--expect", "held", cwd=folder)  # two seeds decide nothing
+    done = command("study", *SMALL, "--json", "--expect", "held", cwd=folder)  # two seeds decide nothing
     assert done.returncode == 1
     assert json.loads(done.stdout)["verdicts"][0]["outcome"] in {"undecided", "not judged"}
     assert "Report:" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +11,27 @@ import pytest
 
 from ablate import information, low_precision, memory, study
 
+SMALL = (
+    '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nbottleneck = "relu"\n'
+    '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
+)
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, new_runs: Callable[[Path], Path]) -> Path:
+    """A folder in which the small study was run and its weights were kept."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "small.toml").write_text(SMALL)
+    new_runs(folder / "runs")
+    with contextlib.chdir(folder):
+        assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
+    return folder
 
 
 def test_figure_1_is_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,10 +44,6 @@ def test_figure_1_is_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_figure_7_of_an_arm_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "small.toml").write_text(
-        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nbottleneck = "relu"\n'
-        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\n'
-    )
     assert information.main(["small.toml", "relu", "--images", "16", "--out", "here"]) == 0
     frame = pd.read_csv(tmp_path / "here/small_channels.csv")
     assert set(frame["arm"]) == {"relu"}
@@ -37,19 +52,17 @@ def test_figure_7_of_an_arm_of_a_study(tmp_path: Path, capsys: pytest.CaptureFix
     assert "did you mean 'relu'" in capsys.readouterr().err
 
 
-def test_figure_7_of_a_trained_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "small.toml").write_text(
-        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nbottleneck = "relu"\n'
-        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
-    )
-    assert information.main(["small.toml", "--trained"]) == 2
+def test_figure_7_of_a_trained_net(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert information.main(["small.toml", "--trained"]) == 2  # where none is
+    monkeypatch.chdir(trained)
     capsys.readouterr()
-    assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
     for arguments in (["small.toml", "--seed", "1"], ["small.toml", "--seed", "1", "--trained"]):
         assert information.main(arguments) == 0
-    initial, trained = (pd.read_csv(tmp_path / f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
-    assert list(initial["layer"]) == list(trained["layer"])
-    assert not (initial["mean"] == trained["mean"]).any()
+    before, after = (pd.read_csv(f"runs/information/small_channels{end}.csv") for end in ("", "_trained"))
+    assert list(before["layer"]) == list(after["layer"])
+    assert not (before["mean"] == after["mean"]).any()
     assert information.main(["small.toml", "--trained", "--epochs", "2"]) == 2  # which were never trained
     assert information.main(["small.toml", "--seed", "7", "--trained"]) == 2
     assert "seed must be one of 0, 1" in capsys.readouterr().err
@@ -107,19 +120,14 @@ def test_the_plan_warns_of_maps_that_are_mostly_padding(capsys: pytest.CaptureFi
 
 
 def test_trained_nets_are_scored_and_judged_in_low_precision(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "small.toml").write_text(
-        '[control]\nnet = "mobilenet_v2_mnist"\nwidth_mult = 0.25\n[arms.relu]\nactivation = "relu"\n'
-        '[data]\nname = "synthetic"\n[recipe]\nbatch_size = 32\nepochs = 1\n[plan]\nseeds = 2\n'
-    )
     assert low_precision.main(["small.toml"]) == 2
     assert low_precision.main(["small.toml", "--bits", "1"]) == 2
     assert "bits must be a whole number from 2 to 16, got 1" in capsys.readouterr().err
-    assert study.main(["small.toml", "--set", "keep_weights=true", "--jobs", "1", "--no-report"]) == 0
-    capsys.readouterr()
+    monkeypatch.chdir(trained)
     assert low_precision.main(["small.toml", "--bits", "8", "2"]) == 0
-    table = pd.read_csv(tmp_path / "runs/low_precision/small.csv")
+    table = pd.read_csv("runs/low_precision/small.csv")
     assert len(table) == 2 * 2 * (1 + 2 * 2)
     told = capsys.readouterr().out
     assert "relu, 8 bits, a step for each channel: " in told

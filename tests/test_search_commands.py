@@ -7,9 +7,10 @@ import io
 import json
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import jsonschema
 import pytest
@@ -21,14 +22,29 @@ PAGE = (Path(__file__).parents[1] / "docs" / "search.md").read_text()
 COMMANDS = re.findall(r"^    python -m (ablate\..*)$", PAGE, re.MULTILINE)
 
 
+Run = Callable[[str, Path], CompletedProcess[str]]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(command: Callable[..., CompletedProcess[str]]) -> Run:
+    """A command of the page, in this process."""
+
+    def typed(line: str, folder: Path) -> CompletedProcess[str]:
+        module, *arguments = shlex.split(line)
+        return command(module.removeprefix("ablate."), *arguments, cwd=folder)
+
+    return typed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, run: Run, new_runs: Callable[[Path], Path]) -> Path:
     """A folder with the page's study, after its command for synthetic data."""
     made = tmp_path_factory.mktemp("looking")
     (made / "studies").mkdir()
+    new_runs(made / "runs")
     (made / "studies/looking.toml").write_text(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0])
-    (command,) = [one for one in COMMANDS if "synthetic" in one]
-    done = run(command, made)
+    (small,) = [one for one in COMMANDS if "synthetic" in one]
+    done = run(small, made)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^\[ *\d+/8\]", done.stdout, re.MULTILINE)) == 8  # 4 candidates, 2 arms x 2 seeds
     assert "the search is over; to be confirmed: candidate" in done.stdout
@@ -36,18 +52,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", *shlex.split(command)]
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-
-
-def document(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> dict[str, object]:
+def document(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> dict[str, Any]:
     """What a command prints with --json, checked against the schema; nothing else is on standard output."""
     monkeypatch.chdir(folder)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         study_command.main([*arguments, "--json"])
-    found: dict[str, object] = json.loads(out.getvalue())
+    found: dict[str, Any] = json.loads(out.getvalue())
     jsonschema.validate(found, json_schema())
     return found
 
@@ -63,7 +74,7 @@ def test_the_page_names_the_commands_that_are_tested() -> None:
 
 
 @pytest.mark.slow
-def test_the_pages_search_of_training_of_ones_own_finds_and_confirms(tmp_path: Path) -> None:
+def test_the_pages_search_of_training_of_ones_own_finds_and_confirms(tmp_path: Path, run: Run) -> None:
     for name, text in re.findall(r"```(?:python|toml)\n# (my_\S+)\n(.*?)```", PAGE, re.DOTALL):
         (tmp_path / name).write_text(text)
     done = run(COMMANDS[-1], tmp_path)
@@ -76,7 +87,7 @@ def test_the_pages_search_of_training_of_ones_own_finds_and_confirms(tmp_path: P
     )
 
 
-def test_a_second_call_trains_nothing_and_the_report_is_made_again(folder: Path) -> None:
+def test_a_second_call_trains_nothing_and_the_report_is_made_again(folder: Path, run: Run) -> None:
     again = run(f"ablate.study {shlex.join(SMALL)} --no-report", folder)
     assert again.returncode == 0, again.stderr
     assert "to train" not in again.stdout
@@ -88,7 +99,6 @@ def test_a_second_call_trains_nothing_and_the_report_is_made_again(folder: Path)
 def test_the_plan_before_the_search_names_the_arms_to_be_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = document(monkeypatch, folder, "looking", "--plan")
     arms = plan["arms"]
-    assert isinstance(arms, list)
     assert [(arm["arm"], arm["found"]) for arm in arms] == [("control", True), ("best_1", False), ("best_2", False)]
     assert (plan["exploring"], plan["trials"], plan["done"]) == (24, 24 + 3 * 8, 0)
     assert plan["next"] == ["python -m ablate.study looking"]
@@ -97,7 +107,6 @@ def test_the_plan_before_the_search_names_the_arms_to_be_found(folder: Path, mon
 def test_the_plan_after_the_search_shows_what_was_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = document(monkeypatch, folder, *SMALL, "--plan")
     arms = plan["arms"]
-    assert isinstance(arms, list)
     assert arms[1]["found"]
     assert arms[1]["changes"]
     assert (plan["to_train"], plan["done"], plan["minutes"]) == (0, 8, 0)
@@ -114,7 +123,6 @@ def test_check_says_what_is_wrong_and_what_to_run(folder: Path, monkeypatch: pyt
 
 def test_list_has_every_study_and_budget_with_unrounded_minutes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = document(monkeypatch, folder, "--list")["studies"]
-    assert isinstance(found, list)
     own = next(one for one in found if one["study"] == "looking")
     assert (own["arms"], own["trials"]) == (3, 48)
     assert own["minutes"] != round(own["minutes"], 2)
@@ -124,7 +132,6 @@ def test_list_has_every_study_and_budget_with_unrounded_minutes(folder: Path, mo
 
 def test_list_of_a_folder_has_its_studies_alone_by_their_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = document(monkeypatch, folder, "--list", "studies")["studies"]
-    assert isinstance(listed, list)
     (own,) = listed
     assert own["next"] == [f"python -m ablate.study studies/looking.toml{flag}" for flag in (" --plan", "")]
     errors = io.StringIO()
@@ -135,9 +142,7 @@ def test_list_of_a_folder_has_its_studies_alone_by_their_path(folder: Path, monk
 
 def test_the_judgement_holds_costs_and_says_what_luck_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = document(monkeypatch, folder, *SMALL, "--no-report")
-    costs = judged["costs"]
-    assert isinstance(costs, dict)
-    assert costs["best_1"]["macs"] > 0
+    assert judged["costs"]["best_1"]["macs"] > 0
     assert judged["next"] == []
     assert "The best of many scores is partly luck" in " ".join(map(str, judged["warnings"]))
 

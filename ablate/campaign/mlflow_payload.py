@@ -124,7 +124,7 @@ def search_payload(plan: CampaignPlan) -> Payload:
 def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     """Mean over seeds with its 95 % interval (Student's t), of the deciding metric and of each epoch's validation.
 
-    And ``minutes``, the time of all trainings of the arm together.
+    And ``system/minutes``, the time of all trainings of the arm together.
     """
     done = [record for record in records if record.status == "finished"]
     curves = [{point.epoch: point.values for point in record.curve} for record in done]
@@ -133,7 +133,7 @@ def arm_metrics(plan: CampaignPlan, records: Iterable[Record]) -> Metrics:
     metric = plan.study.decision.metric
     found += _interval(metric, [record.metrics[metric] for record in done if metric in record.metrics], last)
     if done:
-        found.append(("minutes", shown(sum(record.measured.wall_s for record in done) / 60), last))
+        found.append(("system/minutes", shown(sum(record.measured.wall_s for record in done) / 60), last))
     name = curve_metric(plan.study)
     for epoch in sorted({epoch for curve in curves for epoch in curve}):
         points = [curve[epoch][name] for curve in curves if name in curve.get(epoch, {})]

@@ -351,7 +351,7 @@ class _Campaign:
         """Name of a view -> how many records it lacks, where it does not show everything."""
         found: dict[str, int] = {}
         for name, pusher in self._pushers.items():
-            if deadline_s is INTERRUPTED_S and not pusher.started:
+            if deadline_s == INTERRUPTED_S and not pusher.started:
                 continue  # Ctrl-C does not wait for the imports of a view
             pusher.update(self.plan, self.costs)
             left = pusher.finish(conclusion, deadline_s=deadline_s)

@@ -86,10 +86,10 @@ def load_net(study: Study, arm: str = CONTROL, seed: int | None = None, options:
 
     Example:
         >>> import ablate
-        >>> study = ablate.load_study("linear_bottleneck", overrides={"recipe.epochs": 1})
+        >>> study = ablate.load_study("linear_bottleneck", overrides={"data.name": "synthetic", "recipe.epochs": 1})
         >>> frame = ablate.predictions(study, "relu_bottleneck", test=[0])  # trains a net, keeps its weights
         >>> ablate.load_net(study, "relu_bottleneck", seed=0).spec.num_classes
-        10
+        4
     """
     return trained_net(study, arm, seed, options, train=False).load()
 

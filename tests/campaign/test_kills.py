@@ -14,12 +14,6 @@ from ablate.campaign.mlflow_view import MlflowView
 from ablate.design.record import Record
 
 
-def test_a_campaign_killed_at_random_instants_loses_no_record(runs: Path, tmp_path: Path) -> None:
-    seeds = campaign_under_fire(runs, "null", seeds=6, kills=3, longest_s=4.0, dice=random.Random(0))
-    found = stored(runs, seeds)
-    assert all(found[trial.key].same_result(outcome(trial)) for trial in killing_plan(seeds).trials)
-
-
 def test_killed_in_mid_training_the_records_are_the_same_to_the_last_bit(runs: Path, tmp_path: Path) -> None:
     seeds = 1
     process = dispatch(runs, "real", seeds)

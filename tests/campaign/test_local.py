@@ -25,10 +25,6 @@ from ablate.errors import AblateError
 HERE = Path(__file__).parent
 
 
-def report_process(trial: Trial, context: TrialContext) -> Record:
-    raise ValueError(f"{os.environ.get('OMP_NUM_THREADS')} {'torch' in sys.modules} {sys.modules['__main__'].__name__}")
-
-
 def names_process(trial: Trial, context: TrialContext) -> Record:
     (context.folder / "pid").write_text(str(os.getpid()))
     return null(trial, context)
@@ -36,10 +32,10 @@ def names_process(trial: Trial, context: TrialContext) -> Record:
 
 class TestLocalExecutor(ExecutorContract):
     def make(self, jobs: int, train: Trainer) -> Executor:
-        return LocalExecutor(jobs, train=train, preload=())
+        return LocalExecutor(jobs, train=train)
 
     def test_a_process_takes_one_trial_after_another_until_one_kills_it(self, tmp_path: Path) -> None:
-        executor = LocalExecutor(1, train=names_process, preload=())
+        executor = LocalExecutor(1, train=names_process)
         pids = []
         for seed, arm in enumerate(("control", "control", "killed", "control", "raises", "control")):
             job = self.job(tmp_path, arm, seed)
@@ -53,7 +49,7 @@ class TestLocalExecutor(ExecutorContract):
         assert until(lambda: not alive(third))
 
     def test_a_process_that_dies_while_it_waits_for_work_costs_no_trial(self, tmp_path: Path) -> None:
-        executor = LocalExecutor(1, train=names_process, preload=())
+        executor = LocalExecutor(1, train=names_process)
         for seed in range(2):
             job = self.job(tmp_path, "control", seed)
             executor.submit(job)
@@ -64,7 +60,7 @@ class TestLocalExecutor(ExecutorContract):
         executor.close()
 
     def test_output_of_a_trial_goes_to_its_own_folder(self, tmp_path: Path) -> None:
-        executor = LocalExecutor(1, train=null, preload=())
+        executor = LocalExecutor(1, train=null)
         jobs = [self.job(tmp_path, arm, seed) for seed, arm in enumerate(("control", "other"))]
         for job in jobs:
             executor.submit(job)
@@ -74,7 +70,7 @@ class TestLocalExecutor(ExecutorContract):
         assert written == ["the last words of control\n", "the last words of other\n"]
 
     def test_a_worker_outlives_neither_its_fork_server_nor_its_lock(self, tmp_path: Path) -> None:
-        executor = LocalExecutor(1, train=slow, preload=())
+        executor = LocalExecutor(1, train=slow)
         job = self.job(tmp_path, "control")
         executor.submit(job)
         assert until((job.folder / "pid").exists)
@@ -109,7 +105,7 @@ from ablate.campaign.local import LocalExecutor
 from ablate.campaign.records import RecordStore
 print("this module runs as", __name__, flush=True)
 trial = plan_of("control").trials[0]
-executor = LocalExecutor(1, train=slow, preload=())
+executor = LocalExecutor(1, train=slow)
 runs = Path(sys.argv[1])
 executor.submit(Job(trial=trial, store=RecordStore(runs, "faults"), data_root=None, cache=runs))
 while True:

@@ -124,7 +124,7 @@ def test_what_the_campaign_came_to_shows_with_its_report_and_the_arms_means(runs
     half = 12.7062 * abs(accuracies[0] - accuracies[1]) / 2  # t(0.975, 1) times the standard error of two
     assert shown["test_accuracy_high"] - shown["test_accuracy"] == pytest.approx(half, rel=1e-4)
     seconds = [outcome(trial).measured.wall_s for trial in PLAN.arm_trials("other")]
-    assert shown["minutes"] == pytest.approx(sum(seconds) / 60, rel=1e-5)
+    assert shown["system/minutes"] == pytest.approx(sum(seconds) / 60, rel=1e-5)
 
 
 def test_a_run_that_was_cut_off_is_removed_unless_another_writer_may_be_at_it(runs: Path) -> None:

@@ -32,7 +32,7 @@ from ablate.errors import AblateError
 
 
 def local(jobs: int = 2) -> LocalExecutor:
-    return LocalExecutor(jobs, train=null, preload=())
+    return LocalExecutor(jobs, train=null)
 
 
 def records_on_disk(runs: Path) -> dict[str, Record]:
@@ -129,7 +129,7 @@ class Stopping(LocalExecutor):
     """Does something when so many trials were submitted."""
 
     def __init__(self, after: int, act: Callable[[], object]) -> None:
-        super().__init__(1, train=null, preload=())
+        super().__init__(1, train=null)
         self.left, self.act = after, act
 
     def submit(self, job: Job) -> None:

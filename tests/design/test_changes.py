@@ -258,7 +258,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(NAMES, ANY, max_size=3), st.sampled_from(["arms", "factors", "to"]))
 def test_any_change_is_planned_or_refused_with_its_key(changes: dict[str, Any], where: str) -> None:
     fields: dict[str, Any] = {

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.design.plan import CampaignPlan, make_plan
@@ -116,7 +116,6 @@ def test_a_recipe_of_all_is_named_where_it_is_written() -> None:
         planned(STUDY + "[recipe]\nfreeze = 9\n")
 
 
-@settings(max_examples=40, deadline=None)
 @given(value=st.one_of(st.integers(), st.text(), st.booleans(), st.floats(), st.none(), st.lists(st.integers())))
 def test_freeze_takes_whole_numbers_from_0_and_features_alone(value: object) -> None:
     fits = (type(value) is int and value >= 0) or value == "features"

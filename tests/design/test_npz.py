@@ -149,7 +149,7 @@ def test_a_missing_file_a_folder_and_a_single_array_are_told_apart(tmp_path: Pat
         read_npz(tmp_path / "one.npz")
 
 
-MANY = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+MANY = settings(derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 class Trap:

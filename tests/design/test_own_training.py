@@ -218,7 +218,7 @@ def test_without_a_trainer_the_metrics_are_the_packages_own(decision: dict[str, 
 
 
 @given(text=st.text(max_size=40), field=st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text()))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_command_is_read_word_by_word_and_fields_fill_only_their_placeholders(text: str, field: object) -> None:
     own = OwnTraining(command=("python", "{lr}", text.replace("{", "")), keywords=(("lr", field),))  # type: ignore[arg-type]
     words = own.words({"seed": 0})
@@ -228,7 +228,7 @@ def test_a_command_is_read_word_by_word_and_fields_fill_only_their_placeholders(
 
 
 @given(path=st.text(max_size=30))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_written_as_a_trainer_is_a_plan_or_a_refusal(path: str) -> None:
     try:
         made = make_plan(Study.model_validate(study().model_dump() | {"trainer": path, "command": ()}))

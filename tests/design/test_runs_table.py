@@ -17,7 +17,7 @@ from ablate.design.runs_table import Columns, Runs, RunsError, check_arms, read_
 FRAME = pd.DataFrame({"arm": ["base", "base", "new"], "seed": [0, 1, 0], "acc": [0.9, 0.91, 0.95]})
 RUNS: Runs = {"": {"base": {0: 0.9, 1: 0.91}, "new": {0: 0.95}}}
 ACC = Columns(metric="acc")
-ANY_FILE = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path: Path, columns: Columns = ACC) -> Runs:
@@ -213,7 +213,7 @@ def test_any_json_objects_are_read_or_refused_in_a_sentence(tmp_path: Path, rows
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_parquet_with_any_bytes_changed_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "runs.parquet"
     FRAME.to_parquet(path)
@@ -231,7 +231,7 @@ def test_parquet_with_any_bytes_changed_is_read_or_refused(tmp_path: Path, data:
         max_size=8,
     )
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numbers_come_back_to_the_last_bit(tmp_path: Path, values: dict[tuple[str, int], float]) -> None:
     frame = pd.DataFrame([{"arm": arm, "seed": seed, "acc": value} for (arm, seed), value in values.items()])
     frame.to_csv(tmp_path / "runs.csv", index=False)

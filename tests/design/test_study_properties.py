@@ -18,7 +18,7 @@ from ablate.errors import DataError, StudyError
 from ablate.model.spec import CHANGEABLE, LEVELS
 from ablate.model.zoo import NETS
 
-FEW = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(derandomize=True, suppress_health_check=list(HealthCheck))
 VALUES = {
     **LEVELS,
     "net": tuple(NETS),

@@ -19,7 +19,7 @@ from ablate.design.study import Plan, Recipe, Study, Tuning
 from ablate.design.tuning import NOISE_FLOOR_SEEDS, TUNABLE, at_edge, own_values, place, tuned_recipe, tuning_seeds
 from ablate.errors import StudyError
 
-FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(derandomize=True, suppress_health_check=list(HealthCheck))
 NUMBERS = st.one_of(
     st.sampled_from([0, 0.0, 1e-3, 0.006, 0.5, 0.99, 1, 2, -1]), st.floats(allow_nan=False), st.integers(-3, 70)
 )
@@ -141,7 +141,7 @@ def study_of(**fields: Any) -> Study:
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(1, 10_000), st.integers(1, 1_000))
-@settings(max_examples=50, derandomize=True)
+@settings(derandomize=True)
 def test_tuning_seeds_never_meet_the_confirming_ones_nor_the_noise_floors(first: int, seeds: int, own: int) -> None:
     study = study_of(seeds=own).model_copy(update={"plan": Plan(first_seed=first, seeds=seeds)})
     ours = tuning_seeds(study)

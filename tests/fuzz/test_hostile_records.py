@@ -166,14 +166,14 @@ def test_what_once_crashed_is_refused_or_shown(path: Path) -> None:
 ANY_VALUE = st.sampled_from(VALUES) | st.integers() | st.floats() | st.text(max_size=20)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_record_with_anything_anywhere_is_judged_or_refused(data: st.DataObject) -> None:
     place = data.draw(st.sampled_from([*places(plain_record())]))
     check_record(place, data.draw(ANY_VALUE), every=data.draw(st.booleans()))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_plan_with_anything_anywhere_is_judged_or_refused(data: st.DataObject) -> None:
     crossed = data.draw(st.booleans())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -41,7 +41,6 @@ def assert_nearly_all_equal(ours: Tensor, theirs: Tensor, step: Tensor) -> None:
 
 
 @given(bits=st.integers(2, 16), seed=st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
 def test_weights_are_those_of_torchs_fake_quantisation(bits: int, seed: int) -> None:
     weight, largest = drawn(6, 4, 3, 3, seed=seed), 2 ** (bits - 1) - 1
     whole = torch.fake_quantize_per_tensor_affine(weight, float(weight.abs().max()) / largest, 0, -largest, largest)
@@ -72,7 +71,6 @@ def test_activations_by_hand() -> None:
 
 
 @given(bits=st.integers(2, 16), low=st.floats(-10, 0), high=st.floats(0.01, 10))
-@settings(max_examples=60, deadline=None)
 def test_zero_stays_zero_and_no_activation_moves_by_more_than_a_step(bits: int, low: float, high: float) -> None:
     rounder = Rounded(bits)
     rounder(torch.tensor([low, high]))

@@ -41,7 +41,6 @@ def test_the_macs_are_the_published_ones(width: float, size: int, millions: int)
 
 
 @given(width=WIDTHS)
-@settings(max_examples=30, deadline=None)
 def test_the_stride_of_2_sits_in_the_depthwise_convolution(width: float) -> None:
     strided = [layer for layer in convolutions(mobilenet_v2(width_mult=width)) if layer.stride == 2]
     stem, *inside = strided
@@ -51,7 +50,6 @@ def test_the_stride_of_2_sits_in_the_depthwise_convolution(width: float) -> None
 
 
 @given(width=WIDTHS)
-@settings(max_examples=30, deadline=None)
 def test_widths_are_divisible_by_8_and_never_more_than_ten_per_cent_down(width: float) -> None:
     spec = mobilenet_v2(width_mult=width)
     built = {layer.name: layer.out_channels for layer in convolutions(spec)}
@@ -64,7 +62,6 @@ def test_widths_are_divisible_by_8_and_never_more_than_ten_per_cent_down(width: 
 
 
 @given(width=WIDTHS)
-@settings(max_examples=30, deadline=None)
 def test_the_last_1x1_convolution_is_not_scaled_below_width_1(width: float) -> None:
     head = convolutions(mobilenet_v2(width_mult=width))[-1]
     assert (head.name, head.kernel) == ("head.conv", 1)
@@ -72,7 +69,6 @@ def test_the_last_1x1_convolution_is_not_scaled_below_width_1(width: float) -> N
 
 
 @given(width=WIDTHS)
-@settings(max_examples=30, deadline=None)
 def test_a_shortcut_joins_only_at_stride_1_and_equal_widths(width: float) -> None:
     ops = layers(mobilenet_v2(width_mult=width), 224, 224)
     for number in range(17):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.reporting import frames, parts, sections
@@ -60,7 +60,6 @@ def test_no_text_of_a_part_becomes_a_tag() -> None:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(max_examples=60, deadline=None)
 def test_no_control_character_reaches_the_page(text: str) -> None:
     shown = lay_out("t", text, text, [laid("one", text, [parts.Prose(text), parts.Listing(text, text)])])
     table = lay_table(pd.DataFrame({"arm": [text], "remark": [text]}))

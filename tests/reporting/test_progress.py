@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -182,7 +182,6 @@ def test_eighty_columns_cut_no_counter(clock: Clock) -> None:
 
 
 @given(message=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(max_examples=60, deadline=None)
 def test_no_control_character_of_a_record_reaches_the_terminal(message: str) -> None:
     out = io.StringIO()
     lines = Lines(plan(1), Console(file=out, width=200))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.design.own_training import OwnTraining
@@ -299,7 +299,6 @@ inside = st.recursive(
 
 
 @given(found=inside)
-@settings(max_examples=200, deadline=None)
 def test_whatever_is_returned_is_numbers_or_a_sentence(found: object) -> None:
     try:
         returned = returned_of(found, "it returned")

@@ -213,7 +213,7 @@ for _format in FORMATS:
     changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=8),
     cut=st.integers(0, 400),
 )
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(derandomize=True)
 def test_any_bytes_are_an_image_or_refused_with_the_files_name(
     kind: str, changes: list[tuple[int, int]], cut: int
 ) -> None:

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
@@ -54,7 +54,6 @@ DIFFERENCES = arrays.arrays(
 
 
 @given(DIFFERENCES)
-@settings(max_examples=60, deadline=None)
 def test_an_adjusted_p_lies_between_the_contrasts_own_p_and_one(differences: np.ndarray) -> None:
     own = np.array([sign_flip_p(column) for column in differences.T])
     adjusted = step_down(differences)
@@ -66,7 +65,6 @@ def test_an_adjusted_p_lies_between_the_contrasts_own_p_and_one(differences: np.
 
 
 @given(DIFFERENCES)
-@settings(max_examples=60, deadline=None)
 def test_a_joint_interval_holds_the_plain_one_and_never_reaches_beyond_bonferronis(differences: np.ndarray) -> None:
     m = differences.shape[1]
     for column, joint in zip(differences.T, joint_intervals(differences, 0.05), strict=True):

@@ -75,7 +75,6 @@ def test_without_variance_between_sets_it_is_statsmodels_fixed_effect_with_its_s
     st.lists(st.floats(-3, 3), min_size=3, max_size=8),
     st.lists(st.floats(0.05, 2), min_size=8, max_size=8),
 )
-@settings(max_examples=40, deadline=None)
 def test_tau_maximises_the_restricted_likelihood(estimates: list[float], errors: list[float]) -> None:
     y = np.array(estimates)
     v = np.array(errors[: y.size]) ** 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.design.found import with_settings
@@ -197,7 +197,6 @@ LEAVES = st.none() | st.integers() | st.text(max_size=5)
 
 
 @given(st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.lists(inner, max_size=2)))
-@settings(max_examples=50, deadline=None)
 def test_what_is_no_sealed_plan_is_refused_in_a_sentence(plain: Any) -> None:
     with pytest.raises(AblateError, match=r"not a sealed plan|has format|not a plan"):
         SealedPlan.from_json(json.dumps(plain))

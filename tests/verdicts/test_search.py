@@ -13,7 +13,7 @@ from ablate.verdicts.search import WORST, best, best_of, floored
 SCORES = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.6, 0.97]) | st.floats(-5, 5), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(SCORES)
 def test_the_band_is_that_of_every_draw_of_so_many_settings(scores: list[float]) -> None:
     for point in best_of(scores):
@@ -25,7 +25,7 @@ def test_the_band_is_that_of_every_draw_of_so_many_settings(scores: list[float])
         assert point.high == pytest.approx(min(max(scores), mean + sd), abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_the_band_holds_its_mean_stays_within_what_was_seen_and_never_falls(scores: list[float]) -> None:
     found = best_of(scores)

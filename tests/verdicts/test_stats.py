@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
@@ -33,7 +33,6 @@ def test_the_one_sided_sign_flip_p_is_scipys() -> None:
 
 
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=9))
-@settings(max_examples=60, deadline=None)
 def test_ties_are_counted_as_a_full_enumeration_of_whole_numbers_counts_them(hits: list[int]) -> None:
     d = np.array(hits)
     signs = 1 - 2 * ((np.arange(2**d.size)[:, None] >> np.arange(d.size)) & 1)
