@@ -105,7 +105,7 @@ from ablate.campaign.local import LocalExecutor
 from ablate.campaign.records import RecordStore
 print("this module runs as", __name__, flush=True)
 trial = plan_of("control").trials[0]
-executor = LocalExecutor(1, train=slow)
+executor = LocalExecutor(1, train=slow, preload=())
 runs = Path(sys.argv[1])
 executor.submit(Job(trial=trial, store=RecordStore(runs, "faults"), data_root=None, cache=runs))
 while True:
