@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -292,24 +292,24 @@ def seal(plan: CampaignPlan, runs: Path) -> SealedPlan:
     A plan that is run again after another one of its trials was sealed is sealed again, as long as none has begun: the
     trials then start under this one.
     """
-    path = plan_path(runs, plan.study)
+    path, before = plan_path(runs, plan.study), sealed_plans(runs, plan.study.name)
     try:
         found = SealedPlan.from_json(read_whole(path).decode())
-        if not _is_followed(found, runs) or _is_begun(plan, runs):
+        if not _is_followed(found, before) or _is_begun(plan, runs):
             return found
     except FileNotFoundError:
         pass
     except (AblateError, UnicodeDecodeError):
         path.replace(path.with_name(path.name + DAMAGED))
-    number = min(MOST_SEALS, 1 + max((one.number for one in sealed_plans(runs, plan.study.name)), default=0))
+    number = min(MOST_SEALS, 1 + max((one.number for one in before), default=0))
     sealed = SealedPlan(plan=plan, sealed_at=time.time(), commit=commit(), number=number)
     write_whole(path, sealed.to_json().encode())
     return sealed
 
 
-def _is_followed(sealed: SealedPlan, runs: Path) -> bool:
+def _is_followed(sealed: SealedPlan, every: Sequence[SealedPlan]) -> bool:
     """Whether another plan of the same trials was sealed later."""
-    later = [one for one in sealed_plans(runs, sealed.plan.study.name) if one.order > sealed.order]
+    later = [one for one in every if one.order > sealed.order]
     return any(shared_trials(one.plan, sealed.plan) for one in later)
 
 

@@ -142,7 +142,7 @@ class _Campaign:
         finally:
             if executor is not None:
                 executor.close()
-            if deadline_s is INTERRUPTED_S:
+            if deadline_s == INTERRUPTED_S:
                 self._close_views(Conclusion(complete=False), deadline_s)
         if self.plan.study.own_training:
             self.costs = reported_costs(self.plan, self.records)

@@ -17,6 +17,7 @@ from ablate.design.plan import CONTROL
 from ablate.reporting.canvas import ROW_INCHES, frame_of, lines_of, name_rows, page, right_column, right_title
 from ablate.reporting.labels import column_labels, point_labels, short
 from ablate.reporting.style import BAND_COLOUR, CONTROL_COLOUR, Unit, number
+from ablate.verdicts.explored import pareto
 
 FEW = 7  # arms that are named beside the panels
 SAME_COST = 0.01  # costs that differ by less draw no panel
@@ -142,14 +143,12 @@ def _cost_panel(axes: Axes, points: pd.DataFrame, name: str, looks: _Looks) -> N
         zorder=3,
         ax=axes,
     )
-    front = drawn.sort_values(["cost", "mean"], ascending=[True, looks.good < 0])
-    reached = looks.good * front["mean"]
-    front = front[reached > reached.cummax().shift(fill_value=-math.inf)]
     axes.set_xscale("log")
     low, high = (float(drawn["cost"].min()), float(drawn["cost"].max())) if len(drawn) else (1.0, 10.0)
     axes.set_xlim(low / 1.3, high * 1.3 * (high / low) ** 0.08)
-    reach, at = [*front["cost"], axes.get_xlim()[1]], [*front["mean"], *front["mean"].tail(1)]
-    axes.step(reach[: len(at)], at, where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2)))
+    front = drawn.iloc[pareto(list(zip(looks.good * drawn["mean"], drawn["cost"], strict=True)))[::-1]]
+    front = pd.concat([front, front.tail(1).assign(cost=axes.get_xlim()[1])])  # on to the edge
+    axes.step(front["cost"], front["mean"], where="post", color=CONTROL_COLOUR, linewidth=0.9, linestyle=(0, (3, 2)))
     axes.xaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_xlim())))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from ablate.design.plan import CONTROL
 from ablate.reporting import words
 from ablate.reporting.results import Results
 from ablate.reporting.style import FEWEST_SEEDS, p_text
+from ablate.verdicts.explored import pareto
 from ablate.verdicts.verdict import Contrast, Effect, Verdict
 
 FEW = 3  # arms, or steps, that are each told
@@ -91,7 +91,6 @@ def _told(results: Results, verdict: Verdict, *, whole: bool = True) -> str:
 def _difference(results: Results, contrast: Contrast) -> str:
     """``"its test accuracy is 96.02 % against 97.56 %, 1.54 points lower (95 % interval ...; 8 paired seeds)"``."""
     unit = results.unit
-    unit = results.unit
     means = f"{words.absolute(unit, contrast.arm_mean)} against {words.absolute(unit, contrast.control_mean)}"
     size = unit.signed(contrast.mean_difference).lstrip("+−")
     way = "higher" if contrast.mean_difference > 0 else "lower"
@@ -164,11 +163,9 @@ def _front(results: Results) -> str:
     costs = {arm: results.cost(arm, "macs") or 0.0 for arm in means}
     if not min(costs.values()) > 0 or max(costs.values()) < ALIKE * min(costs.values()):
         return ""
-    good, best, front = (1 if judged.higher_is_better else -1), -math.inf, []
-    for arm in sorted(means, key=lambda arm: (costs[arm], -good * means[arm])):
-        if good * means[arm] > best:
-            best = good * means[arm]
-            front.append(f"{arm} ({costs[arm] / costs[CONTROL]:.2f}×)")
+    good, arms = (1 if judged.higher_is_better else -1), list(means)
+    places = pareto([(good * means[arm], costs[arm]) for arm in arms])
+    front = [f"{arms[place]} ({costs[arms[place]] / costs[CONTROL]:.2f}×)" for place in reversed(places)]
     if len(front) == 1:
         return f"By the means, {front[0]} is both the cheapest in MACs and the best."
     return f"By the means, the best for their MACs are {_and(front)}."
@@ -205,5 +202,5 @@ def _step(results: Results, step: Contrast) -> str:
     return f"{change.removeprefix('+ ')}, {size} {words.interval(results, step)}"
 
 
-def _and(names: list[str], between: str = ", ") -> str:
-    return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}"
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

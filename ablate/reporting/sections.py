@@ -93,9 +93,8 @@ def _verdicts(results: Results) -> Iterator[Part | None]:
     )
     yield Table(co_primary.rows(results), "Co-primary metrics: they share alpha with the verdicts above")
     yield Table(tables.step_rows(results), "Each step against the one before it; no verdict rests on these")
-    solved = [arm for arm in results.plan.arms if arm.match is not None and not arm.match.identity]
-    if solved and solved[0].match:
-        quantity = solved[0].match.quantity
+    matches = [arm.match for arm in results.plan.arms if arm.match is not None and not arm.match.identity]
+    for quantity in dict.fromkeys(match.quantity for match in matches):
         yield Prose(f"NAME@{quantity}: the change NAME at the width that makes its {quantity} the control's.", "rule")
     yield Prose(judged.method, "rule")
     yield Prose(

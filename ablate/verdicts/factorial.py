@@ -3,9 +3,9 @@
 A main effect is a level minus the control's level, over all levels of the other factors; an interaction is half the
 difference between such effects at a level of the other factor and at the control's. Levels are coded around their mean,
 so that in a full factorial the effects of different factors are estimated independently (Box, Hunter & Hunter 2005,
-chapters 5 and 6). Every seed gives one estimate of each effect,
-and these estimates are judged as paired differences are. So an effect that varies from seed to seed has the error that
-it must have, and a seed that lifts all arms alike adds none.
+chapters 5 and 6). Every seed gives one estimate of each effect, and these estimates are judged as paired differences
+are. So an effect that varies from seed to seed has the error that it must have, and a seed that lifts all arms alike
+adds none.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the model: its term, what it subtracts, its values (cells,), and effect = scale x coefficient."""
+    """A column of the model: its term, what it subtracts, and its values (cells,), whose coefficient is the effect."""
 
     term: str
     contrast: str
     values: Floats
-    scale: float
 
 
 def factorial_effects(
@@ -162,8 +161,7 @@ def _outcome(one: Decided, direction: Outcome) -> Outcome:
 def _within_seeds(columns: Sequence[_Column], values: Floats) -> Floats:
     """Every seed's own estimate of each effect, by least squares over its arms, (effects, seeds)."""
     model = np.column_stack([np.ones(len(values)), *(column.values for column in columns)])
-    scales = np.array([column.scale for column in columns])
-    estimates = scales[:, None] * (np.linalg.pinv(model) @ values)[1:]
+    estimates = (np.linalg.pinv(model) @ values)[1:]
     size = float(np.abs(values).max())
     return np.where(np.abs(estimates) > _ROUNDING * size, estimates, 0.0)  # what is smaller is rounding
 
@@ -217,8 +215,7 @@ def _columns(cells: Sequence[Mapping[str, Level]], levels: Mapping[str, Sequence
         _Column(
             f"{one.term}:{two.term}",
             f"({one.contrast}) x ({two.contrast})",
-            one.values * two.values,
-            0.5,
+            2 * one.values * two.values,
         )
         for first, second in itertools.combinations(mains.values(), 2)
         for one, two in itertools.product(first, second)
@@ -229,7 +226,7 @@ def _columns(cells: Sequence[Mapping[str, Level]], levels: Mapping[str, Sequence
 def _main(factor: str, named: list[Level], at: list[Level]) -> list[_Column]:
     """A column a level but the first: 1 there and 0 elsewhere, less the share of the levels that it is."""
     here = {level: np.array([float(found == level) for found in at]) for level in named}
-    return [_Column(factor, f"{level} - {named[0]}", here[level] - 1 / len(named), 1.0) for level in named[1:]]
+    return [_Column(factor, f"{level} - {named[0]}", here[level] - 1 / len(named)) for level in named[1:]]
 
 
 def _estimable(columns: list[_Column]) -> tuple[list[_Column], list[tuple[str, ...]]]:
